@@ -56,9 +56,9 @@ CREATE TABLE statement (
     caisse          text   NOT NULL,
     adherent_number text   NOT NULL,
     period          text   NOT NULL CHECK (period ~ '^[0-9]{4}(-(0[1-9]|1[0-2]|T[1-4]))?$'),
-    kind            text   NOT NULL DEFAULT 'contributions' CHECK (kind IN ('contributions', 'surcharge', 'balance')),
+    kind            text   NOT NULL DEFAULT 'contributions' CHECK (kind IN ('contributions', 'leave', 'weather', 'surcharge', 'balance')),
     establishment_siret text CHECK (establishment_siret ~ '^[0-9]{14}$'),
-    amount_cents    bigint NOT NULL CHECK (amount_cents >= 0),
+    amount_cents    bigint NOT NULL,      -- negative: the caisse owes the firm
     due_on          date   NOT NULL,
     collection      text   NOT NULL DEFAULT 'called' CHECK (collection IN ('called', 'payment_plan', 'litigation')),
     PRIMARY KEY (caisse, adherent_number, period, kind)
