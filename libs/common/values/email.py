@@ -1,0 +1,35 @@
+"""E-mail addresses: one address, one person."""
+
+import unicodedata
+from typing import NewType
+
+from email_validator import EmailNotValidError, validate_email
+
+from libs.common.values.invalid import InvalidValue
+
+Email = NewType("Email", str)
+"""A well-formed address as its owner writes it; `parse_email` is the only door."""
+
+EmailKey = NewType("EmailKey", str)
+"""The address in lower case: what makes two spellings one person."""
+
+
+class InvalidEmail(InvalidValue):
+    reason = "Cette adresse électronique n'est pas valable : elle s'écrit comme nom@exemple.fr."
+
+
+def parse_email(typed: str) -> Email:
+    """RFC 5321 syntax and lengths, without asking the DNS: an address counts only once its link is pressed.
+
+    Accents before the @ are refused, for too few relays carry them (RFC 6531).
+    """
+    try:
+        checked = validate_email(typed.strip(), check_deliverability=False, allow_smtputf8=False, strict=True)
+    except EmailNotValidError as error:
+        raise InvalidEmail from error
+    return Email(checked.normalized)
+
+
+def email_key(email: str) -> EmailKey:
+    """The key under which a person is unique, whatever the capitals."""
+    return EmailKey(unicodedata.normalize("NFC", email).lower())

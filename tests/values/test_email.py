@@ -1,0 +1,49 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.values.email import InvalidEmail, email_key, parse_email
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "jean.dupont@batiment.example",
+        " Jean.Dupont+espace@Batiment.Example ",
+        "o'neil@xn--btiment-cxa.example",
+    ],
+)
+def test_ordinary_addresses_are_accepted(typed: str):
+    assert "@" in parse_email(typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "jean",
+        "jean@",
+        "@batiment.example",
+        "jean@batiment",
+        "jean@@batiment.example",
+        "jean dupont@batiment.example",
+        "jean@batiment.example\nBcc: x@y.example",
+        "Jean <jean@batiment.example>",
+        "jean@[127.0.0.1]",
+        "jean@localhost",
+        "rené@batiment.example",
+        "a" * 65 + "@batiment.example",
+    ],
+)
+def test_what_cannot_receive_mail_is_refused(typed: str):
+    with pytest.raises(InvalidEmail):
+        parse_email(typed)
+
+
+@given(st.emails(domains=st.sampled_from(["batiment.example", "TOITS.example"])))
+def test_two_spellings_are_one_person(address: str):
+    try:
+        parsed = parse_email(address)
+    except InvalidEmail:
+        return
+    assert email_key(parsed.upper()) == email_key(parsed) == email_key(email_key(parsed))
