@@ -1,0 +1,59 @@
+"""Who did what, for whom, under which mandate: written with the act itself."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from libs.common.database.transaction import Tx
+from libs.common.values.identifiers import new_id
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """Whoever acted: a person, and, for a delegated act, the cabinet and the mandate it used."""
+
+    person_id: UUID | None = None
+    cabinet_id: UUID | None = None
+    mandate_id: UUID | None = None
+    mandate_version: int | None = None
+    token_jti: str | None = None
+
+
+THE_SYSTEM = Actor()
+"""A clock or a reaction: nobody's hand."""
+
+
+class Act(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the journal. `details` never holds a secret, a code or an e-mail."""
+
+    action: str
+    subject_kind: str
+    subject_id: str
+    at: datetime
+    actor: Actor = THE_SYSTEM
+    adherent_id: UUID | None = None
+    details: dict[str, str | int | bool | None | list[str]] = {}
+
+
+async def record(tx: Tx, act: Act) -> None:
+    """Append `act`; the application role can neither change nor delete it afterwards."""
+    await tx.execute(
+        """
+        INSERT INTO journal (id, caisse, at, action, subject_kind, subject_id, adherent_id,
+                             person_id, cabinet_id, mandate_id, mandate_version, token_jti, details)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb)
+        """,
+        new_id(),
+        tx.the_caisse,
+        act.at,
+        act.action,
+        act.subject_kind,
+        act.subject_id,
+        act.adherent_id,
+        act.actor.person_id,
+        act.actor.cabinet_id,
+        act.actor.mandate_id,
+        act.actor.mandate_version,
+        act.actor.token_jti,
+        msgspec.json.encode(act.details).decode(),
+    )

@@ -1,0 +1,150 @@
+"""The only door to PostgreSQL: bounded waits, and a tenant on every transaction."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from asyncpg.exceptions import InternalClientError
+
+from libs.common.database.transaction import Tx
+from libs.common.refusals import DomainError
+from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+
+COMMAND_TIMEOUT = 2.0
+"""Seconds a statement may take: a half-open connection then fails instead of hanging for ever."""
+
+ACQUIRE_TIMEOUT = 1.0
+"""Seconds one waits for a connection before the caller is told to come back."""
+
+LOST_CONNECTION = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+    InternalClientError,
+    OSError,
+)
+
+
+class DatabaseUnavailable(DomainError):
+    """PostgreSQL does not answer, or every connection is taken: come back in a moment."""
+
+
+class Database:
+    """A bounded pool of connections of one role on one service's schema."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", size: int) -> None:
+        self._pool = pool
+        self._size = size
+
+    @classmethod
+    async def open(
+        cls, dsn: str, *, name: str, min_size: int = 1, max_size: int = 10, command_timeout: float = COMMAND_TIMEOUT
+    ) -> "Database":
+        """Connect as the role named in `dsn`; its search_path and settings come from the role itself.
+
+        Raises `DatabaseUnavailable` when PostgreSQL does not answer.
+        """
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=min_size,
+                max_size=max_size,
+                command_timeout=command_timeout,
+                timeout=5,
+                server_settings={"application_name": name, "timezone": "UTC"},
+            )
+        except LOST_CONNECTION as error:
+            raise DatabaseUnavailable from error
+        return cls(pool, max_size)
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._pool.close(), timeout=5)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self, caisse: CaisseSlug) -> AsyncGenerator[Tx, None]:
+        """A transaction that sees the rows of `caisse` and no others.
+
+        Commits when the block ends, rolls back when it raises. The setting is
+        local to the transaction: a reused connection never inherits it.
+        """
+        # The slug is checked again: SET takes no parameter, and a forged
+        # NewType must not become SQL.
+        opening = f"BEGIN; SET LOCAL espace.caisse = '{parse_caisse_slug(caisse)}'"
+        async with self._begun(opening, caisse) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def across_caisses(self) -> AsyncGenerator[Tx, None]:
+        """A transaction without a tenant: platform-wide tables, and what the relay role may sweep."""
+        async with self._begun("BEGIN", None) as tx:
+            yield tx
+
+    @asynccontextmanager
+    async def _begun(self, opening: str, caisse: CaisseSlug | None) -> AsyncGenerator[Tx, None]:
+        connection = await self._begin(opening)
+        try:
+            try:
+                yield Tx(connection, caisse)
+            except BaseException:
+                await self._give_up(connection)
+                raise
+            try:
+                await connection.execute("COMMIT")
+            except LOST_CONNECTION as error:
+                raise DatabaseUnavailable from error
+        except LOST_CONNECTION as error:
+            raise DatabaseUnavailable from error
+        finally:
+            await self._pool.release(connection)
+
+    async def _begin(self, opening: str) -> "asyncpg.Connection[asyncpg.Record]":
+        # After a restart every pooled connection may be dead, so one retry more
+        # than the pool is large. Opening a transaction twice changes nothing.
+        for attempt in range(self._size + 1):
+            try:
+                connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT)
+            except (TimeoutError, *LOST_CONNECTION) as error:
+                if attempt == self._size or isinstance(error, TimeoutError):
+                    raise DatabaseUnavailable from error
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                await connection.execute(opening)
+            except (TimeoutError, *LOST_CONNECTION) as error:
+                await self._pool.release(connection)
+                if attempt == self._size or isinstance(error, TimeoutError):
+                    raise DatabaseUnavailable from error
+                continue
+            except BaseException:
+                await self._pool.release(connection)
+                raise
+            return connection  # type: ignore[return-value]
+        raise DatabaseUnavailable
+
+    async def _give_up(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        try:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK")
+        except (TimeoutError, *LOST_CONNECTION):
+            connection.terminate()
+
+    @asynccontextmanager
+    async def listening(self, channel: str, wake: asyncio.Event) -> AsyncGenerator[None, None]:
+        """Set `wake` at each NOTIFY on `channel` while the block runs."""
+
+        def heard(*_: object) -> None:
+            wake.set()
+
+        connection = await self._begin("SELECT 1")
+        try:
+            await connection.add_listener(channel, heard)
+            yield
+        finally:
+            if not connection.is_closed():
+                await connection.remove_listener(channel, heard)
+            await self._pool.release(connection)

@@ -1,0 +1,53 @@
+"""What a use case holds while it writes: one open transaction of one caisse."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import asyncpg
+
+from libs.common.values.caisse_slug import CaisseSlug
+
+Row = asyncpg.Record
+
+
+class Tx:
+    """An open transaction. Stores read and write through it; they neither commit nor roll back.
+
+    `caisse` is the tenant whose rows row-level security lets through, `None`
+    for the relay's sweeps across caisses. Every statement is parametrised with `$n`.
+    """
+
+    __slots__ = ("_connection", "caisse")
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", caisse: CaisseSlug | None) -> None:
+        self._connection = connection
+        self.caisse = caisse
+
+    @property
+    def the_caisse(self) -> CaisseSlug:
+        """The tenant of this transaction; an error where there is none, since a row without one is invisible."""
+        if self.caisse is None:
+            raise RuntimeError("this transaction crosses caisses: it has no tenant to write for")
+        return self.caisse
+
+    async def fetch(self, sql: str, *args: object) -> list[Row]:
+        return await self._connection.fetch(sql, *args)
+
+    async def fetchrow(self, sql: str, *args: object) -> Row | None:
+        return await self._connection.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> Any:
+        return await self._connection.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> int:
+        """Run one statement; how many rows it touched."""
+        tag = await self._connection.execute(sql, *args)
+        count = tag.rsplit(" ", 1)[-1]
+        return int(count) if count.isdigit() else 0
+
+    async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        await self._connection.executemany(sql, rows)
+
+    async def copy_records(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Stream rows into `table` by COPY. Row-level security refuses COPY: use a temporary table."""
+        await self._connection.copy_records_to_table(table, columns=list(columns), records=rows)

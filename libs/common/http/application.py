@@ -1,0 +1,138 @@
+"""Every service's HTTP shell: same guard, same headers, same refusals, same health.
+
+A service names its routes and what they need; everything a request meets
+before and after them is here, so that no service can forget it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Litestar, Request, Response
+from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.types import ControllerRouterHandler, Guard
+
+from libs.common.http import csrf
+from libs.common.http.deadlines import Deadlines
+from libs.common.http.forms import MalformedForm
+from libs.common.http.health import Check, live, metrics, ready
+from libs.common.http.problems import PROBLEMS, Problem, on_defect, on_domain_error, on_http_error
+from libs.common.http.security_headers import SecurityHeaders
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.refusals import DomainError
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.invalid import InvalidValue
+
+Clock = Callable[[], datetime]
+"""The time, as an aware UTC instant. Routes pass it on; tests hold it."""
+
+LARGEST_BODY = 64 * 1024
+
+PROBLEMS[csrf.ForgedForm] = Problem(
+    403, "forged-form", "Ce formulaire n'est plus valable. Revenez à la page précédente et rechargez-la."
+)
+PROBLEMS[MalformedForm] = Problem(400, "malformed-form", "Ce formulaire est incorrect.")
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class RouteWithoutAccess(Exception):
+    """A handler does not say who may call it; the service refuses to start."""
+
+
+def build_application(
+    routes: Sequence[ControllerRouterHandler],
+    *,
+    name: str,
+    base: str,
+    allowed_hosts: Sequence[str],
+    keys: KeyEncryption,
+    guards: Sequence[Guard],
+    dependencies: Mapping[str, Any],
+    lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = (),
+    readiness: Mapping[str, Check] | None = None,
+    problem_page: Callable[[Request[Any, Any, Any], Problem], Response[Any]] | None = None,
+    form_actions: Sequence[str] = (),
+    clock: Clock = utc_now,
+    state: Mapping[str, Any] | None = None,
+    openapi: OpenAPIConfig | None = None,
+    largest_body: int = LARGEST_BODY,
+    signature_types: Sequence[Any] = (),
+) -> Litestar:
+    """The application of one service.
+
+    `base` is the public address from the settings, never a request's Host.
+    `guards` read each handler's `access`. `form_actions` are the origins where a
+    form may end after redirects. Raises `RouteWithoutAccess`.
+    """
+    origin = "{0.scheme}://{0.netloc}".format(urlsplit(base))
+
+    async def the_clock() -> Clock:
+        return clock
+
+    app = Litestar(
+        [live, ready, metrics, *routes],
+        allowed_hosts=AllowedHostsConfig(allowed_hosts=list(allowed_hosts), www_redirect=False),
+        before_request=csrf.refuse_forged_forms,
+        dependencies={"clock": Provide(the_clock), **dependencies},
+        exception_handlers={
+            DomainError: on_domain_error,
+            HTTPException: on_http_error,
+            InvalidValue: _on_invalid_value,
+            Exception: on_defect,
+        },
+        guards=list(guards),
+        lifespan=list(lifespan),
+        logging_config=None,
+        middleware=[
+            SecurityHeaders(form_actions=form_actions, https=origin.startswith("https:")),
+            csrf.RememberBrowser(),
+            Deadlines(),
+        ],
+        openapi_config=openapi,
+        request_max_body_size=largest_body,
+        signature_types=[Clock, CaisseSlug, *signature_types],
+        state=State(
+            {
+                "service": name,
+                "keys": keys,
+                "own_origins": frozenset({origin}),
+                "readiness": dict(readiness or {}),
+                "problem_page": problem_page,
+                "clock": clock,
+                **(state or {}),
+            }
+        ),
+        debug=False,
+        pdb_on_exception=False,
+    )
+    _refuse_silent_routes(app)
+    return app
+
+
+def _refuse_silent_routes(app: Litestar) -> None:
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", [getattr(route, "route_handler", None)]):
+            if handler is None or "access" in handler.opt or _is_automatic(handler):
+                continue
+            raise RouteWithoutAccess(f"{route.path}: say who may call it with access=…")
+
+
+def _is_automatic(handler: Any) -> bool:
+    # Litestar's own OPTIONS answers and its OpenAPI document.
+    module = getattr(handler.fn, "__module__", "")
+    return module.startswith("litestar.") and not isinstance(handler, ASGIRouteHandler)
+
+
+async def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:
+    # A malformed caisse or id in an address names nothing: the same answer as an unknown one.
+    return await on_http_error(request, HTTPException(status_code=404, detail=type(error).__name__))

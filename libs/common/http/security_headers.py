@@ -1,0 +1,61 @@
+"""What every answer says to the browser (openid.md §3 line 19, ASVS 3.4)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+FORM_ACTIONS = "espace.form_action"
+
+FIXED = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=()",
+}
+
+
+def allow_form_action(scope: Scope, origin: str) -> None:
+    """Let a form of this page end, after redirects, on `origin`.
+
+    Browsers apply `form-action` to the whole redirect chain of a form, so the
+    sign-in page must name the client it leads back to.
+    """
+    allowed: list[str] = scope["state"].setdefault(FORM_ACTIONS, [])
+    allowed.append(origin)
+
+
+class SecurityHeaders(ASGIMiddleware):
+    """Adds the policy to each answer that did not set its own."""
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, *, form_actions: Iterable[str] = (), https: bool = False) -> None:
+        self._form_actions = tuple(form_actions)
+        self._https = https
+
+    def _policy(self, scope: Scope) -> str:
+        extra: list[str] = scope["state"].get(FORM_ACTIONS, [])
+        targets = " ".join(dict.fromkeys(("'self'", *self._form_actions, *extra)))
+        return (
+            "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+            f"form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
+        )
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: Any = MutableScopeHeaders.from_message(message)
+                headers.setdefault("Content-Security-Policy", self._policy(scope))
+                for name, value in FIXED.items():
+                    headers.setdefault(name, value)
+                if self._https:
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+            await send(message)
+
+        await next_app(scope, receive, send_with_headers)
