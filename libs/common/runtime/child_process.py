@@ -1,0 +1,103 @@
+"""A server we start: its own process group, a signal when we die, a way to stop it for certain."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class StartRefused(Exception):
+    """A server cannot be started here; the message is the sentence and the remedy an operator reads."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to execute, as whom, and how it is asked to stop."""
+
+    argv: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    uid: int | None = None
+    """Unprivileged user to become, when we are root."""
+    stop_signal: signal.Signals = signal.SIGTERM
+    directory: Path | None = None
+
+
+async def start(command: Command, log: IO[bytes] | int | None = None) -> asyncio.subprocess.Process:
+    """Start `command` in its own process group; on Linux it gets its stop signal if we are killed."""
+    identity: dict[str, Any] = {}
+    if command.uid is not None:
+        identity = {"user": command.uid, "group": command.uid, "extra_groups": []}
+    return await asyncio.create_subprocess_exec(
+        *command.argv,
+        env=dict(command.environment),
+        cwd=command.directory,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=log,
+        stderr=asyncio.subprocess.STDOUT if log is not None else None,
+        process_group=0,
+        preexec_fn=_die_with_parent(command.stop_signal),
+        **identity,
+    )
+
+
+async def stop(process: asyncio.subprocess.Process, how: signal.Signals, patience: float) -> None:
+    """Ask `process` to end, then, after `patience` seconds, kill its whole group."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(how)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), patience)
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_taken(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether listening on `port` would fail."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a server's log, for the sentence that says why it did not start."""
+    if not log.exists():
+        return ""
+    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
+
+
+def _die_with_parent(how: signal.Signals) -> Callable[[], None] | None:
+    if _libc is None:
+        return None
+    libc, parent = _libc, os.getpid()
+
+    def ask_the_kernel() -> None:
+        # Runs after the change of user, which would clear it. A parent that died
+        # before this line would never be noticed: look once.
+        libc.prctl(_PR_SET_PDEATHSIG, how)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask_the_kernel

