@@ -1,0 +1,78 @@
+"""What one person may do under one mandate at one instant: a single question, one answer.
+
+Exchange, portfolio and simulator all ask here, so they cannot disagree. An
+unknown, foreign, pending or dead mandate, a colleague who left, a client in no
+group of this person: each answers nothing at all, and alike.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.common.access.rights import Family, Role
+from libs.common.database.transaction import Row, Tx
+from services.identity.delegation import store
+from services.identity.delegation.term import end_of, paris_day
+
+
+class MandatePower(NamedTuple):
+    """Power in force: the mandate narrowed by the access group through which it is seen.
+
+    `establishments` holds public ids, or `*`; `not_after` is the earlier of the
+    mandate's end and the group's, exclusive; `group_id` is None where the cabinet
+    opened everything to everybody.
+    """
+
+    mandate_id: UUID
+    version: int
+    adherent_id: UUID
+    adherent_number: str
+    family: Family
+    role: Role
+    scopes: frozenset[str]
+    establishments: tuple[str, ...]
+    not_after: datetime
+    amount_cap_cents: int | None
+    cabinet_id: UUID
+    cabinet_siren: str
+    group_id: UUID | None
+    machine: bool
+
+
+async def power_for_exchange(tx: Tx, mandate_id: UUID, person_id: UUID, now: datetime) -> MandatePower | None:
+    """The power that `person_id` holds under `mandate_id` at `now`; None without a reason."""
+    row = await store.power(tx, mandate_id, person_id, now, paris_day(now))
+    return power_of(row) if row else None
+
+
+def power_of(row: Row) -> MandatePower:
+    """Read one row of `store.POWER`, joined or alone."""
+    ends_at = end_of(row["ends_on"])
+    if row["group_ends_at"] is not None:
+        ends_at = min(ends_at, row["group_ends_at"])
+    return MandatePower(
+        mandate_id=row["mandate_id"],
+        version=row["mandate_version"],
+        adherent_id=row["adherent_id"],
+        adherent_number=row["adherent_number"],
+        family=row["family"],
+        role=row["role"],
+        scopes=narrowed(row["scopes"], row["group_scopes"]),
+        establishments=tuple(row["establishments"]),
+        not_after=ends_at,
+        amount_cap_cents=row["amount_cap_cents"],
+        cabinet_id=row["cabinet_id"],
+        cabinet_siren=row["cabinet_siren"],
+        group_id=row["group_id"],
+        machine=row["machine"],
+    )
+
+
+def narrowed(scopes: Collection[str], *masks: Collection[str] | None) -> frozenset[str]:
+    """The intersection of all inputs; a mask that is None narrows nothing."""
+    granted = frozenset(scopes)
+    for mask in masks:
+        if mask is not None:
+            granted &= frozenset(mask)
+    return granted

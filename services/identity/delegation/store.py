@@ -1,0 +1,267 @@
+"""The SQL of mandates: one statement a function, each of one caisse."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from libs.common.access.rights import Family
+from libs.common.database.transaction import Row, Tx
+from services.identity.delegation.mandate import Event, Mandate, MandateChanged, Side
+
+POWER = """
+SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adherent_id,
+       adherent.adherent_number, mandate.family, mandate.role, mandate.scopes, mandate.establishments,
+       mandate.ends_on, mandate.amount_cap_cents, mandate.machine,
+       cabinet.id AS cabinet_id, cabinet.siren AS cabinet_siren,
+       seen.group_id, seen.group_scopes, seen.group_ends_at
+  FROM mandate
+  JOIN adherent ON adherent.id = mandate.adherent_id AND adherent.state = 'member'
+  JOIN cabinet ON cabinet.id = mandate.cabinet_id AND cabinet.state = 'active'
+  JOIN collaborator ON collaborator.cabinet_id = cabinet.id AND collaborator.state = 'active'
+  JOIN person ON person.id = collaborator.person_id AND person.state = 'active'
+  LEFT JOIN LATERAL (
+       SELECT access_group.id AS group_id, access_group.scopes AS group_scopes,
+              access_group.ends_at AS group_ends_at
+         FROM access_group_member AS member
+         JOIN access_group ON access_group.id = member.group_id AND access_group.removed_at IS NULL
+         JOIN access_group_client AS client ON client.group_id = access_group.id
+        WHERE member.collaborator_id = collaborator.id
+          AND access_group.cabinet_id = cabinet.id
+          AND client.adherent_id = mandate.adherent_id
+          AND (access_group.ends_at IS NULL OR access_group.ends_at > {now})
+          AND NOT cabinet.open_to_all
+        -- One group a token: the widest, then the oldest.
+        ORDER BY cardinality(access_group.scopes) DESC NULLS FIRST, access_group.id
+        LIMIT 1) AS seen ON true
+ WHERE mandate.id = {mandate}
+   AND collaborator.person_id = {person}
+   AND mandate.state = 'active'
+   AND mandate.starts_on <= {today}
+   AND mandate.ends_on >= {today}
+   AND (cabinet.open_to_all OR seen.group_id IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM cabinet_denial WHERE cabinet_denial.cabinet_id = cabinet.id)
+"""
+"""The power of one person under one mandate, at most one row; fill in the four expressions
+(`mandate`, `person` uuid, `now` timestamptz, `today` the day in Paris) and read it with
+`power.power_of`. It stands alone or as a LATERAL join."""
+
+
+async def power(tx: Tx, mandate_id: UUID, person_id: UUID, now: datetime, today: date) -> Row | None:
+    """The one row of `POWER` for this mandate and person."""
+    statement = POWER.format(mandate="$1", person="$2", now="$3", today="$4")
+    return await tx.fetchrow(statement, mandate_id, person_id, now, today)
+
+
+_MANDATE = """mandate.id, mandate.adherent_id, mandate.cabinet_id, mandate.family, mandate.role, mandate.state,
+       mandate.version, mandate.scopes, mandate.establishments, mandate.starts_on, mandate.ends_on,
+       mandate.amount_cap_cents, mandate.machine, mandate.document_categories, mandate.answer_by,
+       mandate.suspended_by, mandate.gesture_id, mandate.previous_id, mandate.former_reference,
+       mandate.former_label, mandate.proposed_by, mandate.created_at, mandate.state_at"""
+
+
+def _read(row: Row) -> Mandate:
+    return msgspec.convert(dict(row), Mandate)
+
+
+async def find(tx: Tx, mandate_id: UUID) -> Mandate | None:
+    row = await tx.fetchrow(f"SELECT {_MANDATE} FROM mandate WHERE id = $1", mandate_id)
+    return _read(row) if row else None
+
+
+async def begin(tx: Tx, mandate: Mandate) -> bool:
+    """Write a new mandate; False when a live one of the same cabinet and family, or its id, exists."""
+    written = await tx.execute(
+        """
+        INSERT INTO mandate (caisse, id, adherent_id, cabinet_id, family, role, state, version, scopes,
+                             establishments, starts_on, ends_on, amount_cap_cents, machine,
+                             document_categories, answer_by, suspended_by, gesture_id, previous_id,
+                             former_reference, former_label, proposed_by, created_at, state_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                $20, $21, $22, $23, $24)
+        ON CONFLICT DO NOTHING
+        """,
+        tx.the_caisse,
+        *msgspec.structs.astuple(mandate),
+    )
+    return written == 1
+
+
+async def advance(tx: Tx, before: Mandate, after: Mandate) -> None:
+    """The compare-and-set: `after` replaces exactly `before`, or `MandateChanged`.
+
+    Also raised when another principal of the family came into force meanwhile: the
+    partial unique index decides, and the whole transaction is given up.
+    """
+    try:
+        changed = await tx.execute(
+            """
+            UPDATE mandate
+               SET state = $4, version = $5, role = $6, scopes = $7, establishments = $8, starts_on = $9,
+                   ends_on = $10, amount_cap_cents = $11, machine = $12, document_categories = $13,
+                   answer_by = $14, suspended_by = $15, gesture_id = $16, proposed_by = $17, state_at = $18
+             WHERE id = $1 AND state = $2 AND version = $3
+            """,
+            before.id,
+            before.state,
+            before.version,
+            after.state,
+            after.version,
+            after.role,
+            after.scopes,
+            after.establishments,
+            after.starts_on,
+            after.ends_on,
+            after.amount_cap_cents,
+            after.machine,
+            after.document_categories,
+            after.answer_by,
+            after.suspended_by,
+            after.gesture_id,
+            after.proposed_by,
+            after.state_at,
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise MandateChanged from error
+    if changed != 1:
+        raise MandateChanged
+
+
+async def keep_version(
+    tx: Tx,
+    mandate: Mandate,
+    event: Event,
+    side: Side,
+    person_id: UUID | None,
+    now: datetime,
+) -> None:
+    """Add this version to the history, whole."""
+    await tx.execute(
+        """
+        INSERT INTO mandate_version (caisse, mandate_id, version, event, at, side, person_id, terms)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)
+        """,
+        tx.the_caisse,
+        mandate.id,
+        mandate.version,
+        event,
+        now,
+        side,
+        person_id,
+        msgspec.json.encode(mandate).decode(),
+    )
+
+
+class Command(NamedTuple):
+    """A command already carried out under this key."""
+
+    command: str
+    person_id: UUID
+    mandate_ids: Sequence[UUID]
+
+
+async def claim_command(
+    tx: Tx,
+    key: str,
+    command: str,
+    person_id: UUID,
+    mandate_ids: Sequence[UUID],
+    now: datetime,
+) -> bool:
+    """Take `key` for this command. A second taker waits for the first to commit, then gets False."""
+    taken = await tx.execute(
+        """
+        INSERT INTO mandate_command (caisse, key, command, person_id, mandate_ids, at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT DO NOTHING
+        """,
+        tx.the_caisse,
+        key,
+        command,
+        person_id,
+        mandate_ids,
+        now,
+    )
+    return taken == 1
+
+
+async def command_of(tx: Tx, key: str) -> Command | None:
+    row = await tx.fetchrow(
+        "SELECT command, person_id, mandate_ids FROM mandate_command WHERE key = $1",
+        key,
+    )
+    return Command(*row) if row else None
+
+
+async def principal_in_force(tx: Tx, adherent_id: UUID, family: Family) -> Mandate | None:
+    """The principal, active or suspended, whom a new one would replace."""
+    row = await tx.fetchrow(
+        f"""
+        SELECT {_MANDATE} FROM mandate
+         WHERE adherent_id = $1 AND family = $2 AND role = 'principal' AND state IN ('active', 'suspended')
+        """,
+        adherent_id,
+        family,
+    )
+    return _read(row) if row else None
+
+
+async def live_twin(tx: Tx, adherent_id: UUID, cabinet_id: UUID, family: Family) -> Mandate | None:
+    """The live mandate of this cabinet in this family, of which there is at most one."""
+    row = await tx.fetchrow(
+        f"""
+        SELECT {_MANDATE} FROM mandate
+         WHERE adherent_id = $1 AND cabinet_id = $2 AND family = $3
+           AND state IN ('requested', 'offered', 'active', 'suspended')
+        """,
+        adherent_id,
+        cabinet_id,
+        family,
+    )
+    return _read(row) if row else None
+
+
+async def overdue(tx: Tx, now: datetime, today: date, limit: int, adherent_id: UUID | None) -> list[Mandate]:
+    """Live mandates whose clock has run out, of one adhérent or of the whole caisse."""
+    rows = await tx.fetch(
+        f"""
+        SELECT {_MANDATE} FROM mandate
+         WHERE state IN ('requested', 'offered', 'active', 'suspended')
+           AND (answer_by <= $1 OR (ends_on < $2 AND state IN ('active', 'suspended')))
+           AND ($4::uuid IS NULL OR adherent_id = $4)
+         ORDER BY id
+         LIMIT $3
+        """,
+        now,
+        today,
+        limit,
+        adherent_id,
+    )
+    return [_read(row) for row in rows]
+
+
+async def live_of_cabinet(tx: Tx, cabinet_id: UUID) -> list[Mandate]:
+    rows = await tx.fetch(
+        f"""
+        SELECT {_MANDATE} FROM mandate
+         WHERE cabinet_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
+         ORDER BY id
+        """,
+        cabinet_id,
+    )
+    return [_read(row) for row in rows]
+
+
+async def live_of_adherent(tx: Tx, adherent_id: UUID) -> list[Mandate]:
+    rows = await tx.fetch(
+        f"""
+        SELECT {_MANDATE} FROM mandate
+         WHERE adherent_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
+         ORDER BY id
+        """,
+        adherent_id,
+    )
+    return [_read(row) for row in rows]
