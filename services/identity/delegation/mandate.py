@@ -10,9 +10,9 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
-from libs.common.http.refusals import DomainError
 
 from libs.common.access.rights import Family, Role
+from libs.common.refusals import DomainError
 from services.identity.delegation.term import end_of, paris_day
 
 State = Literal[

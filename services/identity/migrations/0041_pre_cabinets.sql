@@ -1,10 +1,7 @@
 -- The cabinet's side: who in the cabinet sees which client, and until when.
 
 -- Groups are closed by default: a client in no group is invisible, unless the
--- cabinet says, explicitly, that everything is open to everybody.
-ALTER TABLE cabinet ADD COLUMN open_to_all boolean NOT NULL DEFAULT false;
-CREATE UNIQUE INDEX cabinet_friendly_code ON cabinet (friendly_code) WHERE friendly_code IS NOT NULL;
-
+-- cabinet says, explicitly (cabinet.open_to_all), that everything is open to everybody.
 CREATE TABLE access_group (
     id          uuid        PRIMARY KEY,
     cabinet_id  uuid        NOT NULL REFERENCES cabinet (id),
