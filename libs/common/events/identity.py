@@ -186,11 +186,13 @@ class FloorRaised(Event, frozen=True, kw_only=True, tag="authz.floor_raised.v1")
 
     `kind` is mandate, cabinet, group, actor, client or sid, and `key` its public
     id as tokens carry it. For a mandate, `version` is its new version and a token
-    with a lower `ver` is refused; for the other kinds, tokens issued at or before
-    `not_before` are.
+    with a lower `ver` is refused; for the other kinds it is None, and tokens issued
+    at or before `not_before` are.
     """
 
     urgent: ClassVar[bool] = True
+
+    version: int | None = None  # type: ignore[reportIncompatibleVariableOverride]
 
     kind: str
     key: str
