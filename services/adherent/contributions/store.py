@@ -1,0 +1,116 @@
+"""What is owed and what was paid, by adhérent number."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import msgspec
+
+from libs.common.database.transaction import Tx
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """What one period owes, and how much of it settled payments already cover.
+
+    `period` is `2020`, `2020-T4` or `2020-11`; a negative amount is a credit.
+    """
+
+    period: str
+    kind: str
+    establishment_siret: str | None
+    amount_cents: int
+    due_on: date
+    collection: str
+    paid_cents: int
+
+
+class StatementToKeep(msgspec.Struct, frozen=True, kw_only=True):
+    """A statement as the caisse's accounts give it; the same key again replaces it."""
+
+    adherent_number: str
+    period: str
+    kind: str
+    amount_cents: int
+    due_on: date
+    establishment_siret: str | None = None
+    collection: str = "called"
+
+
+class PaymentToKeep(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment of one statement; `reference` is unique in the caisse."""
+
+    reference: str
+    adherent_number: str
+    period: str
+    kind: str
+    amount_cents: int
+    received_on: date
+    state: str = "settled"
+
+
+async def statements_of(tx: Tx, adherent_number: str) -> list[Statement]:
+    """Newest due date first."""
+    rows = await tx.fetch(
+        """
+        SELECT s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
+               coalesce(sum(p.amount_cents), 0)::bigint AS paid_cents
+          FROM statement AS s
+          LEFT JOIN payment AS p
+            ON p.adherent_number = s.adherent_number AND p.period = s.period AND p.kind = s.kind
+           AND p.state = 'settled'
+         WHERE s.adherent_number = $1
+         GROUP BY s.caisse, s.adherent_number, s.period, s.kind
+         ORDER BY s.due_on DESC, s.period DESC, s.kind
+        """,
+        adherent_number,
+    )
+    return [Statement(*row) for row in rows]
+
+
+async def keep_statements(tx: Tx, statements: Sequence[StatementToKeep]) -> None:
+    await tx.executemany(
+        """
+        INSERT INTO statement (caisse, adherent_number, period, kind, establishment_siret, amount_cents, due_on, collection)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (caisse, adherent_number, period, kind) DO UPDATE
+           SET establishment_siret = excluded.establishment_siret, amount_cents = excluded.amount_cents,
+               due_on = excluded.due_on, collection = excluded.collection
+        """,
+        [
+            (
+                tx.the_caisse,
+                one.adherent_number,
+                one.period,
+                one.kind,
+                one.establishment_siret,
+                one.amount_cents,
+                one.due_on,
+                one.collection,
+            )
+            for one in statements
+        ],
+    )
+
+
+async def keep_payments(tx: Tx, payments: Sequence[PaymentToKeep]) -> None:
+    await tx.executemany(
+        """
+        INSERT INTO payment (caisse, reference, adherent_number, period, kind, amount_cents, received_on, state)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        ON CONFLICT (caisse, reference) DO UPDATE
+           SET adherent_number = excluded.adherent_number, period = excluded.period, kind = excluded.kind,
+               amount_cents = excluded.amount_cents, received_on = excluded.received_on, state = excluded.state
+        """,
+        [
+            (
+                tx.the_caisse,
+                one.reference,
+                one.adherent_number,
+                one.period,
+                one.kind,
+                one.amount_cents,
+                one.received_on,
+                one.state,
+            )
+            for one in payments
+        ],
+    )
