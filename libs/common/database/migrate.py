@@ -97,7 +97,10 @@ async def _apply(
     if phase is not None and migration.phase != phase:
         return False
     async with connection.transaction():
-        await connection.execute(migration.sql)
+        try:
+            await connection.execute(migration.sql)
+        except asyncpg.PostgresError as error:
+            raise MigrationRefused(f"{migration.number}_{migration.name}: {error}; nothing of it was kept") from error
         await connection.execute(
             "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)",
             migration.number,
