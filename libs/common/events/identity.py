@@ -9,6 +9,18 @@ import msgspec
 from libs.common.events.envelope import Event
 
 
+class CaisseAdded(Event, frozen=True, kw_only=True, tag="caisse.added.v1"):
+    """A caisse entered, or changed its name, contacts or colour: all that others print of it."""
+
+    name: str
+    siren: str
+    address: list[str]
+    phone: str
+    email: str
+    website: str
+    colour: str = ""
+
+
 class ImportedEstablishment(msgspec.Struct, frozen=True, kw_only=True):
     """An establishment as the former system knew it."""
 
