@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 _PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_libc: ctypes.CDLL | None = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class StartRefused(Exception):
@@ -89,9 +89,9 @@ def tail(log: Path, lines: int = 12) -> str:
 
 
 def _die_with_parent(how: signal.Signals) -> Callable[[], None] | None:
-    if _libc is None:
-        return None
     libc, parent = _libc, os.getpid()
+    if not libc:
+        return None
 
     def ask_the_kernel() -> None:
         # Runs after the change of user, which would clear it. A parent that died

@@ -101,20 +101,26 @@ authorization {{
 """
 
 
-async def answers(server: NatsServer, process: asyncio.subprocess.Process, log: Path, within: float = 30) -> None:
+async def answers(
+    server: NatsServer, process: asyncio.subprocess.Process, log: Path, within: float = 30
+) -> None:
     """Wait until `server` and its JetStream are healthy; `StartRefused` with its last words when it ends instead."""
     deadline = time.monotonic() + within
     while process.returncode is None and time.monotonic() < deadline:
         if await asyncio.to_thread(is_healthy, server.monitor_port):
             return
         await asyncio.sleep(0.02)
-    raise StartRefused(f"NATS ne démarre pas sur le port {server.port}. Son journal ({log}) finit par :\n{tail(log)}")
+    raise StartRefused(
+        f"NATS ne démarre pas sur le port {server.port}. Son journal ({log}) finit par :\n{tail(log)}"
+    )
 
 
 def is_healthy(monitor_port: int) -> bool:
     """The plain `/healthz`: unlike `js-enabled-only` it sees a full disk."""
     try:
-        with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{monitor_port}/healthz", timeout=2) as answer:
+        with build_opener(ProxyHandler({})).open(
+            f"http://127.0.0.1:{monitor_port}/healthz", timeout=2
+        ) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -133,9 +139,7 @@ def _user(name: str, password: str) -> str:
 def _may_publish(service: str) -> list[str]:
     """Its own facts, its own streams, and the calls a durable consumer needs on any stream."""
     streams = [
-        f"$JS.API.STREAM.{verb}.{stream}"
-        for stream in STREAMS_OF[service]
-        for verb in ("CREATE", "UPDATE")
+        f"$JS.API.STREAM.{verb}.{stream}" for stream in STREAMS_OF[service] for verb in ("CREATE", "UPDATE")
     ]
     return [
         *([f"{service}.>"] if STREAMS_OF[service] else []),

@@ -69,7 +69,9 @@ async def create_cluster(data: Path, password: str, *, major: int = 18) -> None:
         _same_major(data, major)
         return
     if data.exists() and any(data.iterdir()):
-        raise StartRefused(f"{data} contient autre chose qu'une base PostgreSQL. Choisissez un autre dossier (--data).")
+        raise StartRefused(
+            f"{data} contient autre chose qu'une base PostgreSQL. Choisissez un autre dossier (--data)."
+        )
     # Built aside and renamed: a machine that dies here leaves no half-made cluster behind.
     draft = data.with_name(f"{data.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -136,12 +138,19 @@ def server_command(data: Path, port: int, *, major: int = 18, settings: tuple[st
         "logging_collector=off", "log_destination=stderr", "log_min_error_statement=panic",
         "log_parameter_max_length=0", "log_parameter_max_length_on_error=0", *settings,
     )  # fmt: skip
-    argv = [str(binaries / "postgres"), "-D", str(data), *(word for choice in choices for word in ("-c", choice))]
+    argv = [
+        str(binaries / "postgres"),
+        "-D",
+        str(data),
+        *(word for choice in choices for word in ("-c", choice)),
+    ]
     # Fast stop: connections are closed, the checkpoint is written (SIGTERM would wait for clients).
     return Command(argv, _environment(), uid, signal.SIGINT, data)
 
 
-async def answers(server: PostgresServer, process: asyncio.subprocess.Process, log: Path, within: float = 60) -> None:
+async def answers(
+    server: PostgresServer, process: asyncio.subprocess.Process, log: Path, within: float = 60
+) -> None:
     """Wait until `server` accepts connections; `StartRefused` with its last words when it ends instead."""
     deadline = time.monotonic() + within
     while process.returncode is None and time.monotonic() < deadline:
@@ -151,7 +160,9 @@ async def answers(server: PostgresServer, process: asyncio.subprocess.Process, l
             if lines and int(lines[0]) == process.pid and lines[-1].strip() == "ready":
                 return
         await asyncio.sleep(0.02)
-    raise StartRefused(f"PostgreSQL ne démarre pas sur le port {server.port}. Son journal ({log}) finit par :\n{tail(log)}")
+    raise StartRefused(
+        f"PostgreSQL ne démarre pas sur le port {server.port}. Son journal ({log}) finit par :\n{tail(log)}"
+    )
 
 
 def forget_dead_server(data: Path) -> None:
@@ -172,7 +183,9 @@ def forget_dead_server(data: Path) -> None:
         deadline = time.monotonic() + 15
         while _serves(pid, data):
             if time.monotonic() > deadline:
-                raise StartRefused(f"Un PostgreSQL (processus {pid}) tient encore {data} : arrêtez-le (kill -INT {pid}).")
+                raise StartRefused(
+                    f"Un PostgreSQL (processus {pid}) tient encore {data} : arrêtez-le (kill -INT {pid})."
+                )
             time.sleep(0.05)
     pid_file.unlink(missing_ok=True)
 

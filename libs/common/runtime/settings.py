@@ -113,7 +113,9 @@ class Settings(Section, frozen=True, kw_only=True):
     def service(self, name: str) -> ServiceSettings:
         """The section of the service `name`; `SettingsRefused` when there is none."""
         if name not in SERVICES:
-            raise SettingsRefused(f"Aucun service ne s'appelle « {name} » (services : {', '.join(SERVICES)}).")
+            raise SettingsRefused(
+                f"Aucun service ne s'appelle « {name} » (services : {', '.join(SERVICES)})."
+            )
         return cast(ServiceSettings, getattr(self, name))
 
     def require(self, *keys: str) -> None:
@@ -202,7 +204,9 @@ def _from_toml(path: Path) -> dict[str, _Given]:
         text = path.read_text("utf-8")
         tables = tomllib.loads(text)
     except OSError as error:
-        raise SettingsRefused(f"Le fichier {path} (ESPACE_CONFIG) ne se lit pas : {error.strerror}.") from error
+        raise SettingsRefused(
+            f"Le fichier {path} (ESPACE_CONFIG) ne se lit pas : {error.strerror}."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsRefused(f"Le fichier {path} n'est pas du TOML : {error}.") from error
     given: dict[str, _Given] = {}
@@ -230,7 +234,9 @@ def _line_of(text: str, key: str) -> int:
         if header := re.match(r"\s*\[\s*([A-Za-z0-9_-]+)\s*\]", line):
             table = header.group(1)
             opened = number if table in (section, key) else opened
-        elif table == section and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line) or not table and re.match(rf"\s*{re.escape(key)}\s*=", line):
+        elif (table == section and re.match(rf"\s*[\"']?{re.escape(name)}[\"']?\s*=", line)) or (
+            not table and re.match(rf"\s*{re.escape(key)}\s*=", line)
+        ):
             return number
     return opened
 
@@ -255,7 +261,9 @@ def _read_secret_files(given: dict[str, _Given]) -> dict[str, _Given]:
             read[key] = source
             continue
         if secret in given:
-            raise SettingsRefused(f"{source.origin} et {given[secret].origin} disent deux fois la même chose : gardez-en un.")
+            raise SettingsRefused(
+                f"{source.origin} et {given[secret].origin} disent deux fois la même chose : gardez-en un."
+            )
         try:
             text = Path(str(source.value)).read_text("utf-8").rstrip("\r\n")
         except OSError as error:

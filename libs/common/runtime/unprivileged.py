@@ -93,9 +93,7 @@ def _entries(folder: Path) -> list[tuple[int, int, int]]:
 
 
 def _has_entry(folder: Path, uid: int) -> bool:
-    return any(
-        tag == _USER and who == uid and rights & _SEARCH for tag, rights, who in _entries(folder)
-    )
+    return any(tag == _USER and who == uid and rights & _SEARCH for tag, rights, who in _entries(folder))
 
 
 def _add_entry(folder: Path, mode: int, uid: int) -> None:
