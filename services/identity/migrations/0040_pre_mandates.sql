@@ -40,12 +40,12 @@ CREATE TABLE mandate (
     CHECK (CASE WHEN state = 'legacy_lapsed'
                 THEN scopes = '{}' AND starts_on IS NULL AND ends_on IS NULL AND NOT machine
                 ELSE state = 'void' OR (cardinality(scopes) > 0 AND starts_on <= ends_on) END),
-    CHECK (scopes <@ CASE family
+    CHECK (scopes <@ (CASE family
         WHEN 'contributions' THEN ARRAY['declaration.read', 'declaration.submit',
                                         'payment.read', 'payment.prepare', 'payment.order']
         ELSE ARRAY['leave.read', 'leave.plan', 'weather.read', 'weather.declare'] END
         || ARRAY['employee.read', 'attestation.read', 'attestation.request',
-                 'document.read', 'document.deposit', 'message.read', 'message.send']),
+                 'document.read', 'document.deposit', 'message.read', 'message.send'])),
     CHECK (role = 'principal' OR scopes <@ ARRAY[
         'declaration.read', 'payment.read', 'leave.read', 'weather.read',
         'employee.read', 'attestation.read', 'document.read', 'message.read']),
