@@ -1,0 +1,121 @@
+"""Forgotten or changed: a new password needs the mailed secret, or the present one and a session.
+
+A link never signs anybody in: after it, one signs in with the new password.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from libs.common.database import journal
+from libs.common.database.journal import Act, Actor
+from libs.common.database.pool import Database
+from libs.common.database.transaction import Tx
+from libs.common.refusals import DomainError
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.email import Email, email_key
+from libs.common.values.identifiers import new_id, public_id
+from services.identity.mail.enqueue import Mail, MailLimitReached
+from services.identity.sign_in import store
+from services.identity.sign_in.password import Passwords
+from services.identity.sign_in.password_rules import check_password_choice
+from services.identity.sign_in.session import IDLE, LONGEST, end_session, hash_of, new_secret
+from services.identity.sign_in.store import Person
+
+LINK_LASTS = timedelta(hours=1)
+
+
+class LinkNotUsable(DomainError):
+    """Unknown, spent, superseded or expired link: deliberately one answer."""
+
+
+async def ask_new_password(tx: Tx, mail: Mail, email: Email, *, base: str, now: datetime) -> None:
+    """Mail a link to whoever has this address; nobody learns whether somebody has.
+
+    The limits of the address hold in silence: the page that follows is the same.
+    """
+    person = await store.find_person(tx, email_key=email_key(email))
+    if person is None or person.state != "active":
+        return
+    token, deadline = new_secret(), now + LINK_LASTS
+    link = f"{base}/{tx.the_caisse}/new-password?link={token}"
+    values = {"link": link, "deadline": deadline.isoformat()}
+    try:
+        await mail.enqueue(tx, template="password_reset", to=person.email, values=values, now=now, limited=True)
+    except MailLimitReached:
+        # The link already sent stays good: a flood of asks cannot take it away.
+        return
+    await store.supersede_resets(tx, person.id, now=now)
+    await store.add_reset(tx, new_id(), hash_of(token), person_id=person.id, now=now, expires_at=deadline)
+
+
+async def owner_of_link(tx: Tx, link_token: str, *, now: datetime) -> Person:
+    """Whose password this link may change; reading spends nothing. Raises `LinkNotUsable`."""
+    person_id = await store.reset_is_usable(tx, hash_of(link_token), now=now)
+    person = await store.find_person(tx, person_id=person_id) if person_id else None
+    if person is None or person.state != "active":
+        raise LinkNotUsable
+    return person
+
+
+async def set_password_by_link(
+    db: Database,
+    passwords: Passwords,
+    mail: Mail,
+    caisse: CaisseSlug,
+    link_token: str,
+    password: str,
+    *,
+    now: datetime,
+) -> None:
+    """Replace a forgotten password, once per link, and end every session of its owner in this caisse.
+
+    Raises `LinkNotUsable`, and the refusals of `check_password_choice`.
+    """
+    # 1. Judge the choice before spending the link: a refused password leaves it good.
+    async with db.transaction(caisse) as tx:
+        person = await owner_of_link(tx, link_token, now=now)
+    check_password_choice(password, known=[person.email, person.full_name], has_second_factor=person.has_totp)
+
+    # 2. The slow hash holds no connection.
+    encoded = await passwords.hash(password)
+
+    # 3. Spend, change, sign out and tell, together or not at all.
+    async with db.transaction(caisse) as tx:
+        person_id = await store.claim_reset(tx, hash_of(link_token), now=now)
+        if person_id != person.id:
+            raise LinkNotUsable
+        await _replace(tx, mail, person, encoded, keep_session=None, now=now)
+
+
+async def change_password(
+    tx: Tx, mail: Mail, person: Person, encoded: str, *, session_id: UUID, now: datetime
+) -> None:
+    """Replace the password of somebody signed in, whose present one was just checked.
+
+    Every other browser signs out, whatever its caisse; the caller renews this session in the same transaction.
+    """
+    await _replace(tx, mail, person, encoded, keep_session=session_id, now=now)
+
+
+async def _replace(
+    tx: Tx, mail: Mail, person: Person, encoded: str, *, keep_session: UUID | None, now: datetime
+) -> None:
+    await store.set_password(tx, person.id, encoded, now=now)
+    await store.supersede_resets(tx, person.id, now=now)
+    for session in await store.live_sessions(tx, person.id, seen_after=now - IDLE, created_after=now - LONGEST):
+        if session.id != keep_session:
+            await end_session(tx, session.id, now=now)
+    await journal.record(
+        tx,
+        Act(
+            action="password.changed",
+            subject_kind="person",
+            subject_id=public_id("per", person.id),
+            at=now,
+            actor=Actor(person_id=person.id),
+            details={"by": "link" if keep_session is None else "session"},
+        ),
+    )
+    await mail.enqueue(
+        tx, template="notice_password_changed", to=person.email, values={"at": now.isoformat()}, now=now
+    )

@@ -1,0 +1,180 @@
+"""A signed-in browser: one row, one cookie, renewed whenever its power grows.
+
+The cookie holds 32 random bytes; the row keeps their SHA-256. The row's `id` is
+the `sid` of tokens and lasts as long as the session; the cookie's value changes at
+sign-in and step-up, so that a value planted or seen before is worth nothing after.
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Literal, NamedTuple
+from uuid import UUID, uuid4
+
+from libs.common.database import outbox
+from libs.common.database.transaction import Tx
+from libs.common.events.identity import FloorRaised
+from libs.common.refusals import DomainError
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import new_id, public_id
+from services.identity.sign_in import store
+from services.identity.sign_in.store import Session
+
+Acr = Literal["pwd", "two_step", "mfa"]
+"""Password alone; password and a mailed code (two steps, one factor); two factors."""
+
+ACR_RANK: dict[str, int] = {"pwd": 0, "two_step": 1, "mfa": 2}
+
+IDLE = timedelta(hours=2)
+"""Without a request for this long, one signs in again."""
+
+LONGEST = timedelta(hours=12)
+"""A working day: nobody stays signed in overnight."""
+
+STEP_UP_LASTS = timedelta(minutes=5)
+
+SEEN_EVERY = timedelta(minutes=1)
+"""`last_seen_at` is written at most this often: a read stays a read."""
+
+
+class SignInRequired(DomainError):
+    """No live session: whoever asks must first say who they are."""
+
+
+class OpenedSession(NamedTuple):
+    """A session and the cookie value only its browser will hold."""
+
+    session: Session
+    cookie: str
+
+
+def cookie_name(caisse: CaisseSlug) -> str:
+    """`__Host-`: the browser itself refuses it without Secure, or from another host."""
+    return f"__Host-espace-{caisse}"
+
+
+async def current_session(tx: Tx, cookie: str | None, now: datetime) -> Session | None:
+    """The live session behind a cookie of this caisse; `None` when revoked, idle, too old or forged.
+
+    A session whose person is suspended is no session.
+    """
+    if not cookie:
+        return None
+    session = await store.find(tx, hash_of(cookie), seen_after=now - IDLE, created_after=now - LONGEST)
+    if session is not None and session.last_seen_at <= now - SEEN_EVERY:
+        await store.touch(tx, session.id, now=now)
+    return session
+
+
+async def open_session(
+    tx: Tx,
+    *,
+    person_id: UUID,
+    acr: Acr,
+    amr: list[str],
+    now: datetime,
+    user_agent: str = "",
+    second_factor_at: datetime | None = None,
+) -> OpenedSession:
+    """A new session for somebody who has just proven who they are. Whatever cookie they came with is not kept."""
+    session = Session(
+        id=new_id(),
+        caisse=tx.the_caisse,
+        person_id=person_id,
+        auth_time=now,
+        acr=acr,
+        amr=amr,
+        second_factor_at=second_factor_at,
+        created_at=now,
+        last_seen_at=now,
+        user_agent_family=family_of(user_agent),
+    )
+    cookie = new_secret()
+    await store.add(tx, session, hash_of(cookie))
+    return OpenedSession(session, cookie)
+
+
+async def renew(
+    tx: Tx, session: Session, *, acr: Acr, amr: list[str], second_factor_at: datetime | None, now: datetime
+) -> OpenedSession:
+    """The same session after a step-up: same `sid`, another cookie; the former value opens nothing.
+
+    The level never sinks: a mailed code typed by somebody who signed in with two
+    factors leaves them at two factors. Raises `SignInRequired` when the session
+    ended meanwhile.
+    """
+    level = max(session.acr, acr, key=ACR_RANK.__getitem__)
+    proven = sorted({*session.amr, *amr})
+    cookie = new_secret()
+    renewed = await store.renew(
+        tx, session.id, hash_of(cookie), acr=level, amr=proven, second_factor_at=second_factor_at, auth_time=now
+    )
+    if renewed is None:
+        raise SignInRequired
+    return OpenedSession(renewed, cookie)
+
+
+async def end_session(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
+    """Sign out: the cookie opens nothing any more, and the services hear that this `sid` is over.
+
+    False when it was over already.
+    """
+    if not await store.revoke(tx, session_id, now=now):
+        return False
+    floor = FloorRaised(event_id=uuid4(), at=now, kind="sid", key=sid_of(session_id), not_before=now)
+    await outbox.record(tx, floor)
+    return True
+
+
+def sid_of(session_id: UUID) -> str:
+    """The session as tokens and revocation floors name it."""
+    return public_id("ses", session_id)
+
+
+def fresh_step_up(session: Session, now: datetime) -> bool:
+    """Whether a second step was taken in the last five minutes (an act that matters asks for it)."""
+    return session.second_factor_at is not None and session.second_factor_at > now - STEP_UP_LASTS
+
+
+def satisfies(session: Session, *, acr: str | None, max_age: timedelta | None, now: datetime) -> bool:
+    """Whether this session is what a client asks for: level reached, and recent enough (OIDC Core §3.1.2.1)."""
+    if acr is not None and ACR_RANK[session.acr] < ACR_RANK[acr]:
+        return False
+    return max_age is None or now - session.auth_time <= max_age
+
+
+def new_secret() -> str:
+    """32 random bytes as a cookie or a link carries them (base64url, 43 characters)."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_of(secret: str) -> bytes:
+    """What is stored of a cookie or a link: 256 random bits need no slow hash."""
+    return sha256(secret.encode()).digest()
+
+
+_FAMILIES = (
+    ("Edg", "Edge"),
+    ("OPR", "Opera"),
+    ("SamsungBrowser", "Samsung Internet"),
+    ("Firefox", "Firefox"),
+    ("FxiOS", "Firefox"),
+    ("Chrome", "Chrome"),
+    ("CriOS", "Chrome"),
+    ("Safari", "Safari"),
+)
+_MACHINES = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "Mac"),
+    ("Linux", "Linux"),
+)
+
+
+def family_of(user_agent: str) -> str:
+    """`Firefox, Windows`: enough to recognise one's own device, too little to follow anybody."""
+    browser = next((name for mark, name in _FAMILIES if mark in user_agent), "")
+    machine = next((name for mark, name in _MACHINES if mark in user_agent), "")
+    return ", ".join(filter(None, (browser, machine)))

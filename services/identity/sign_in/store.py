@@ -1,0 +1,477 @@
+"""Rows of sign-in: sessions, proofs under way, devices, links, factors, throttles."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.common.database.transaction import Tx
+
+
+class Session(NamedTuple):
+    """A signed-in browser; `id` is the `sid` of its tokens."""
+
+    id: UUID
+    caisse: str
+    person_id: UUID
+    auth_time: datetime
+    acr: str
+    amr: list[str]
+    second_factor_at: datetime | None
+    created_at: datetime
+    last_seen_at: datetime
+    user_agent_family: str
+
+
+class Person(NamedTuple):
+    """What sign-in needs to know of somebody."""
+
+    id: UUID
+    email: str
+    full_name: str
+    password_hash: str | None
+    state: str
+    has_totp: bool
+    must_have_totp: bool
+
+
+class Proof(NamedTuple):
+    """A password proven, a second step awaited. `session_id` is set when it is a step-up."""
+
+    id: UUID
+    person_id: UUID
+    session_id: UUID | None
+    password_at: datetime
+    code_expires_at: datetime | None
+    failures: int
+
+
+class Totp(NamedTuple):
+    """An authenticator application; `secret_encrypted` opens under the key-encryption key."""
+
+    person_id: UUID
+    secret_encrypted: bytes
+    last_step: int
+    confirmed_at: datetime | None
+
+
+class Device(NamedTuple):
+    id: UUID
+    label: str
+    created_at: datetime
+    last_used_at: datetime
+
+
+# Sessions
+
+
+async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
+    await tx.execute(
+        """
+        INSERT INTO session (id, caisse, token_hash, person_id, auth_time, acr, amr, second_factor_at,
+                             created_at, last_seen_at, user_agent_family)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        """,
+        session.id,
+        session.caisse,
+        token_hash,
+        session.person_id,
+        session.auth_time,
+        session.acr,
+        session.amr,
+        session.second_factor_at,
+        session.created_at,
+        session.last_seen_at,
+        session.user_agent_family,
+    )
+
+
+async def find(tx: Tx, token_hash: bytes, *, seen_after: datetime, created_after: datetime) -> Session | None:
+    row = await tx.fetchrow(
+        """
+        SELECT session.id, session.caisse, session.person_id, session.auth_time, session.acr, session.amr,
+               session.second_factor_at, session.created_at, session.last_seen_at, session.user_agent_family
+          FROM session
+          JOIN person ON person.id = session.person_id AND person.state = 'active'
+         WHERE session.token_hash = $1
+           AND session.revoked_at IS NULL
+           AND session.last_seen_at > $2
+           AND session.created_at > $3
+           AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time)
+        """,
+        token_hash,
+        seen_after,
+        created_after,
+    )
+    return Session(*row) if row else None
+
+
+async def find_by_cookie(tx: Tx, token_hash: bytes) -> UUID | None:
+    return await tx.fetchval("SELECT id FROM session WHERE token_hash = $1 AND revoked_at IS NULL", token_hash)
+
+
+async def touch(tx: Tx, session_id: UUID, *, now: datetime) -> None:
+    await tx.execute("UPDATE session SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2", session_id, now)
+
+
+async def renew(
+    tx: Tx,
+    session_id: UUID,
+    token_hash: bytes,
+    *,
+    acr: str,
+    amr: list[str],
+    second_factor_at: datetime | None,
+    auth_time: datetime,
+) -> Session | None:
+    """Another cookie, a higher level; `None` when the session was revoked meanwhile."""
+    row = await tx.fetchrow(
+        """
+        UPDATE session
+           SET token_hash = $2, acr = $3, amr = $4, second_factor_at = coalesce($5, second_factor_at),
+               auth_time = $6, last_seen_at = $6
+         WHERE id = $1 AND revoked_at IS NULL
+        RETURNING id, caisse, person_id, auth_time, acr, amr, second_factor_at,
+                  created_at, last_seen_at, user_agent_family
+        """,
+        session_id,
+        token_hash,
+        acr,
+        amr,
+        second_factor_at,
+        auth_time,
+    )
+    return Session(*row) if row else None
+
+
+async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
+    """Whether this call ended it."""
+    ended = await tx.execute("UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", session_id, now)
+    return ended == 1
+
+
+async def live_sessions(tx: Tx, person_id: UUID, *, seen_after: datetime, created_after: datetime) -> list[Session]:
+    rows = await tx.fetch(
+        """
+        SELECT id, caisse, person_id, auth_time, acr, amr, second_factor_at,
+               created_at, last_seen_at, user_agent_family
+          FROM session
+         WHERE person_id = $1 AND revoked_at IS NULL AND last_seen_at > $2 AND created_at > $3
+         ORDER BY last_seen_at DESC
+        """,
+        person_id,
+        seen_after,
+        created_after,
+    )
+    return [Session(*row) for row in rows]
+
+
+# People
+
+async def find_person(tx: Tx, *, email_key: str | None = None, person_id: UUID | None = None) -> Person | None:
+    row = await tx.fetchrow(
+        """
+        SELECT person.id, person.email, person.full_name, person.password_hash, person.state,
+               EXISTS (SELECT FROM totp_factor AS factor
+                        WHERE factor.person_id = person.id AND factor.confirmed_at IS NOT NULL),
+               EXISTS (SELECT FROM collaborator
+                        WHERE collaborator.person_id = person.id AND collaborator.state = 'active')
+          FROM person
+         WHERE person.email_key = $1 OR person.id = $2
+        """,
+        email_key,
+        person_id,
+    )
+    return Person(*row) if row else None
+
+
+async def set_password(tx: Tx, person_id: UUID, password_hash: str, *, now: datetime) -> None:
+    """Sessions of this person proven before `now` end with it, in whatever caisse."""
+    await tx.execute(
+        "UPDATE person SET password_hash = $2, password_changed_at = $3 WHERE id = $1", person_id, password_hash, now
+    )
+
+
+# A sign-in or a step-up under way
+
+
+async def open_proof(
+    tx: Tx,
+    proof_id: UUID,
+    token_hash: bytes,
+    *,
+    person_id: UUID,
+    session_id: UUID | None,
+    now: datetime,
+    expires_at: datetime,
+) -> None:
+    await tx.execute(
+        """
+        INSERT INTO sign_in (id, caisse, token_hash, person_id, session_id, password_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        proof_id,
+        tx.the_caisse,
+        token_hash,
+        person_id,
+        session_id,
+        now,
+        expires_at,
+    )
+
+
+async def find_proof(tx: Tx, token_hash: bytes, *, now: datetime, most_failures: int) -> Proof | None:
+    row = await tx.fetchrow(
+        """
+        SELECT id, person_id, session_id, password_at, code_expires_at, failures
+          FROM sign_in
+         WHERE token_hash = $1 AND completed_at IS NULL AND expires_at > $2 AND failures < $3
+        """,
+        token_hash,
+        now,
+        most_failures,
+    )
+    return Proof(*row) if row else None
+
+
+async def count_failure(tx: Tx, proof_id: UUID, *, now: datetime, most_failures: int) -> bool:
+    """Spend one try before it is judged. False when none is left: a hundred at once spend a hundred."""
+    spent = await tx.execute(
+        """
+        UPDATE sign_in SET failures = failures + 1
+         WHERE id = $1 AND completed_at IS NULL AND expires_at > $2 AND failures < $3
+        """,
+        proof_id,
+        now,
+        most_failures,
+    )
+    return spent == 1
+
+
+async def complete_proof(tx: Tx, proof_id: UUID, *, now: datetime) -> bool:
+    """One proof gives one session. False when another request was first."""
+    done = await tx.execute(
+        "UPDATE sign_in SET completed_at = $2, code_hash = NULL WHERE id = $1 AND completed_at IS NULL", proof_id, now
+    )
+    return done == 1
+
+
+async def set_code(tx: Tx, proof_id: UUID, code_hash: bytes, *, expires_at: datetime) -> None:
+    """A new mailed code: the former one is worth nothing from here on."""
+    await tx.execute(
+        "UPDATE sign_in SET code_hash = $2, code_expires_at = $3 WHERE id = $1 AND completed_at IS NULL",
+        proof_id,
+        code_hash,
+        expires_at,
+    )
+
+
+async def spend_code(tx: Tx, proof_id: UUID, code_hash: bytes, *, now: datetime) -> bool:
+    """Whether this is the live mailed code; it works once."""
+    spent = await tx.execute(
+        """
+        UPDATE sign_in SET code_hash = NULL
+         WHERE id = $1 AND code_hash = $2 AND code_expires_at > $3 AND completed_at IS NULL
+        """,
+        proof_id,
+        code_hash,
+        now,
+    )
+    return spent == 1
+
+
+# Authenticator application
+
+
+async def find_totp(tx: Tx, person_id: UUID) -> Totp | None:
+    row = await tx.fetchrow(
+        "SELECT person_id, secret_encrypted, last_step, confirmed_at FROM totp_factor WHERE person_id = $1", person_id
+    )
+    return Totp(*row) if row else None
+
+
+async def propose_totp(tx: Tx, person_id: UUID, secret_encrypted: bytes, *, now: datetime) -> None:
+    """Keep a secret being enrolled. A factor already confirmed is left alone."""
+    await tx.execute(
+        """
+        INSERT INTO totp_factor (person_id, secret_encrypted, created_at) VALUES ($1, $2, $3)
+        ON CONFLICT (person_id) DO UPDATE
+           SET secret_encrypted = excluded.secret_encrypted, created_at = excluded.created_at, last_step = 0
+         WHERE totp_factor.confirmed_at IS NULL
+        """,
+        person_id,
+        secret_encrypted,
+        now,
+    )
+
+
+async def spend_totp_step(tx: Tx, person_id: UUID, step: int) -> bool:
+    """Whether this 30-second value was still unused: two uses at once find one winner."""
+    spent = await tx.execute(
+        "UPDATE totp_factor SET last_step = $2 WHERE person_id = $1 AND last_step < $2", person_id, step
+    )
+    return spent == 1
+
+
+async def confirm_totp(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
+    done = await tx.execute(
+        "UPDATE totp_factor SET confirmed_at = $2 WHERE person_id = $1 AND confirmed_at IS NULL", person_id, now
+    )
+    return done == 1
+
+
+async def remove_totp(tx: Tx, person_id: UUID) -> bool:
+    return await tx.execute("DELETE FROM totp_factor WHERE person_id = $1", person_id) == 1
+
+
+async def replace_recovery_codes(tx: Tx, person_id: UUID, hashes: list[bytes], *, now: datetime) -> None:
+    """The former set dies with the arrival of the new one."""
+    await tx.execute(
+        """
+        WITH gone AS (DELETE FROM recovery_code WHERE person_id = $1)
+        INSERT INTO recovery_code (person_id, code_hash, created_at)
+        SELECT $1, code_hash, $3 FROM unnest($2::bytea[]) AS drawn (code_hash)
+        """,
+        person_id,
+        hashes,
+        now,
+    )
+
+
+async def spend_recovery_code(tx: Tx, person_id: UUID, code_hash: bytes, *, now: datetime) -> bool:
+    spent = await tx.execute(
+        "UPDATE recovery_code SET used_at = $3 WHERE person_id = $1 AND code_hash = $2 AND used_at IS NULL",
+        person_id,
+        code_hash,
+        now,
+    )
+    return spent == 1
+
+
+async def forget_recovery_codes(tx: Tx, person_id: UUID) -> None:
+    await tx.execute("DELETE FROM recovery_code WHERE person_id = $1", person_id)
+
+
+# Devices
+
+
+async def add_device(
+    tx: Tx, device_id: UUID, token_hash: bytes, *, person_id: UUID, label: str, now: datetime
+) -> None:
+    await tx.execute(
+        """
+        INSERT INTO known_device (id, caisse, person_id, token_hash, label, created_at, last_used_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $6)
+        """,
+        device_id,
+        tx.the_caisse,
+        person_id,
+        token_hash,
+        label,
+        now,
+    )
+
+
+async def recognise_device(tx: Tx, token_hash: bytes, person_id: UUID) -> UUID | None:
+    return await tx.fetchval(
+        "SELECT id FROM known_device WHERE token_hash = $1 AND person_id = $2 AND revoked_at IS NULL",
+        token_hash,
+        person_id,
+    )
+
+
+async def use_device(tx: Tx, device_id: UUID, *, now: datetime) -> None:
+    await tx.execute("UPDATE known_device SET last_used_at = $2 WHERE id = $1", device_id, now)
+
+
+async def devices_of(tx: Tx, person_id: UUID) -> list[Device]:
+    rows = await tx.fetch(
+        """
+        SELECT id, label, created_at, last_used_at FROM known_device
+         WHERE person_id = $1 AND revoked_at IS NULL
+         ORDER BY last_used_at DESC
+        """,
+        person_id,
+    )
+    return [Device(*row) for row in rows]
+
+
+async def forget_device(tx: Tx, device_id: UUID, person_id: UUID, *, now: datetime) -> bool:
+    gone = await tx.execute(
+        "UPDATE known_device SET revoked_at = $3 WHERE id = $1 AND person_id = $2 AND revoked_at IS NULL",
+        device_id,
+        person_id,
+        now,
+    )
+    return gone == 1
+
+
+# Forgotten password
+
+
+async def supersede_resets(tx: Tx, person_id: UUID, *, now: datetime) -> None:
+    await tx.execute(
+        "UPDATE password_reset SET ended_at = $2 WHERE person_id = $1 AND ended_at IS NULL", person_id, now
+    )
+
+
+async def add_reset(
+    tx: Tx, reset_id: UUID, token_hash: bytes, *, person_id: UUID, now: datetime, expires_at: datetime
+) -> None:
+    await tx.execute(
+        """
+        INSERT INTO password_reset (id, caisse, person_id, token_hash, created_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        reset_id,
+        tx.the_caisse,
+        person_id,
+        token_hash,
+        now,
+        expires_at,
+    )
+
+
+async def reset_is_usable(tx: Tx, token_hash: bytes, *, now: datetime) -> UUID | None:
+    """The person a live link belongs to. Reading changes nothing."""
+    return await tx.fetchval(
+        "SELECT person_id FROM password_reset WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2",
+        token_hash,
+        now,
+    )
+
+
+async def claim_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> UUID | None:
+    """Spend a link; the person whose password it lets change, or `None` when unknown, spent or expired."""
+    return await tx.fetchval(
+        """
+        UPDATE password_reset SET ended_at = $2
+         WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2
+        RETURNING person_id
+        """,
+        token_hash,
+        now,
+    )
+
+
+# Throttles
+
+
+async def let_through(tx: Tx, key: bytes, *, now: datetime, every: timedelta, burst: timedelta) -> bool:
+    """GCRA in one statement: one pass per `every`, and as many at once as fit in `burst`."""
+    passed = await tx.execute(
+        """
+        INSERT INTO throttle (key, ready_at) VALUES ($1, $2::timestamptz + $3::interval)
+        ON CONFLICT (key) DO UPDATE
+           SET ready_at = greatest(throttle.ready_at, $2) + $3
+         WHERE throttle.ready_at <= $2::timestamptz + $4::interval
+        """,
+        key,
+        now,
+        every,
+        burst,
+    )
+    return passed == 1
+
+
+async def forget_idle_throttles(tx: Tx, *, now: datetime) -> int:
+    return await tx.execute("DELETE FROM throttle WHERE ready_at < $1", now)

@@ -1,0 +1,60 @@
+"""Who may try a password now: strangers wait together, the owner's browser never waits for them.
+
+Nobody is locked out. Tries from browsers that never signed this person in share
+one allowance; a known device has its own; a mailed link is always open.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from ipaddress import ip_address, ip_network
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.common.database.transaction import Tx
+from libs.common.refusals import DomainError
+from services.identity.sign_in import store
+
+
+class Throttled(DomainError):
+    """Too many tries of this kind: wait, or use the mailed link."""
+
+
+class Allowance(NamedTuple):
+    """One pass every so often, `burst` of them at once after a rest."""
+
+    every: timedelta
+    burst: int
+
+
+PER_STRANGE_ACCOUNT = Allowance(timedelta(seconds=30), 10)
+PER_DEVICE = Allowance(timedelta(seconds=15), 20)
+PER_NETWORK = Allowance(timedelta(milliseconds=200), 300)
+PER_LINK = Allowance(timedelta(minutes=2), 10)
+
+
+async def spend(tx: Tx, kind: str, subject: str, allowance: Allowance, *, now: datetime) -> None:
+    """Take one pass from a bucket. Raises `Throttled` when it is empty."""
+    key = hashlib.sha256(f"{kind}:{subject}".encode()).digest()
+    burst = allowance.every * (allowance.burst - 1)
+    if not await store.let_through(tx, key, now=now, every=allowance.every, burst=burst):
+        raise Throttled
+
+
+async def spend_sign_in(
+    tx: Tx, *, email_key: str, device_id: UUID | None, network: str, now: datetime
+) -> None:
+    """One password try, judged before the slow hash. Raises `Throttled`, for known and unknown addresses alike."""
+    if device_id is not None:
+        await spend(tx, "device", device_id.hex, PER_DEVICE, now=now)
+        return
+    await spend(tx, "network", network, PER_NETWORK, now=now)
+    await spend(tx, "account", email_key, PER_STRANGE_ACCOUNT, now=now)
+
+
+def network_of(address: str | None) -> str:
+    """An address's neighbourhood: /24 in IPv4, /56 in IPv6 (what one customer is given)."""
+    try:
+        host = ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    return str(ip_network((host, 24 if host.version == 4 else 56), strict=False))
