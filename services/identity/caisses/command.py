@@ -1,0 +1,139 @@
+"""`espace caisse add | list`."""
+
+import asyncio
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import click
+from rich.console import Console
+from rich.table import Table
+
+from libs.common.database.pool import Database
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.settings import Settings, load_settings
+from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
+from libs.common.values.siret import InvalidSiren, parse_siren
+from services.identity.caisses import store
+from services.identity.caisses.add import CaisseAlreadyThere, add_caisse
+from services.identity.caisses.caisse import Caisse, CaisseSettings, Cutover
+
+USAGE, TAKEN = 2, 3
+
+
+@click.group("caisse")
+def caisse_command() -> None:
+    """Les caisses de cette installation.
+
+    Codes de sortie : 0 fait, 2 demande mal formée, 3 caisse déjà présente.
+    """
+
+
+@caisse_command.command("add")
+@click.argument("slug")
+@click.option("--name", default="", help="Nom imprimé ; par défaut tiré de SLUG.")
+@click.option("--network-number", default="", help="Numéro de la caisse dans le réseau (deux chiffres).")
+@click.option("--siren", default="", help="SIREN de la caisse, imprimé sur ses attestations.")
+@click.option("--address", multiple=True, help="Une ligne d'adresse ; répéter l'option, six lignes au plus.")
+@click.option("--phone", default="")
+@click.option("--email", default="")
+@click.option("--website", default="")
+@click.option("--mail-from", default="", help="Expéditeur de ses courriels.")
+@click.option("--colour", default="", help="Couleur d'accent, #rrggbb.")
+@click.option(
+    "--cutover", nargs=3, default=None, metavar="FERMETURE REPRISE OUVERTURE", help="AAAA-MM-JJ × 3."
+)
+@click.option("--json", "as_json", is_flag=True, help="Répondre en JSON.")
+def add(slug: str, as_json: bool, **given: Any) -> None:
+    """Ouvrir la caisse SLUG : sa ligne, ses clés, son calendrier."""
+    try:
+        caisse = described(slug, **given)
+    except (InvalidCaisseSlug, InvalidSiren, msgspec.ValidationError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(USAGE)
+    began = time.perf_counter()
+    try:
+        asyncio.run(_add(load_settings(), caisse))
+    except CaisseAlreadyThere:
+        click.echo(f"La caisse {slug} existe déjà : rien n'a été changé.", err=True)
+        sys.exit(TAKEN)
+    took_ms = round((time.perf_counter() - began) * 1000)
+    if as_json:
+        click.echo(msgspec.json.encode({**caisse.as_json(), "took_ms": took_ms}))
+        return
+    click.echo(f"La caisse {slug} est ouverte ({took_ms} ms).")
+    if missing := [name for name in ("siren", "address", "phone", "email") if not getattr(caisse, name)]:
+        click.echo(f"À compléter avant ses premiers courriers : {', '.join(missing)}.")
+
+
+@caisse_command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Répondre en JSON.")
+def list_all(as_json: bool) -> None:
+    """Les caisses ouvertes, par nom."""
+    caisses = asyncio.run(_every(load_settings()))
+    if as_json:
+        click.echo(msgspec.json.encode([caisse.as_json() for caisse in caisses]))
+        return
+    table = Table("Caisse", "Nom", "Réseau", "Ouverte le")
+    for caisse in caisses:
+        table.add_row(caisse.slug, caisse.name, caisse.network_number, f"{caisse.created_at:%d/%m/%Y}")
+    Console().print(table)
+
+
+def described(
+    slug: str,
+    *,
+    name: str = "",
+    network_number: str = "",
+    siren: str = "",
+    address: tuple[str, ...] = (),
+    phone: str = "",
+    email: str = "",
+    website: str = "",
+    mail_from: str = "",
+    colour: str = "",
+    cutover: tuple[str, str, str] | None = None,
+) -> Caisse:
+    """The caisse that the options describe, every default filled in."""
+    calendar = None
+    if cutover:
+        calendar = msgspec.convert(
+            dict(zip(("closes_on", "desk_reopens_on", "opens_on"), cutover, strict=True)), Cutover
+        )
+    return Caisse(
+        slug=parse_caisse_slug(slug),
+        name=name or "Congés Intempéries BTP " + slug.replace("-", " ").title(),
+        # 02 and 2 are one number (domain.md §1).
+        network_number=network_number.strip().lstrip("0").rjust(2, "0") if network_number.strip() else "",
+        siren=parse_siren(siren) if siren else "",
+        address=list(address)[:6],
+        phone=phone,
+        email=email,
+        website=website,
+        mail_from=mail_from or email or f"ne-pas-repondre@{slug}.example",
+        settings=CaisseSettings(colour=colour, cutover=calendar),
+        created_at=datetime.now(UTC),
+    )
+
+
+async def _add(settings: Settings, caisse: Caisse) -> None:
+    settings.require("identity.dsn", "keys.key_encryption_key")
+    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    db = await Database.open(settings.identity.dsn, name="espace caisse", max_size=1)
+    try:
+        async with db.transaction(caisse.slug) as tx:
+            await add_caisse(tx, keys, caisse)
+    finally:
+        await db.close()
+
+
+async def _every(settings: Settings) -> list[Caisse]:
+    settings.require("identity.dsn")
+    db = await Database.open(settings.identity.dsn, name="espace caisse", max_size=1)
+    try:
+        async with db.across_caisses() as tx:
+            return await store.every(tx)
+    finally:
+        await db.close()
