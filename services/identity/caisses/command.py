@@ -6,8 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
