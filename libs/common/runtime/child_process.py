@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,7 +46,8 @@ async def start(command: Command, log: IO[bytes] | int | None = None) -> asyncio
         stdout=log,
         stderr=asyncio.subprocess.STDOUT if log is not None else None,
         process_group=0,
-        preexec_fn=_die_with_parent(command.stop_signal),
+        # Runs after the change of user, which would clear the request.
+        preexec_fn=partial(die_with_parent, command.stop_signal, expected_parent=os.getpid()),
         **identity,
     )
 
@@ -88,16 +90,9 @@ def tail(log: Path, lines: int = 12) -> str:
     return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
 
 
-def _die_with_parent(how: signal.Signals) -> Callable[[], None] | None:
-    libc, parent = _libc, os.getpid()
-    if not libc:
-        return None
-
-    def ask_the_kernel() -> None:
-        # Runs after the change of user, which would clear it. A parent that died
-        # before this line would never be noticed: look once.
-        libc.prctl(_PR_SET_PDEATHSIG, how)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_the_kernel
+def die_with_parent(how: signal.Signals = signal.SIGTERM, *, expected_parent: int) -> None:
+    """Ask the kernel (Linux) to send us `how` when our parent ends; end now when it already has."""
+    if _libc:
+        _libc.prctl(_PR_SET_PDEATHSIG, how)
+    if os.getppid() != expected_parent:
+        os._exit(1)

@@ -1,0 +1,101 @@
+"""`espace`: one noun, one verb, `--json` on all; the nouns stand in `services/registry.py`, loaded when named.
+
+Exit codes, the same for every command:
+  0   done, and every check held
+  1   refused, or a check did not hold; the reason is printed
+  2   the command was not written as it should be
+  3   the configuration is refused
+  4   a server cannot start here (port taken, folder closed, program missing)
+  130 interrupted
+"""
+
+import json
+import sys
+from typing import Any, NoReturn
+
+import rich_click as click
+
+from libs.common.runtime.child_process import StartRefused
+from libs.common.runtime.settings import SettingsRefused
+from services.registry import COMMANDS, CommandRow, NotInstalled, entry_point
+
+REFUSED, MISUSED, MISCONFIGURED, CANNOT_START, INTERRUPTED = 1, 2, 3, 4, 130
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Répondre par un objet JSON.")
+"""The `--json` of every command."""
+
+
+class CommandTable(click.RichGroup):
+    """The rows of the registry; help reads the rows, only the command that is run is imported."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [row.name for row in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        row = _row(cmd_name)
+        return (
+            None
+            if row is None
+            else click.RichCommand(name=row.name, short_help=row.says, help=row.says, hidden=row.is_hidden)
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        row = _row(args[0]) if args else None
+        if row is None:
+            return super().resolve_command(ctx, args)
+        try:
+            return row.name, entry_point(row.command), args[1:]
+        except NotInstalled as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(
+    cls=CommandTable,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Codes de retour : 0 fait, 1 refusé, 2 mal écrit, 3 configuration refusée, 4 ne peut pas démarrer.",
+)
+@click.version_option(package_name="espace", prog_name="espace")
+def espace() -> None:
+    """Identité et délégation pour les caisses de Congés Intempéries BTP."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code; what we refuse is a sentence, never a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in arguments
+    try:
+        outcome: Any = espace.main(arguments, prog_name="espace", standalone_mode=False)
+    except click.ClickException as error:
+        _refuse(as_json, error.format_message(), error.exit_code, error)
+    except SettingsRefused as error:
+        _refuse(as_json, str(error), MISCONFIGURED)
+    except StartRefused as error:
+        _refuse(as_json, str(error), CANNOT_START)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def print_json(answer: object) -> None:
+    """The one JSON object that a command answers with."""
+    print(json.dumps(answer, ensure_ascii=False, indent=2, default=str))  # noqa: T201 - the answer itself
+
+
+def _row(name: str) -> CommandRow | None:
+    return next((row for row in COMMANDS if row.name == name), None)
+
+
+def _refuse(as_json: bool, sentence: str, code: int, shown: click.ClickException | None = None) -> NoReturn:
+    if as_json:
+        print_json({"error": sentence})
+    elif shown is not None:
+        shown.show()
+    else:
+        click.secho(sentence, fg="red", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

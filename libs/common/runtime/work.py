@@ -1,0 +1,59 @@
+"""`espace work NAME`: one service's relay, consumers, couriers and sweepers, until SIGTERM."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+
+import rich_click as click
+import structlog
+
+from libs.common.runtime.child_process import StartRefused
+from libs.common.runtime.logging import configure_logging
+from libs.common.runtime.settings import Settings, load_settings
+from services.registry import NotInstalled, entry_point, service_named
+
+log = structlog.get_logger()
+
+LAST_WORDS = 3.0
+"""Seconds the work in hand gets to end after SIGTERM; what it leaves is taken up at the next start."""
+
+
+@click.command()
+@click.argument("name")
+def work(name: str) -> None:
+    """Faire le travail de fond de NAME : relais, réactions, courrier, balayages."""
+    try:
+        service = service_named(name)
+    except LookupError as error:
+        raise click.UsageError(str(error)) from error
+    if service.work is None:
+        raise click.UsageError(f"Le service {name} n'a pas de travail de fond.")
+    settings = load_settings()
+    settings.require(f"{name}.dsn", f"{name}.relay_dsn", "keys.key_encryption_key")
+    configure_logging(name, settings.log_level)
+    try:
+        asyncio.run(_until_told(entry_point(service.work), settings))
+    except NotInstalled as error:
+        raise StartRefused(str(error)) from error
+
+
+async def _until_told(
+    working: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings
+) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    job = asyncio.ensure_future(working(settings, stop))
+    told = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({job, told}, return_when=asyncio.FIRST_COMPLETED)
+    if job.done() and not stop.is_set():
+        log.error("work.ended_by_itself")
+    await asyncio.wait({job}, timeout=LAST_WORDS)
+    told.cancel()
+    if not job.done():
+        log.warning("work.cut_short")
+        job.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await job
