@@ -75,7 +75,11 @@ SHRINKS: Final[frozenset[Event]] = frozenset(
 
 
 class NotPossible(DomainError):
-    """The mandate is not in a state where this can be done, or this side may not do it."""
+    """The mandate is not in a state where this can be done."""
+
+
+class WrongSide(DomainError):
+    """It can be done, but not by this side: nobody accepts its own request, or lifts another's suspension."""
 
 
 class Lapsed(NotPossible):
@@ -177,24 +181,23 @@ FIRST: Final[dict[Event, State]] = {
 def target_of(mandate: Mandate, event: Event, side: Side, now: datetime) -> State:
     """Where `event` takes the mandate on the word of `side`, clocks judged now.
 
-    Raises `Lapsed` when a clock already ended it, whether or not the sweeper has
-    written so, and `NotPossible` for any move that is not in the table.
+    Raises `NotPossible` for any move that is not in the table, `WrongSide` when the
+    move belongs to somebody else, and `Lapsed` when a clock already ended the
+    mandate, whether or not the sweeper has written so.
     """
     for move in MOVES.get(event, ()):
-        if mandate.state in move.sources and side in move.sides:
+        if mandate.state in move.sources:
+            if side not in move.sides or (event == "resumed" and side != mandate.suspended_by):
+                raise WrongSide
             _clocks_allow(mandate, event, now)
             return move.target
     raise NotPossible
 
 
 def _clocks_allow(mandate: Mandate, event: Event, now: datetime) -> None:
-    answered_late = mandate.state in ("requested", "offered") and mandate.is_unanswered(now)
+    unanswered = mandate.is_unanswered(now)
     over = mandate.state in LIVE and mandate.is_over(now)
-    if event == "expired":
-        if not answered_late:
-            raise NotPossible
-    elif event == "ended":
-        if not over:
-            raise NotPossible
-    elif event != "voided" and (answered_late or over):
+    if (event == "expired" and not unanswered) or (event == "ended" and not over):
+        raise NotPossible
+    if event not in ("expired", "ended", "voided", "replaced") and (unanswered or over):
         raise Lapsed

@@ -50,10 +50,12 @@ SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adh
 `power.power_of`. It stands alone or as a LATERAL join."""
 
 
+POWER_OF_ONE = POWER.format(mandate="$1", person="$2", now="$3", today="$4")
+
+
 async def power(tx: Tx, mandate_id: UUID, person_id: UUID, now: datetime, today: date) -> Row | None:
     """The one row of `POWER` for this mandate and person."""
-    statement = POWER.format(mandate="$1", person="$2", now="$3", today="$4")
-    return await tx.fetchrow(statement, mandate_id, person_id, now, today)
+    return await tx.fetchrow(POWER_OF_ONE, mandate_id, person_id, now, today)
 
 
 _MANDATE = """mandate.id, mandate.adherent_id, mandate.cabinet_id, mandate.family, mandate.role, mandate.state,
@@ -265,3 +267,110 @@ async def live_of_adherent(tx: Tx, adherent_id: UUID) -> list[Mandate]:
         adherent_id,
     )
     return [_read(row) for row in rows]
+
+
+async def administers(tx: Tx, person_id: UUID, adherent_id: UUID) -> bool | None:
+    """Whether the person is an administrator of the adhérent; None without a live account there."""
+    return await tx.fetchval(
+        """
+        SELECT account.is_administrator
+          FROM account
+          JOIN adherent ON adherent.id = account.adherent_id AND adherent.state = 'member'
+         WHERE account.person_id = $1 AND account.adherent_id = $2 AND account.state = 'active'
+        """,
+        person_id,
+        adherent_id,
+    )
+
+
+async def role_in_cabinet(tx: Tx, person_id: UUID, cabinet_id: UUID) -> str | None:
+    """owner, admin, manager or member; None when the person has left, or never belonged."""
+    return await tx.fetchval(
+        """
+        SELECT collaborator.role
+          FROM collaborator
+          JOIN cabinet ON cabinet.id = collaborator.cabinet_id AND cabinet.state = 'active'
+         WHERE collaborator.person_id = $1 AND collaborator.cabinet_id = $2 AND collaborator.state = 'active'
+        """,
+        person_id,
+        cabinet_id,
+    )
+
+
+async def siren_of_cabinet(tx: Tx, cabinet_id: UUID) -> str:
+    return await tx.fetchval("SELECT siren FROM cabinet WHERE id = $1", cabinet_id)
+
+
+async def may_be_given_power(tx: Tx, cabinet_id: UUID) -> bool:
+    """Whether the cabinet is in business and not refused by this caisse."""
+    return await tx.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM cabinet
+             WHERE id = $1 AND state = 'active'
+               AND NOT EXISTS (SELECT FROM cabinet_denial WHERE cabinet_id = cabinet.id))
+        """,
+        cabinet_id,
+    )
+
+
+async def establishments_of(tx: Tx, adherent_id: UUID) -> list[UUID]:
+    """Every establishment of the firm, closed ones included: their past is declared too."""
+    rows = await tx.fetch("SELECT id FROM establishment WHERE adherent_id = $1 ORDER BY id", adherent_id)
+    return [row["id"] for row in rows]
+
+
+class Names(NamedTuple):
+    """The two parties as mails and pages call them."""
+
+    firm: str
+    firm_siren: str | None
+    adherent_number: str
+    cabinet: str
+    cabinet_siren: str
+
+
+async def names_of(tx: Tx, mandate_id: UUID) -> Names:
+    row = await tx.fetchrow(
+        """
+        SELECT adherent.legal_name, adherent.siren, adherent.adherent_number, cabinet.name, cabinet.siren
+          FROM mandate
+          JOIN adherent ON adherent.id = mandate.adherent_id
+          JOIN cabinet ON cabinet.id = mandate.cabinet_id
+         WHERE mandate.id = $1
+        """,
+        mandate_id,
+    )
+    assert row is not None, "a mandate has both its parties"
+    return Names(*row)
+
+
+async def administrators_to_tell(tx: Tx, adherent_id: UUID) -> list[str]:
+    """The e-mail addresses of the firm's administrators."""
+    rows = await tx.fetch(
+        """
+        SELECT person.email
+          FROM account
+          JOIN person ON person.id = account.person_id
+         WHERE account.adherent_id = $1 AND account.is_administrator AND account.state = 'active'
+         ORDER BY person.id
+        """,
+        adherent_id,
+    )
+    return [row["email"] for row in rows]
+
+
+async def cabinet_admins_to_tell(tx: Tx, cabinet_id: UUID) -> list[str]:
+    """The e-mail addresses of the cabinet's owners and administrators."""
+    rows = await tx.fetch(
+        """
+        SELECT person.email
+          FROM collaborator
+          JOIN person ON person.id = collaborator.person_id
+         WHERE collaborator.cabinet_id = $1 AND collaborator.role IN ('owner', 'admin')
+           AND collaborator.state = 'active'
+         ORDER BY person.id
+        """,
+        cabinet_id,
+    )
+    return [row["email"] for row in rows]

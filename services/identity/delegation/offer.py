@@ -1,0 +1,159 @@
+"""A firm offers a mandate to its cabinet, for the first time or by renewing a former authorisation."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from libs.common.access.rights import Family, Grant
+from libs.common.database.transaction import Tx
+from libs.common.refusals import DomainError, NotFound
+from libs.common.values.identifiers import new_id, public_id
+from services.identity.delegation import store, write_down
+from services.identity.delegation.clocks import settle
+from services.identity.delegation.mandate import Mandate, MandateChanged, NotPossible
+from services.identity.delegation.notices import Notices
+from services.identity.delegation.once import Receipt, already_done, mandate_of_adherent
+from services.identity.delegation.parties import MayManageMandates
+from services.identity.delegation.terms import Terms, check_terms
+
+ANSWER_WITHIN = timedelta(days=30)
+
+
+class TwinExists(DomainError):
+    """This cabinet already has a live mandate, or one waiting, in the same family."""
+
+    def __init__(self, mandate_id: UUID) -> None:
+        super().__init__(public_id("mdt", mandate_id))
+        self.mandate_id = mandate_id
+        self.members = {"mandate": public_id("mdt", mandate_id)}
+
+
+class CabinetNotEligible(DomainError):
+    """The cabinet is struck off, or refused by this caisse."""
+
+
+async def offer(
+    tx: Tx,
+    by: MayManageMandates,
+    cabinet_id: UUID,
+    terms: Terms,
+    *,
+    key: str,
+    now: datetime,
+    notices: Notices,
+    former_id: UUID | None = None,
+) -> Receipt:
+    """Offer `terms` to the cabinet: one mandate in each family of the terms, one gesture, one receipt.
+
+    With `former_id`, the former authorisation itself becomes the offer of its
+    family (and names the cabinet: `cabinet_id` must be its own). Nothing is granted
+    before the cabinet accepts, within 30 days; due at noon is over at noon.
+
+    Records `MandateOffered` for each. Raises `StepUpNeeded`, `InvalidTerms`,
+    `CabinetNotEligible`, `TwinExists`, `NotPossible`, `KeyReused`.
+    """
+    by = by.stepped_up()
+    families = tuple(terms.grants)
+    ids = {family: new_id() for family in families}
+    former = None if former_id is None else await _former(tx, by, former_id, cabinet_id)
+    if former is not None and former.family in ids:
+        ids[former.family] = former.id
+    if done := await already_done(tx, key, "offer", by.person_id, list(ids.values()), now):
+        return done
+    own = [
+        public_id("est", establishment) for establishment in await store.establishments_of(tx, by.adherent_id)
+    ]
+    terms = check_terms(terms, establishments=own, now=now)
+    if not await store.may_be_given_power(tx, cabinet_id):
+        raise CabinetNotEligible
+    # What a clock already ended must not stand in the way as a live twin.
+    await settle(tx, now, adherent_id=by.adherent_id)
+
+    gesture_id = new_id()
+    offered: list[Mandate] = []
+    for family in families:
+        begun = _offered(by, cabinet_id, family, terms, ids[family], gesture_id, now)
+        if former is not None and former.id == begun.id:
+            offered.append(await _renewed(tx, by, former, begun, now))
+        else:
+            offered.append(await _begun(tx, by, begun, now))
+    await notices.offered(tx, offered, now)
+    return Receipt(tuple(offered))
+
+
+def _offered(
+    by: MayManageMandates,
+    cabinet_id: UUID,
+    family: Family,
+    terms: Terms,
+    mandate_id: UUID,
+    gesture_id: UUID,
+    now: datetime,
+) -> Mandate:
+    grant: Grant = terms.grants[family]
+    return Mandate(
+        id=mandate_id,
+        adherent_id=by.adherent_id,
+        cabinet_id=cabinet_id,
+        family=family,
+        role=grant.role,
+        state="offered",
+        version=1,
+        scopes=tuple(sorted(grant.scopes)),
+        establishments=terms.establishments,
+        starts_on=terms.starts_on,
+        ends_on=terms.ends_on,
+        amount_cap_cents=terms.amount_cap_cents if "payment.order" in grant.scopes else None,
+        machine=terms.machine,
+        document_categories=terms.document_categories,
+        answer_by=now + ANSWER_WITHIN,
+        suspended_by=None,
+        gesture_id=gesture_id,
+        previous_id=None,
+        former_reference=None,
+        former_label=None,
+        proposed_by=by.person_id,
+        created_at=now,
+        state_at=now,
+    )
+
+
+async def _begun(tx: Tx, by: MayManageMandates, begun: Mandate, now: datetime) -> Mandate:
+    twin = await store.live_twin(tx, begun.adherent_id, begun.cabinet_id, begun.family)
+    if twin is not None:
+        raise TwinExists(twin.id)
+    if not await write_down.begin(tx, begun, "offered", by.hand, now):
+        raise MandateChanged
+    return begun
+
+
+async def _former(tx: Tx, by: MayManageMandates, former_id: UUID, cabinet_id: UUID) -> Mandate:
+    former = await mandate_of_adherent(tx, former_id, by.adherent_id)
+    if former.cabinet_id != cabinet_id:
+        raise NotFound
+    return former
+
+
+async def _renewed(tx: Tx, by: MayManageMandates, former: Mandate, begun: Mandate, now: datetime) -> Mandate:
+    if former.state != "legacy_lapsed":
+        raise NotPossible
+    twin = await store.live_twin(tx, former.adherent_id, former.cabinet_id, former.family)
+    if twin is not None:
+        raise TwinExists(twin.id)
+    return await write_down.move(
+        tx,
+        former,
+        "offered",
+        by.hand,
+        now,
+        role=begun.role,
+        scopes=begun.scopes,
+        establishments=begun.establishments,
+        starts_on=begun.starts_on,
+        ends_on=begun.ends_on,
+        amount_cap_cents=begun.amount_cap_cents,
+        machine=begun.machine,
+        document_categories=begun.document_categories,
+        answer_by=begun.answer_by,
+        gesture_id=begun.gesture_id,
+        proposed_by=by.person_id,
+    )

@@ -1,0 +1,69 @@
+"""A cabinet asks a firm for a mandate; it gives nothing before the firm's administrator accepts."""
+
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.database.transaction import Tx
+from libs.common.values.identifiers import new_id, public_id
+from services.identity.delegation import store, write_down
+from services.identity.delegation.clocks import settle
+from services.identity.delegation.mandate import Mandate, MandateChanged
+from services.identity.delegation.offer import ANSWER_WITHIN, CabinetNotEligible, TwinExists
+from services.identity.delegation.once import Receipt, already_done
+from services.identity.delegation.parties import MayAnswerForCabinet
+from services.identity.delegation.terms import Terms, check_terms
+
+
+async def request(
+    tx: Tx, by: MayAnswerForCabinet, adherent_id: UUID, terms: Terms, *, key: str, now: datetime
+) -> Receipt:
+    """Ask for `terms`, one mandate in each of their families, to be answered within 30 days.
+
+    The caller has already shown that it knows this client: an unknown adhérent must
+    answer like a known one. Records `MandateRequested`. Raises `InvalidTerms`,
+    `CabinetNotEligible`, `TwinExists`, `KeyReused`.
+    """
+    ids = {family: new_id() for family in terms.grants}
+    if done := await already_done(tx, key, "request", by.person_id, list(ids.values()), now):
+        return done
+    own = [
+        public_id("est", establishment) for establishment in await store.establishments_of(tx, adherent_id)
+    ]
+    terms = check_terms(terms, establishments=own, now=now)
+    if not await store.may_be_given_power(tx, by.cabinet_id):
+        raise CabinetNotEligible
+    await settle(tx, now, adherent_id=adherent_id)
+    gesture_id = new_id()
+    requested: list[Mandate] = []
+    for family, grant in terms.grants.items():
+        mandate = Mandate(
+            id=ids[family],
+            adherent_id=adherent_id,
+            cabinet_id=by.cabinet_id,
+            family=family,
+            role=grant.role,
+            state="requested",
+            version=1,
+            scopes=tuple(sorted(grant.scopes)),
+            establishments=terms.establishments,
+            starts_on=terms.starts_on,
+            ends_on=terms.ends_on,
+            amount_cap_cents=terms.amount_cap_cents if "payment.order" in grant.scopes else None,
+            machine=terms.machine,
+            document_categories=terms.document_categories,
+            answer_by=now + ANSWER_WITHIN,
+            suspended_by=None,
+            gesture_id=gesture_id,
+            previous_id=None,
+            former_reference=None,
+            former_label=None,
+            proposed_by=by.person_id,
+            created_at=now,
+            state_at=now,
+        )
+        if twin := await store.live_twin(tx, adherent_id, by.cabinet_id, family):
+            raise TwinExists(twin.id)
+        if not await write_down.begin(tx, mandate, "requested", by.hand, now):
+            raise MandateChanged
+        requested.append(mandate)
+    return Receipt(tuple(requested))
