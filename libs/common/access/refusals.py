@@ -33,7 +33,9 @@ class AccessRefused(DomainError):
         said |= self.parameters | {"algs": " ".join(DPOP_ALGORITHMS)}
         if resource_metadata is not None:
             said["resource_metadata"] = resource_metadata
-        self.headers["WWW-Authenticate"] = "DPoP " + ", ".join(f'{name}="{value}"' for name, value in said.items())
+        self.headers["WWW-Authenticate"] = "DPoP " + ", ".join(
+            f'{name}="{value}"' for name, value in said.items()
+        )
         if nonce is not None:
             self.headers["DPoP-Nonce"] = nonce
         return self

@@ -130,12 +130,13 @@ def _loaded(alg: str, members: tuple[str, ...]) -> tuple[Algorithm, PublicKey]:
                 return "ES256", numbers.public_key()
             case "EdDSA", ("Ed25519", "OKP", x):
                 return "EdDSA", ed25519.Ed25519PublicKey.from_public_bytes(unb64url(x))
-            case ("PS256" | "RS256"), (e, "RSA", n):
+            case (("PS256" | "RS256"), (e, "RSA", n)):
                 modulus = int.from_bytes(unb64url(n), "big")
                 # A huge exponent would make each verification a denial of service.
                 if modulus.bit_length() not in RSA_BITS or unb64url(e) != b"\x01\x00\x01":
                     raise UnusableKey("RSA of another size or exponent")
-                return "PS256" if alg == "PS256" else "RS256", rsa.RSAPublicNumbers(65537, modulus).public_key()
+                public = rsa.RSAPublicNumbers(65537, modulus).public_key()
+                return ("PS256", public) if alg == "PS256" else ("RS256", public)
             case _:
                 raise UnusableKey("key and algorithm do not belong together")
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -173,13 +174,15 @@ class SigningKey:
                 return cls(alg, ec.generate_private_key(_P256))
             case "EdDSA":
                 return cls(alg, ed25519.Ed25519PrivateKey.generate())
-            case "PS256" | "RS256":
-                return cls(alg, rsa.generate_private_key(65537, 2048))
+            case "PS256" | "RS256" as rsa_alg:
+                return cls(rsa_alg, rsa.generate_private_key(65537, 2048))
 
     @classmethod
     def from_pem(cls, pem: str | bytes, rsa_alg: Algorithm = "PS256") -> "SigningKey":
         """Read a PKCS#8 PEM: ES256 for P-256, EdDSA for Ed25519, `rsa_alg` for RSA. Raises `UnusableKey`."""
-        private = serialization.load_pem_private_key(pem.encode() if isinstance(pem, str) else pem, password=None)
+        private = serialization.load_pem_private_key(
+            pem.encode() if isinstance(pem, str) else pem, password=None
+        )
         if isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1):
             return cls("ES256", private)
         if isinstance(private, ed25519.Ed25519PrivateKey):

@@ -1,9 +1,37 @@
 """Facts leave with the state they tell: same transaction, same fate."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from libs.common.database.transaction import Tx
 from libs.common.events.envelope import Event, encode, subject_of
+
+KEPT: Final = timedelta(days=30)
+"""How long a fact stays in the outbox once sent, so that a wiped stream is refilled."""
+
+
+class UnsentFact(NamedTuple):
+    """A committed fact that the broker has not acknowledged."""
+
+    event_id: UUID
+    subject: str
+    body: bytes
+
+
+class Epoch(NamedTuple):
+    """When the relay first saw the present incarnation of a stream, and whether it has refilled it."""
+
+    at: datetime
+    is_refilled: bool
+
+
+class Depth(NamedTuple):
+    """How much is waiting, and for how long."""
+
+    unsent: int
+    oldest: timedelta
 
 
 async def record(tx: Tx, event: Event) -> None:
@@ -37,4 +65,150 @@ async def record_all(tx: Tx, events: Iterable[Event]) -> None:
         tx.the_caisse,
         [subject_of(event, tx.the_caisse) for event in batch],
         [encode(event) for event in batch],
+    )
+
+
+# The relay's half. It runs as the relay role, across caisses. Urgent facts (the
+# floors that revoke) have a lane and an index of their own: an import of 250,000
+# rows must not delay one of them.
+
+
+async def claim_unsent(tx: Tx, *, urgent: bool, resting: Sequence[UUID], limit: int) -> list[UnsentFact]:
+    """Take unsent facts, oldest first, that no other relay holds; those in `resting` are left alone.
+
+    Never above a last position: positions commit out of order, and such a cursor loses facts.
+    """
+    if urgent:
+        return await _claim_urgent(tx, resting, limit)
+    rows = await tx.fetch(
+        """
+        SELECT event_id, subject, body
+          FROM outbox
+         WHERE sent_at IS NULL AND subject NOT LIKE '%.authz.%' AND event_id <> ALL ($1::uuid[])
+         ORDER BY position
+         LIMIT $2
+           FOR UPDATE SKIP LOCKED
+        """,
+        list(resting),
+        limit,
+    )
+    return [UnsentFact(*row) for row in rows]
+
+
+async def _claim_urgent(tx: Tx, resting: Sequence[UUID], limit: int) -> list[UnsentFact]:
+    rows = await tx.fetch(
+        """
+        SELECT event_id, subject, body
+          FROM outbox
+         WHERE sent_at IS NULL AND subject LIKE '%.authz.%' AND event_id <> ALL ($1::uuid[])
+         ORDER BY position
+         LIMIT $2
+           FOR UPDATE SKIP LOCKED
+        """,
+        list(resting),
+        limit,
+    )
+    return [UnsentFact(*row) for row in rows]
+
+
+async def mark_sent(tx: Tx, event_ids: Iterable[UUID]) -> None:
+    """The broker acknowledged these. Killed before this line, they are sent again and recognised."""
+    await tx.execute(
+        "UPDATE outbox SET sent_at = clock_timestamp() WHERE event_id = ANY ($1::uuid[])", list(event_ids)
+    )
+
+
+async def clock(tx: Tx) -> datetime:
+    """The database's own clock, which also stamps `recorded_at`."""
+    now: datetime = await tx.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def urgent_unsent_before(tx: Tx, instant: datetime) -> bool:
+    """Whether an urgent fact recorded before `instant` is still unsent, be it in another relay's hands."""
+    left: bool = await tx.fetchval(
+        """
+        SELECT EXISTS (
+            SELECT FROM outbox WHERE sent_at IS NULL AND subject LIKE '%.authz.%' AND recorded_at < $1)
+        """,
+        instant,
+    )
+    return left
+
+
+async def depth(tx: Tx) -> Depth:
+    """What waits to be sent, both lanes together."""
+    row = await tx.fetchrow(
+        """
+        SELECT count(*) AS unsent, coalesce(clock_timestamp() - min(recorded_at), interval '0') AS oldest
+          FROM outbox
+         WHERE sent_at IS NULL
+        """
+    )
+    assert row is not None
+    return Depth(*row)
+
+
+async def forget_sent(tx: Tx, limit: int = 5000) -> int:
+    """Drop facts sent and older than `KEPT`, at most `limit` at a time; how many went."""
+    return await tx.execute(
+        """
+        DELETE FROM outbox
+         WHERE event_id IN (
+            SELECT event_id FROM outbox
+             WHERE recorded_at < now() - $1::interval AND sent_at IS NOT NULL
+             ORDER BY recorded_at
+             LIMIT $2)
+        """,
+        KEPT,
+        limit,
+    )
+
+
+async def notice_epoch(tx: Tx, stream: str, created: str) -> Epoch:
+    """Note that `stream` was created at `created`; another date than the one known opens a new epoch."""
+    row = await tx.fetchrow(
+        """
+        INSERT INTO stream_epoch AS known (stream, created) VALUES ($1, $2)
+        ON CONFLICT (stream) DO UPDATE
+           SET created = excluded.created,
+               noticed_at = CASE WHEN known.created = excluded.created THEN known.noticed_at ELSE clock_timestamp() END,
+               refilled_at = CASE WHEN known.created = excluded.created THEN known.refilled_at END
+        RETURNING noticed_at, refilled_at IS NOT NULL
+        """,
+        stream,
+        created,
+    )
+    assert row is not None
+    return Epoch(*row)
+
+
+async def mark_refilled(tx: Tx, stream: str, created: str) -> None:
+    await tx.execute(
+        "UPDATE stream_epoch SET refilled_at = clock_timestamp() WHERE stream = $1 AND created = $2",
+        stream,
+        created,
+    )
+
+
+async def send_again(
+    tx: Tx, *, urgent: bool, sent_before: datetime, newer_than: timedelta, limit: int
+) -> int:
+    """Put facts of one lane back among the unsent, at most `limit`; how many there were.
+
+    Only those sent before the new epoch was noticed: run again after a crash, it goes on where it stopped.
+    """
+    return await tx.execute(
+        """
+        UPDATE outbox SET sent_at = NULL
+         WHERE event_id IN (
+            SELECT event_id FROM outbox
+             WHERE sent_at < $1 AND recorded_at > now() - $2::interval
+               AND (subject LIKE '%.authz.%') = $3
+             LIMIT $4)
+        """,
+        sent_before,
+        newer_than,
+        urgent,
+        limit,
     )

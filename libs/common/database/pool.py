@@ -134,17 +134,25 @@ class Database:
             connection.terminate()
 
     @asynccontextmanager
-    async def listening(self, channel: str, wake: asyncio.Event) -> AsyncGenerator[None, None]:
-        """Set `wake` at each NOTIFY on `channel` while the block runs."""
+    async def listening(self, channel: str, wake: asyncio.Event) -> AsyncGenerator[asyncio.Event, None]:
+        """Set `wake` at each NOTIFY on `channel` while the block runs; what it yields is set by a lost connection."""
+        lost = asyncio.Event()
 
         def heard(*_: object) -> None:
             wake.set()
 
+        def gone(*_: object) -> None:
+            lost.set()
+
         connection = await self._begin("SELECT 1")
         try:
+            connection.add_termination_listener(gone)
             await connection.add_listener(channel, heard)
-            yield
+            yield lost
+        except LOST_CONNECTION as error:
+            raise DatabaseUnavailable from error
         finally:
             if not connection.is_closed():
+                connection.remove_termination_listener(gone)
                 await connection.remove_listener(channel, heard)
             await self._pool.release(connection)

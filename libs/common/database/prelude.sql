@@ -44,9 +44,22 @@ CREATE TABLE IF NOT EXISTS outbox (
     sent_at     timestamptz
 );
 CREATE INDEX IF NOT EXISTS outbox_unsent ON outbox (position) WHERE sent_at IS NULL;
+CREATE INDEX IF NOT EXISTS outbox_urgent ON outbox (position) WHERE sent_at IS NULL AND subject LIKE '%.authz.%';
 CREATE INDEX IF NOT EXISTS outbox_age ON outbox (recorded_at);
 SELECT protect_by_caisse('outbox');
 SELECT open_to_relay('outbox', 'SELECT, UPDATE, DELETE');
+
+-- Which incarnation of a stream the outbox has filled: another one means that the broker lost it.
+CREATE TABLE IF NOT EXISTS stream_epoch (
+    stream      text PRIMARY KEY,
+    created     text NOT NULL,
+    noticed_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    refilled_at timestamptz
+);
+COMMENT ON TABLE stream_epoch IS 'platform-wide';
+DO $$ BEGIN
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE ON stream_epoch TO %I', current_schema() || '_relay');
+END $$;
 
 CREATE TABLE IF NOT EXISTS inbox (
     caisse   text NOT NULL,

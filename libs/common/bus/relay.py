@@ -1,0 +1,172 @@
+"""The relay: what was committed leaves for the broker, in order, until it is acknowledged.
+
+A fact is marked sent only after the broker's word. Killed in between, it is sent
+again under the same id. Two relays share the work by locks and never wait for
+each other. Identity's relay also sends the heartbeat by which every service knows
+that it has heard all revocations (docs/explanation/delegation.md, "Revocation").
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from msgspec import Struct
+from prometheus_client import Gauge
+
+from libs.common.bus.connection import Bus, BusUnavailable
+from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
+from libs.common.database import outbox
+from libs.common.database.pool import Database, DatabaseUnavailable
+
+log = structlog.get_logger()
+
+ROUND_SECONDS: Final = 0.2
+BATCH: Final = 100
+LONGEST_REST: Final = 60.0
+CHANNEL: Final = "outbox"
+
+UNSENT = Gauge("espace_outbox_unsent", "Facts committed and not yet acknowledged by NATS", ["service"])
+OLDEST = Gauge("espace_outbox_oldest_seconds", "Age of the oldest fact not yet acknowledged", ["service"])
+
+
+class Heartbeat(Struct, frozen=True):
+    """Every revocation committed before `vouched_until` (the database's clock) precedes this message."""
+
+    vouched_until: datetime
+
+
+class Lane:
+    """One of the two queues of an outbox: urgent facts, or the others."""
+
+    def __init__(self, bus: Bus, db: Database, *, urgent: bool) -> None:
+        self._bus = bus
+        self._db = db
+        self._urgent = urgent
+        self._rests: dict[UUID, tuple[float, float]] = {}
+
+    async def drain(self) -> datetime:
+        """Send all that is unsent; the database's time when this began.
+
+        A fact that the broker does not take rests, each time longer, and holds up
+        no other. Raises `BusUnavailable` or `DatabaseUnavailable`; nothing is lost.
+        """
+        async with self._db.across_caisses() as tx:
+            began = await outbox.clock(tx)
+        while await self._send_batch() == BATCH:
+            pass
+        return began
+
+    async def vouches_for(self, instant: datetime) -> bool:
+        """Whether every urgent fact recorded before `instant` has been acknowledged, by whichever relay."""
+        async with self._db.across_caisses() as tx:
+            return not await outbox.urgent_unsent_before(tx, instant)
+
+    async def _send_batch(self) -> int:
+        async with self._db.across_caisses() as tx:
+            facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
+            if facts:
+                sent = await self._bus.publish_all(facts)
+                # If the machine dies here they are sent again, and recognised by their id.
+                await outbox.mark_sent(tx, sent)
+                self._rest([fact for fact in facts if fact.event_id not in sent], sent)
+        return len(facts)
+
+    def _resting(self) -> list[UUID]:
+        now = time.monotonic()
+        return [event_id for event_id, (until, _) in self._rests.items() if until > now]
+
+    def _rest(self, refused: list[outbox.UnsentFact], sent: set[UUID]) -> None:
+        for event_id in sent:
+            self._rests.pop(event_id, None)
+        # When nothing passes the broker is at fault, not the fact: soon again.
+        longest = LONGEST_REST if sent else 1.0
+        for fact in refused:
+            _, length = self._rests.get(fact.event_id, (0.0, 0.25))
+            length = min(length * 2, longest)
+            self._rests[fact.event_id] = (time.monotonic() + length, length)
+            log.warning(
+                "relay.fact_not_taken", event_id=str(fact.event_id), subject=fact.subject, retry_in=length
+            )
+
+
+async def relay(
+    bus: Bus, db: Database, service: str, stop: asyncio.Event, *, round_seconds: float = ROUND_SECONDS
+) -> None:
+    """Relay the outbox of `service` until `stop`; `db` is its relay role, with at least four connections."""
+    wake = asyncio.Event()
+    facts = Lane(bus, db, urgent=False)
+    duties = [
+        _again("bell", lambda: _hear_the_bell(db, wake)),
+        _again("streams", lambda: _watch_streams(bus, db, service)),
+        _again("measure", lambda: _measure(db, service)),
+        _again("facts", lambda: _send_facts(facts, round_seconds)),
+    ]
+    if any(stream.name == AUTHZ for stream in streams_of(service)):
+        revocations = Lane(bus, db, urgent=True)
+        duties.append(
+            _again("revocations", lambda: _send_revocations(bus, revocations, wake, round_seconds), pause=0.1)
+        )
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(duty) for duty in duties]
+        await stop.wait()
+        for task in running:
+            task.cancel()
+
+
+async def _again(duty: str, step: Callable[[], Awaitable[None]], *, pause: float = 1.0) -> None:
+    """Do `step` for ever. Whatever goes wrong waits a moment: a relay that gives up strands every fact."""
+    while True:
+        try:
+            await step()
+        except (BusUnavailable, DatabaseUnavailable) as error:
+            log.info("relay.waiting", duty=duty, reason=type(error).__name__)
+            await asyncio.sleep(pause)
+        except Exception:
+            log.exception("relay.failed", duty=duty)
+            await asyncio.sleep(pause)
+
+
+async def _send_facts(lane: Lane, round_seconds: float) -> None:
+    await lane.drain()
+    await asyncio.sleep(round_seconds)
+
+
+async def _send_revocations(bus: Bus, lane: Lane, wake: asyncio.Event, round_seconds: float) -> None:
+    wake.clear()
+    began = await lane.drain()
+    # A floor in another relay's hands, or refused by the broker, is not vouched
+    # for: silence then makes the services ask identity itself.
+    if await lane.vouches_for(began):
+        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(Heartbeat(began)), timeout=0.5)
+    try:
+        async with asyncio.timeout(round_seconds):
+            await wake.wait()
+    except TimeoutError:
+        return
+
+
+async def _hear_the_bell(db: Database, wake: asyncio.Event) -> None:
+    """Keep one connection listening; without it the rounds still come every 200 ms."""
+    async with db.listening(CHANNEL, wake) as lost:
+        await lost.wait()
+
+
+async def _watch_streams(bus: Bus, db: Database, service: str) -> None:
+    """Declare the streams at each connection, and look now and then whether the broker still has them."""
+    if await bus.wait_connected(5):
+        await keep_streams(bus, db, service)
+        await asyncio.sleep(2)
+
+
+async def _measure(db: Database, service: str) -> None:
+    async with db.across_caisses() as tx:
+        depth = await outbox.depth(tx)
+        await outbox.forget_sent(tx)
+    UNSENT.labels(service).set(depth.unsent)
+    OLDEST.labels(service).set(depth.oldest.total_seconds())
+    await asyncio.sleep(10)
