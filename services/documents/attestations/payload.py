@@ -20,10 +20,10 @@ _INVISIBLE = frozenset({"Cc", "Cs", "Cn", "Co"})
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-class PayloadCaisse(msgspec.Struct, frozen=True, kw_only=True):
+class PayloadCaisse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     nom: str
-    siren: str
+    siren: str = ""
 
 
 class PayloadAdherent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -48,7 +48,7 @@ async def write_newer(tx: Tx, told: CaisseAdded, now: datetime) -> None:
         told.phone,
         told.email,
         told.website,
-        told.colour,
+        told.colour.removeprefix("#").lower(),
         told.version,
         now,
     )

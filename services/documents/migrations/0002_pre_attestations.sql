@@ -2,7 +2,7 @@
 CREATE TABLE caisse (
     slug       text        PRIMARY KEY,
     name       text        NOT NULL,
-    siren      text        NOT NULL CHECK (siren ~ '^[0-9]{9}$'),
+    siren      text        NOT NULL CHECK (siren ~ '^([0-9]{9})?$'),  -- empty until the caisse gives it
     address    text[]      NOT NULL DEFAULT '{}',
     phone      text        NOT NULL DEFAULT '',
     email      text        NOT NULL DEFAULT '',

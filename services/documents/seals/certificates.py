@@ -115,14 +115,10 @@ def _builder(
 
 
 def _name(organisation: str, siren: str, common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.COUNTRY_NAME, "FR"),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, _bounded(organisation)),
-            x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, f"NTRFR-{siren}"),
-            x509.NameAttribute(NameOID.COMMON_NAME, _bounded(common_name)),
-        ]
-    )
+    country = x509.NameAttribute(NameOID.COUNTRY_NAME, "FR")
+    known = x509.NameAttribute(NameOID.ORGANIZATION_NAME, _bounded(organisation))
+    registered = [x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, f"NTRFR-{siren}")] if siren else []
+    return x509.Name([country, known, *registered, x509.NameAttribute(NameOID.COMMON_NAME, _bounded(common_name))])
 
 
 def _bounded(text: str) -> str:
