@@ -82,6 +82,7 @@ class VerifyingKey:
     """A public key with its one algorithm."""
 
     __slots__ = ("_public", "alg", "kid")
+    alg: Algorithm
 
     def __init__(self, kid: str, alg: Algorithm, public: PublicKey) -> None:
         self.kid = kid
@@ -160,6 +161,7 @@ class SigningKey:
     """A private key with its one algorithm; its `kid` is its thumbprint (RFC 7638)."""
 
     __slots__ = ("_private", "alg", "kid", "public_jwk")
+    alg: Algorithm
 
     def __init__(self, alg: Algorithm, private: PrivateKey) -> None:
         self.alg = alg

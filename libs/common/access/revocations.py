@@ -1,0 +1,173 @@
+"""Floors: what was revoked, in memory, a moment after it was (delegation.md §4).
+
+Only floors younger than the longest token matter, so memory is bounded. The
+stream vouches for itself by heartbeats; after 800 ms without one, this process
+no longer knows what was revoked, and says so.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+from typing import Final, NamedTuple
+
+from libs.common.access.access_token import LONGEST_LIFE, SKEW, AccessToken
+from libs.common.events.identity import FloorRaised
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import public_id
+
+STALE_AFTER: Final = 0.8
+"""Seconds without a heartbeat after which delegated tokens are judged elsewhere."""
+
+CLOCKS_APART: Final = 5.0
+"""Seconds between our clock and the database's beyond which heartbeats prove nothing."""
+
+REMEMBERED: Final = LONGEST_LIFE + 2 * SKEW
+"""Seconds a floor is kept: no token issued before it can still be accepted afterwards."""
+
+MOST_FLOORS: Final = 100_000
+
+
+class Verdict(Enum):
+    """What the floors say of a token."""
+
+    STANDING = "standing"
+    REVOKED = "revoked"
+    UNKNOWN = "unknown"
+    """Our knowledge is too old, or too small: ask the issuer."""
+
+
+class _Floor(NamedTuple):
+    version: int | None
+    not_before: float
+    raised_at: float
+
+
+class Floors:
+    """What one process knows of revocations. `monotonic` and `wall` are clocks in seconds."""
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        capacity: int = MOST_FLOORS,
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall = wall
+        self._capacity = capacity
+        self._floors: OrderedDict[tuple[str, str], _Floor] = OrderedDict()
+        self._forgotten_until = float("-inf")
+        self._vouched = float("-inf")
+        self._delay = _LeastDelay()
+        self.caught_up = False
+        """Whether the past was replayed once; a service is ready only then."""
+
+    def raise_floor(self, caisse: CaisseSlug, event: FloorRaised) -> None:
+        """Apply a revocation; twice, late or out of order makes no difference."""
+        key = (event.kind, _key_of(event.kind, event.key, caisse))
+        not_before = event.not_before.timestamp()
+        known = self._floors.pop(key, None)
+        version = event.version
+        if known is not None:
+            not_before = max(not_before, known.not_before)
+            version = max((one for one in (version, known.version) if one is not None), default=None)
+        self._floors[key] = _Floor(version, not_before, self._wall())
+        self._forget()
+
+    def heartbeat(self, vouched_until: datetime) -> None:
+        """Every revocation committed before that instant has been applied here."""
+        instant = vouched_until.timestamp()
+        now = self._monotonic()
+        if abs(self._wall() - instant) > CLOCKS_APART:
+            # Either a clock is wrong or the message is old: nothing to lean on.
+            return
+        self._delay.seen(now - instant, now)
+        self._vouched = max(self._vouched, instant)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether all that was revoked until 800 ms ago is known here.
+
+        Judged on our monotonic clock, with the least delay seen of late as the
+        difference between the two clocks: a link that begins to lag is noticed,
+        and clocks that disagree are not mistaken for one.
+        """
+        now = self._monotonic()
+        return now - self._vouched - self._delay.least(now) <= STALE_AFTER
+
+    def judge(self, token: AccessToken) -> Verdict:
+        """Whether `token` still stands. Read at every request, never cached."""
+        issued_at = token.issued_at.timestamp()
+        for kind, key in _dependences(token):
+            floor = self._floors.get((kind, key))
+            if floor is None:
+                continue
+            if kind == "mandate" and floor.version is not None:
+                if token.mandate is not None and token.mandate.version < floor.version:
+                    return Verdict.REVOKED
+            # Strictly after: a token of the same second is refused.
+            elif issued_at <= floor.not_before:
+                return Verdict.REVOKED
+        if issued_at <= self._forgotten_until:
+            return Verdict.UNKNOWN
+        if token.is_delegated and not (self.caught_up and self.is_fresh):
+            return Verdict.UNKNOWN
+        return Verdict.STANDING
+
+    def __len__(self) -> int:
+        return len(self._floors)
+
+    def _forget(self) -> None:
+        oldest_useful = self._wall() - REMEMBERED
+        while self._floors:
+            key, floor = next(iter(self._floors.items()))
+            if floor.raised_at >= oldest_useful:
+                if len(self._floors) <= self._capacity:
+                    return
+                # Full: tokens issued until now may have been revoked by what we drop.
+                self._forgotten_until = max(self._forgotten_until, floor.raised_at)
+            del self._floors[key]
+
+
+class _LeastDelay:
+    """The least difference seen in the last minute, in two halves so that drifting clocks are followed."""
+
+    HALF: Final = 30.0
+
+    def __init__(self) -> None:
+        self._before = float("inf")
+        self._now = float("inf")
+        self._began = float("-inf")
+
+    def seen(self, delay: float, now: float) -> None:
+        if now - self._began >= self.HALF:
+            self._before = self._now if now - self._began < 2 * self.HALF else float("inf")
+            self._now, self._began = delay, now
+        self._now = min(self._now, delay)
+
+    def least(self, now: float) -> float:
+        return min(self._before, self._now)
+
+
+def _key_of(kind: str, key: str, caisse: CaisseSlug) -> str:
+    # Two caisses may each have a client of that name; the other keys are unique everywhere.
+    return f"{caisse}/{key}" if kind == "client" else key
+
+
+def _dependences(token: AccessToken) -> list[tuple[str, str]]:
+    """Whatever, once revoked, takes this token with it."""
+    keys = [("client", _key_of("client", token.client_id, token.caisse))]
+    if token.sid is not None:
+        keys.append(("sid", token.sid))
+    if token.actor is None or token.mandate is None:
+        return [*keys, ("actor", token.subject)]
+    keys += [
+        ("actor", token.actor.subject),
+        ("cabinet", public_id("cab", token.actor.cabinet_id)),
+        ("mandate", public_id("mdt", token.mandate.id)),
+    ]
+    if token.mandate.group is not None:
+        keys.append(("group", token.mandate.group))
+    return keys
