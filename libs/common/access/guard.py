@@ -103,7 +103,7 @@ class TokenCheck:
         verifier: TokenVerifier,
         floors: Floors,
         memory: ReplayMemory,
-        introspect: Introspect,
+        introspect: Introspect | None,
         public_base: str,
         nonces: Nonces | None,
         publishes_metadata: bool = True,
@@ -154,7 +154,7 @@ class TokenCheck:
 
     async def _check_standing(self, token: AccessToken, unverified_token: str) -> None:
         verdict = self._floors.judge(token)
-        if verdict is Verdict.UNKNOWN:
+        if verdict is Verdict.UNKNOWN and self._introspect is not None:
             # Ours is stale: the issuer itself, or nobody.
             verdict = await self._introspect(token.caisse, unverified_token)
         if verdict is Verdict.REVOKED:
@@ -203,8 +203,9 @@ async def hand_out_nonce(message: Message, scope: Scope) -> None:
 
 
 def _caisse_of(request: ASGIConnection[Any, Any, Any, Any]) -> CaisseSlug:
+    named = request.path_params.get("slug") or request.path_params.get("caisse") or ""
     try:
-        return parse_caisse_slug(str(request.path_params.get("caisse", "")))
+        return parse_caisse_slug(str(named))
     except InvalidCaisseSlug as error:
         raise NotFoundException from error
 

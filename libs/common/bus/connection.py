@@ -22,6 +22,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from libs.common.refusals import Unavailable
+from libs.common.runtime.settings import Settings
 
 log = structlog.get_logger()
 
@@ -64,6 +65,18 @@ class Bus:
         self._closing = False
         self.connections = 0
         """How many times the link was made; a change means that something may have been missed."""
+
+    @classmethod
+    def of(cls, settings: Settings, service: str, *, name: str | None = None) -> "Bus":
+        """The link of one service, under its own NATS user."""
+        section = settings.service(service)
+        return cls(
+            settings.nats.url,
+            user=section.nats_user,
+            password=section.nats_password,
+            name=name or service,
+            ca=settings.nats.ca,
+        )
 
     def start(self) -> None:
         """Begin to connect, and go on trying until `close`; returns at once."""
