@@ -31,17 +31,29 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def brand_of(caisse: Any) -> Brand:
-    """The brand of any caisse record that has `slug`, `name`, and perhaps contacts and `settings["theme"]`."""
-    settings: Any = getattr(caisse, "settings", None) or {}
-    theme: Any = settings.get("theme", {}) if isinstance(settings, dict) else {}
+    """The brand of any caisse record that has `slug`, `name`, and perhaps contacts and a colour.
+
+    The colour was checked when it was saved; one that is missing or no longer readable gives the default, so that
+    a theme can never take the pages down.
+    """
+    settings: Any = getattr(caisse, "settings", None)
+    colour = getattr(caisse, "colour", "") or getattr(settings, "colour", "")
     return Brand(
         slug=str(caisse.slug),
         name=str(caisse.name),
-        colour=parse_colour(str(theme.get("colour") or DEFAULT_COLOUR)),
+        colour=readable_colour(str(colour)),
         phone=str(getattr(caisse, "phone", "") or ""),
         email=str(getattr(caisse, "email", "") or ""),
         website=str(getattr(caisse, "website", "") or ""),
     )
+
+
+def readable_colour(colour: str) -> str:
+    """The colour if white can be read on it, else the default."""
+    try:
+        return parse_colour(colour)
+    except ColourNotReadable:
+        return DEFAULT_COLOUR
 
 
 def parse_colour(typed: str) -> str:
