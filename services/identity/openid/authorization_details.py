@@ -1,0 +1,73 @@
+"""Rich authorization requests (RFC 9396): our types, their schema, and narrowing.
+
+`adherent` chooses, at authorization, the firm one acts for. `mandate` narrows,
+at the exchange, what a mandate gives. Anything unknown is refused: a limit that
+we do not understand would be a limit not held.
+"""
+
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from services.identity.openid.refusals import InvalidAuthorizationDetails
+
+TYPES = ("adherent", "mandate")
+
+
+class AdherentDetail(Struct, frozen=True, forbid_unknown_fields=True):
+    """`{"type": "adherent", "identifier": "mediterranee:123456"}`: the firm the person will act for."""
+
+    type: Literal["adherent"]
+    identifier: str
+
+
+class MandateDetail(Struct, frozen=True, forbid_unknown_fields=True):
+    """`{"type": "mandate", "establishments": ["est_…"], "amount_cap_cents": 50000}`: less than the mandate gives."""
+
+    type: Literal["mandate"]
+    mandate: str | None = None
+    establishments: tuple[str, ...] | None = None
+    amount_cap_cents: int | None = None
+
+
+Detail = TypeVar("Detail", AdherentDetail, MandateDetail)
+
+
+def parse_adherent(text: str | None) -> str | None:
+    """The identifier of the firm chosen at authorization, `caisse:number`, if any."""
+    if text is None:
+        return None
+    details = _parse(text, list[AdherentDetail])
+    return details[0].identifier
+
+
+def narrow_mandate(detail: dict[str, Any], text: str | None) -> dict[str, Any]:
+    """The mandate's own detail ∩ what was asked. Raises `InvalidAuthorizationDetails` on anything wider."""
+    if text is None:
+        return detail
+    asked = _parse(text, list[MandateDetail])[0]
+    if asked.mandate not in (None, detail["mandate"]):
+        raise InvalidAuthorizationDetails
+    narrowed = dict(detail)
+    if asked.establishments is not None:
+        held = detail["establishments"]
+        if not asked.establishments or (held != ["*"] and not set(asked.establishments) <= set(held)):
+            raise InvalidAuthorizationDetails("An establishment is outside the mandate.")
+        narrowed["establishments"] = list(asked.establishments)
+    if asked.amount_cap_cents is not None:
+        cap = detail.get("amount_cap_cents")
+        if cap is None or not 0 < asked.amount_cap_cents <= cap:
+            raise InvalidAuthorizationDetails("The amount is above the mandate's.")
+        narrowed["amount_cap_cents"] = asked.amount_cap_cents
+    return narrowed
+
+
+def _parse(text: str, kind: type[list[Detail]]) -> list[Detail]:
+    try:
+        details = msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidAuthorizationDetails("Unknown type or member.") from error
+    if len(details) != 1:
+        raise InvalidAuthorizationDetails("One detail is expected.")
+    return details

@@ -1,0 +1,247 @@
+"""An authorization request, checked like a table of contents.
+
+First whom to answer (`addressed`: without a proven client and redirect_uri
+there is only an error page), then `CHECKS`, each a function with its clause.
+The same list serves /authorize and /par.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from authlib.oauth2.rfc6749.errors import UnsupportedResponseTypeError
+from msgspec import Struct
+
+from services.identity.openid import audiences
+from services.identity.openid.authorization_details import parse_adherent
+from services.identity.openid.clients import CODE, Client
+from services.identity.openid.issuer import Issuer, supported_scopes
+from services.identity.openid.refusals import (
+    InvalidAuthorizationDetails,
+    InvalidRequest,
+    InvalidScope,
+    UnauthorizedClient,
+)
+from services.identity.openid.wire import Parameters
+
+RESPONSE_MODES = ("query", "form_post")
+PROMPTS = ("none", "login", "consent", "select_account")
+DISPLAYS = ("page", "popup", "touch", "wap")
+ACR_RANK = {"pwd": 0, "two_step": 1, "mfa": 2}
+LONGEST_STATE = 2048
+_CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")
+_JKT = re.compile(r"[A-Za-z0-9\-_]{43}")
+
+
+class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request whose every parameter was checked. Stored while its person signs in."""
+
+    client_id: str
+    redirect_uri: str
+    response_mode: str = "query"
+    state: str | None = None
+    scopes: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    firm: str | None = None
+    """`caisse:number`, when the client already knows for whom the person will act."""
+    nonce: str | None = None
+    code_challenge: str | None = None
+    dpop_jkt: str | None = None
+    prompt: tuple[str, ...] = ()
+    max_age: int | None = None
+    acr: str | None = None
+    acr_is_essential: bool = False
+    claims: dict[str, Any] = {}
+    login_hint: str | None = None
+    hinted_subject: str | None = None
+    ui_locales: str | None = None
+    display: str = "page"
+    pushed_as: bytes | None = None
+    """The hash of the PAR handle, spent when the request completes."""
+
+
+class ReturnAddress(Struct, frozen=True):
+    """Where, and how, the client gets its answer."""
+
+    redirect_uri: str
+    response_mode: str
+    state: str | None
+
+
+def addressed(parameters: Parameters, client: Client) -> ReturnAddress:
+    """openid.md line 2: raises `InvalidRequest`, for a page, when there is nowhere safe to answer."""
+    redirect_uri = parameters.need("redirect_uri")
+    if not client.check_redirect_uri(redirect_uri):
+        raise InvalidRequest("The redirect_uri is not registered for this client.")
+    state = parameters.get("state")
+    if state is not None and len(state) > LONGEST_STATE:
+        raise InvalidRequest("The state is too long.")
+    mode = parameters.get("response_mode") or "query"
+    return ReturnAddress(redirect_uri, mode if mode in RESPONSE_MODES else "query", state)
+
+
+def response_type_is_code(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """openid.md line 3: no implicit, no hybrid."""
+    response_type = parameters.need("response_type")
+    if response_type != "code":
+        raise UnsupportedResponseTypeError("Only the code response type is supported.", response_type)
+    if not client.check_response_type(response_type) or not client.check_grant_type(CODE):
+        raise UnauthorizedClient("The client is not registered for the code flow.")
+
+
+def response_mode_is_known(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OAuth 2.0 Multiple Response Type Encoding Practices §2.1."""
+    if (parameters.get("response_mode") or "query") not in RESPONSE_MODES:
+        raise InvalidRequest("The response_mode is not supported.")
+
+
+def challenge_is_s256(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """openid.md line 4 (RFC 9700 §2.1.1): S256 on every request; `plain` never, not even by silence."""
+    challenge, method = parameters.get("code_challenge"), parameters.get("code_challenge_method")
+    if challenge is None:
+        if client.needs_pkce or method is not None:
+            raise InvalidRequest("A code_challenge is required.")
+        return
+    if method != "S256" or not _CHALLENGE.fullmatch(challenge):
+        raise InvalidRequest("The code_challenge_method must be S256.")
+
+
+def scope_is_not_empty(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §3.1.2.1: unknown scopes are left out; nothing left is an error."""
+    if not known_scopes(parameters, client):
+        raise InvalidScope
+
+
+def resources_are_open(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """RFC 8707 §2."""
+    audiences.requested(parameters.resources, client, issuer)
+
+
+def details_are_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """RFC 9396 §5."""
+    firm = parse_adherent(parameters.get("authorization_details"))
+    if firm is not None and firm.partition(":")[0] != issuer.caisse:
+        raise InvalidAuthorizationDetails("The firm belongs to another caisse.")
+
+
+def prompt_is_coherent(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §3.1.2.1: `none` stands alone."""
+    prompts = (parameters.get("prompt") or "").split()
+    if not set(prompts) <= set(PROMPTS) or ("none" in prompts and len(prompts) > 1):
+        raise InvalidRequest("The prompt is not supported.")
+
+
+def ages_and_words_are_well_formed(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §3.1.2.1: max_age, display, nonce, login_hint."""
+    age = parameters.get("max_age")
+    if age is not None and not (age.isdigit() and len(age) <= 9):
+        raise InvalidRequest("The max_age is a number of seconds.")
+    if (parameters.get("display") or "page") not in DISPLAYS:
+        raise InvalidRequest("The display is not supported.")
+    if len(parameters.get("nonce") or "") > LONGEST_STATE or len(parameters.get("login_hint") or "") > 320:
+        raise InvalidRequest("A parameter is too long.")
+
+
+def claims_are_json(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §5.5."""
+    _claims(parameters)
+
+
+def hint_is_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §3.1.2.1: an ID token of ours for this client, expired or not."""
+    _hinted_subject(parameters, client, issuer)
+
+
+def proof_key_is_well_formed(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """RFC 9449 §10."""
+    jkt = parameters.get("dpop_jkt")
+    if jkt is not None and not _JKT.fullmatch(jkt):
+        raise InvalidRequest("The dpop_jkt is not a SHA-256 thumbprint.")
+
+
+CHECKS = (
+    response_type_is_code,
+    response_mode_is_known,
+    challenge_is_s256,
+    scope_is_not_empty,
+    resources_are_open,
+    details_are_ours,
+    prompt_is_coherent,
+    ages_and_words_are_well_formed,
+    claims_are_json,
+    hint_is_ours,
+    proof_key_is_well_formed,
+)
+
+
+def checked(parameters: Parameters, client: Client, issuer: Issuer, address: ReturnAddress) -> AuthorizationRequest:
+    """The request, believed. Raises the refusal of the first check that fails."""
+    for check in CHECKS:
+        check(parameters, client, issuer)
+    claims = _claims(parameters)
+    acr, essential = _wanted_acr(parameters, client, claims)
+    age = parameters.get("max_age")
+    return AuthorizationRequest(
+        client_id=client.client_id,
+        redirect_uri=address.redirect_uri,
+        response_mode=address.response_mode,
+        state=address.state,
+        scopes=known_scopes(parameters, client),
+        resources=audiences.requested(parameters.resources, client, issuer),
+        firm=parse_adherent(parameters.get("authorization_details")),
+        nonce=parameters.get("nonce"),
+        code_challenge=parameters.get("code_challenge"),
+        dpop_jkt=parameters.get("dpop_jkt"),
+        prompt=tuple((parameters.get("prompt") or "").split()),
+        max_age=int(age) if age is not None else client.metadata.default_max_age,
+        acr=acr,
+        acr_is_essential=essential,
+        claims=claims,
+        login_hint=parameters.get("login_hint"),
+        hinted_subject=_hinted_subject(parameters, client, issuer),
+        ui_locales=parameters.get("ui_locales"),
+        display=parameters.get("display") or "page",
+    )
+
+
+def known_scopes(parameters: Parameters, client: Client) -> tuple[str, ...]:
+    """Asked ∩ supported ∩ the client's ceiling, in the order asked."""
+    known = frozenset(supported_scopes()) & client.scopes
+    return tuple(dict.fromkeys(word for word in (parameters.get("scope") or "").split() if word in known))
+
+
+def _claims(parameters: Parameters) -> dict[str, Any]:
+    text = parameters.get("claims")
+    if text is None:
+        return {}
+    try:
+        claims = msgspec.json.decode(text, type=dict[str, dict[str, Any] | None])
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest("The claims parameter is not a JSON object of objects.") from error
+    return {place: wanted for place, wanted in claims.items() if place in {"id_token", "userinfo"} and wanted}
+
+
+def _wanted_acr(parameters: Parameters, client: Client, claims: dict[str, Any]) -> tuple[str | None, bool]:
+    """The lowest acceptable level, and whether less is an error (OpenID Connect Core §5.5.1.1)."""
+    asked = claims.get("id_token", {}).get("acr")
+    if isinstance(asked, dict):
+        values: list[Any] = [*asked.get("values", ()), *([asked["value"]] if "value" in asked else [])]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
+        known = [str(value) for value in values if value in ACR_RANK]
+        essential = asked.get("essential") is True  # pyright: ignore[reportUnknownMemberType]
+        if essential and values and not known:
+            return "mfa", True
+        if known:
+            return min(known, key=ACR_RANK.__getitem__), essential
+    words = (parameters.get("acr_values") or "").split() or client.metadata.default_acr_values
+    known = [word for word in words if word in ACR_RANK]
+    return (min(known, key=ACR_RANK.__getitem__) if known else None), False
+
+
+def _hinted_subject(parameters: Parameters, client: Client, issuer: Issuer) -> str | None:
+    hint = parameters.get("id_token_hint")
+    if hint is None:
+        return None
+    claims = issuer.keys.read_own_jwt(hint, typ="JWT")
+    if claims is None or claims.get("iss") != issuer.url or claims.get("aud") != client.client_id:
+        raise InvalidRequest("The id_token_hint is not an ID token of ours for this client.")
+    return str(claims.get("sub", ""))

@@ -1,0 +1,313 @@
+"""The authorization endpoint and what follows its pages: load, decide, commit.
+
+An `Outcome` is an error page, a page of ours, or an answer to the client
+(303 or form_post, always with `iss`, RFC 9207).
+"""
+
+import secrets
+from datetime import datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from libs.common.database.journal import Act, Actor
+from libs.common.database.transaction import Tx
+from libs.common.values.identifiers import new_id, public_id
+from services.identity.openid import flow_store, store
+from services.identity.openid.authorization_request import (
+    AuthorizationRequest,
+    ReturnAddress,
+    addressed,
+    checked,
+)
+from services.identity.openid.clients import Client
+from services.identity.openid.commit import LostRace, write
+from services.identity.openid.effects import (
+    Effect,
+    FinishFlow,
+    Note,
+    RememberConsent,
+    SpendPushedRequest,
+    StoreGrant,
+)
+from services.identity.openid.steps import (
+    FLOW_LASTS,
+    SIGN_IN,
+    Flow,
+    SignedIn,
+    View,
+    granted_scopes,
+    missing_page,
+    subject_of,
+)
+from services.identity.openid.issuer import Issuer
+from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE, hash_of
+from services.identity.openid.provider import Provider
+from services.identity.openid.refusals import (
+    InvalidRequest,
+    InvalidRequestUri,
+    Refusal,
+    RequestUriNotSupported,
+)
+from services.identity.openid.request_objects import PUSHED, parameters_inside
+from services.identity.openid.snapshot import Granted
+from services.identity.openid.subjects import subject_for
+from services.identity.openid.wire import Parameters
+from services.identity.sign_in.session import Session, current_session
+
+CODE_LIFE = timedelta(seconds=60)
+CONSENT_LASTS = timedelta(days=365)
+
+
+class ToClient(Struct, frozen=True):
+    """Back to the client, by its response mode."""
+
+    address: ReturnAddress
+    parameters: dict[str, str]
+
+
+class ToPage(Struct, frozen=True):
+    """A page of ours; `view` is what it shows, `flow_id` what its form carries."""
+
+    page: str
+    flow_id: UUID
+    view: View
+
+
+class Visit(Struct, frozen=True):
+    """Who is in front of the screen: the caisse's session cookie and this browser's own name."""
+
+    session_cookie: str | None
+    browser: str
+
+    @property
+    def browser_hash(self) -> bytes:
+        return sha256(self.browser.encode()).digest()
+
+
+async def answer_authorize(
+    provider: Provider, issuer: Issuer, parameters: Parameters, visit: Visit, now: datetime
+) -> ToClient | ToPage:
+    """RFC 6749 §4.1.1. Raises a `Refusal` when there is only an error page to show."""
+    client_id = parameters.need("client_id")
+    async with provider.db.transaction(issuer.caisse) as tx:
+        client = await store.load_client(tx, client_id)
+        if client is None or client.state != "active":
+            raise InvalidRequest("The client is unknown.")
+        pushed = await _pushed(tx, parameters, client, now)
+    if pushed is not None:
+        return await proceed(provider, issuer, pushed, Flow(started_at=now), visit, now)
+    inside = await _parameters_that_count(provider, issuer, parameters, client, now)
+    address = addressed(inside, client)
+    try:
+        if client.needs_pushed_requests:
+            raise InvalidRequest("This client must push its requests.")
+        request = checked(inside, client, issuer, address)
+    except Refusal as error:
+        return refused(address, error, issuer)
+    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now)
+
+
+async def _pushed(tx: Tx, parameters: Parameters, client: Client, now: datetime) -> AuthorizationRequest | None:
+    """RFC 9126 §4: of this client, fresh, unspent; nothing outside it counts. Raises `InvalidRequestUri`."""
+    uri = parameters.get("request_uri")
+    if uri is None or not uri.startswith(PUSHED):
+        return None
+    handle = hash_of(uri.removeprefix(PUSHED))
+    found = await store.pushed_request(tx, handle)
+    if found is None or found[0] != client.client_id or found[2] <= now or found[3]:
+        raise InvalidRequestUri("The request_uri is unknown, expired or used.")
+    return replace(msgspec.json.decode(found[1], type=AuthorizationRequest), pushed_as=handle)
+
+
+async def _parameters_that_count(
+    provider: Provider, issuer: Issuer, parameters: Parameters, client: Client, now: datetime
+) -> Parameters:
+    """openid.md §5: a remote request_uri only in `compat`, registered beforehand, through the guarded fetcher."""
+    uri = parameters.get("request_uri")
+    snapshot = await provider.snapshot(issuer, now, client)
+    if uri is not None:
+        if client.profile != "compat" or uri not in client.metadata.request_uris:
+            raise RequestUriNotSupported("A request_uri must be pushed.")
+        parameters = Parameters({**parameters.values, "request": await provider.remote_request(uri)})
+    return parameters_inside(parameters, client, snapshot)
+
+
+def refused(address: ReturnAddress, error: Refusal, issuer: Issuer) -> ToClient:
+    """RFC 6749 §4.1.2.1, with `iss` in errors too."""
+    said = {"error": str(error.error), "error_description": error.get_error_description() or ""}
+    return _to_client(address, said, issuer)
+
+
+def _to_client(address: ReturnAddress, said: dict[str, str], issuer: Issuer) -> ToClient:
+    parameters = {**said, "state": address.state or "", "iss": issuer.url}
+    return ToClient(address, {name: value for name, value in parameters.items() if value})
+
+
+def return_address(request: AuthorizationRequest) -> ReturnAddress:
+    return ReturnAddress(request.redirect_uri, request.response_mode, request.state)
+
+
+async def continue_flow(
+    provider: Provider, issuer: Issuer, flow_id: UUID, visit: Visit, now: datetime
+) -> ToClient | ToPage:
+    """After a page. Raises `InvalidRequestUri` for a flow of another browser, finished or too old: one answer."""
+    async with provider.db.transaction(issuer.caisse) as tx:
+        found = await flow_store.flow_of_browser(tx, flow_id, visit.browser_hash, now)
+    if found is None:
+        raise InvalidRequestUri("This request is unknown, finished or too old.")
+    flow, request = found
+    return await proceed(provider, issuer, request, flow, visit, now)
+
+
+async def proceed(
+    provider: Provider, issuer: Issuer, request: AuthorizationRequest, flow: Flow, visit: Visit, now: datetime
+) -> ToClient | ToPage:
+    """Take the steps; then a page, a refusal, or a code."""
+    try:
+        async with provider.db.transaction(issuer.caisse) as tx:
+            view = await look(tx, provider, issuer, request, flow, visit, now)
+            page = missing_page(view)
+            if page is not None:
+                flow_id = flow.id or new_id()
+                if flow.id is None:
+                    await flow_store.open_flow(tx, flow_id, visit.browser_hash, request, now, now + FLOW_LASTS)
+                return ToPage(page, flow_id, view)
+            code, changes = completion(view, issuer)
+            await write(tx, changes)
+    except Refusal as error:
+        return refused(return_address(request), error, issuer)
+    except LostRace as lost:
+        raise lost.effect.lost from lost
+    return _to_client(return_address(request), {"code": code}, issuer)
+
+
+async def look(
+    tx: Tx,
+    provider: Provider,
+    issuer: Issuer,
+    request: AuthorizationRequest,
+    flow: Flow,
+    visit: Visit,
+    now: datetime,
+) -> View:
+    """Everything the steps read, as of now."""
+    client = await store.load_client(tx, request.client_id)
+    if client is None:
+        raise InvalidRequest("The client is unknown.")
+    session = await current_session(tx, visit.session_cookie, now)
+    if session is None:
+        return View(request=request, client=client, now=now, flow=flow)
+    person, firms, works_in_a_cabinet = await flow_store.selves_of(tx, session.person_id, session.id)
+    return View(
+        request=request,
+        client=client,
+        now=now,
+        flow=flow,
+        signed_in=_signed_in(session, provider, issuer, client),
+        firms=firms,
+        person=person,
+        works_in_a_cabinet=works_in_a_cabinet,
+        consented=tuple(await flow_store.consents_of(tx, session.person_id, client.client_id, now)),
+    )
+
+
+def _signed_in(session: Session, provider: Provider, issuer: Issuer, client: Client) -> SignedIn:
+    return SignedIn(
+        session_id=session.id,
+        person_id=session.person_id,
+        auth_time=session.auth_time,
+        acr=session.acr,
+        amr=tuple(session.amr),
+        subject=subject_for(client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt),
+    )
+
+
+def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
+    """The code and everything written with it. Called only when no step is missing."""
+    session, request, subject = view.signed_in, view.request, subject_of(view)
+    if session is None:
+        raise InvalidRequest("Nobody is signed in.")
+    code, grant_id = secrets.token_urlsafe(32), new_id()
+    granted = _granted(view, session)
+    life = OFFLINE_GRANT_LIFE if granted.offline else SESSION_GRANT_LIFE
+    changes: list[Effect] = [
+        StoreGrant(
+            grant_id=grant_id,
+            client_id=request.client_id,
+            person_id=session.person_id,
+            session_id=session.session_id,
+            account_id=subject.account_id,
+            granted=msgspec.json.encode(granted),
+            at=view.now,
+            expires_at=view.now + life,
+            code_hash=hash_of(code),
+            redirect_uri=request.redirect_uri,
+            code_challenge=request.code_challenge,
+            dpop_jkt=request.dpop_jkt,
+            nonce=request.nonce,
+            code_expires_at=view.now + CODE_LIFE,
+        ),
+        Note(_act(view, session)),
+    ]
+    if view.flow.id is not None:
+        changes.insert(0, FinishFlow(view.flow.id, view.now))
+    if request.pushed_as is not None:
+        changes.insert(0, SpendPushedRequest(request.pushed_as, view.now))
+    if view.flow.consented_at is not None:
+        changes.append(_consent(view, session))
+    return code, changes
+
+
+def _granted(view: View, session: SignedIn) -> Granted:
+    scopes = granted_scopes(view)
+    consented = view.client.metadata.consent == "explicit"
+    return Granted(
+        scopes=tuple(scope for scope in view.request.scopes if scope in scopes),
+        resources=view.request.resources,
+        auth_time=int(session.auth_time.timestamp()),
+        acr=session.acr,
+        amr=session.amr,
+        subject=session.subject,
+        claims=view.request.claims,
+        # OpenID Connect Core §11: offline access only with the person's explicit consent.
+        offline="offline_access" in scopes and consented,
+    )
+
+
+def _consent(view: View, session: SignedIn) -> RememberConsent:
+    return RememberConsent(
+        consent_id=new_id(),
+        person_id=session.person_id,
+        client_id=view.client.client_id,
+        account_id=subject_of(view).account_id,
+        scopes=tuple(sorted(granted_scopes(view))),
+        details=b"[]",
+        given_at=view.now,
+        expires_at=view.now + CONSENT_LASTS,
+    )
+
+
+def _act(view: View, session: SignedIn) -> Act:
+    return Act(
+        action="authorization.granted",
+        subject_kind="client",
+        subject_id=view.client.client_id,
+        at=view.now,
+        adherent_id=subject_of(view).adherent_id,
+        actor=Actor(person_id=session.person_id),
+        details={"sid": public_id("ses", session.session_id), "scopes": sorted(granted_scopes(view))},
+    )
+
+
+__all__ = [
+    "SIGN_IN",
+    "ToClient",
+    "ToPage",
+    "Visit",
+    "answer_authorize",
+    "continue_flow",
+]

@@ -1,0 +1,144 @@
+"""Which client is this, and does it prove it (RFC 6749 §2.3, RFC 7523 §2.2).
+
+`credentials_of` reads the request alone, so that the loader knows whom to
+fetch; `authenticate` judges them against the snapshot.
+"""
+
+import base64
+import binascii
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import unquote_plus
+
+from msgspec import Struct
+
+from services.identity.openid.clients import Client
+from services.identity.openid.effects import RememberJti
+from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS, NotVerified, unverified_claims, verify
+from services.identity.openid.refusals import InvalidClient, InvalidRequest
+from services.identity.openid.snapshot import Snapshot
+from services.identity.openid.wire import Parameters
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+SKEW = timedelta(seconds=30)
+"""openid.md line 27: 10 s ahead is accepted, more than 60 s refused; we tolerate 30."""
+
+LONGEST_ASSERTION = timedelta(minutes=5)
+
+
+class Credentials(Struct, frozen=True):
+    """What the request claims: a client, a method, and its proof (none, a secret or an assertion)."""
+
+    client_id: str
+    method: str
+    proof: str = ""
+
+
+def credentials_of(parameters: Parameters, authorization: str | None) -> Credentials:
+    """Exactly one method (RFC 6749 §2.3), and a body `client_id` that agrees with it.
+
+    Raises `InvalidRequest` and `InvalidClient`.
+    """
+    said = [method for method, present in _methods(parameters, authorization) if present]
+    if len(said) > 1:
+        raise InvalidRequest("More than one method of client authentication.")
+    found = _read(said[0] if said else "none", parameters, authorization)
+    in_body = parameters.get("client_id")
+    if in_body is not None and in_body != found.client_id:
+        raise InvalidClient
+    return found
+
+
+def _methods(parameters: Parameters, authorization: str | None) -> list[tuple[str, bool]]:
+    asserted = parameters.get("client_assertion") is not None or parameters.get("client_assertion_type") is not None
+    return [
+        ("client_secret_basic", authorization is not None and authorization[:6].lower() == "basic "),
+        ("private_key_jwt", asserted),
+        ("client_secret_post", parameters.get("client_secret") is not None),
+    ]
+
+
+def _read(method: str, parameters: Parameters, authorization: str | None) -> Credentials:
+    if method == "client_secret_basic":
+        return _read_basic(authorization or "")
+    if method == "private_key_jwt":
+        return _read_assertion(parameters)
+    client_id = parameters.get("client_id")
+    if client_id is None:
+        raise InvalidClient
+    return Credentials(client_id, method, parameters.get("client_secret") or "")
+
+
+def _read_basic(authorization: str) -> Credentials:
+    """RFC 6749 §2.3.1: both halves are form-encoded before base64."""
+    try:
+        client_id, colon, secret = base64.b64decode(authorization[6:].strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidClient from error
+    if not colon or not client_id or not client_id.isascii():
+        raise InvalidClient
+    return Credentials(unquote_plus(client_id), "client_secret_basic", unquote_plus(secret))
+
+
+def _read_assertion(parameters: Parameters) -> Credentials:
+    if parameters.get("client_assertion_type") != ASSERTION_TYPE:
+        raise InvalidClient
+    assertion = parameters.get("client_assertion") or ""
+    try:
+        subject = unverified_claims(assertion).get("sub")
+    except NotVerified as error:
+        raise InvalidClient from error
+    if not isinstance(subject, str):
+        raise InvalidClient
+    return Credentials(subject, "private_key_jwt", assertion)
+
+
+def authenticate(credentials: Credentials, snapshot: Snapshot) -> tuple[Client, list[RememberJti]]:
+    """The proven client and the assertion to remember. Raises `InvalidClient` in every other case."""
+    client = snapshot.client
+    if client is None or client.client_id != credentials.client_id or client.state != "active":
+        raise InvalidClient
+    # A method must be the registered one: a confidential client can never fall back to `none`.
+    if credentials.method != client.metadata.token_endpoint_auth_method:
+        raise InvalidClient
+    if credentials.method == "private_key_jwt":
+        return client, [_check_assertion(credentials.proof, client, snapshot)]
+    if credentials.method != "none" and not client.check_client_secret(credentials.proof):
+        raise InvalidClient
+    return client, []
+
+
+def _check_assertion(assertion: str, client: Client, snapshot: Snapshot) -> RememberJti:
+    """openid.md lines 11 and 12 (FAPI 2.0 §5.3.2.1): issuer as the one audience, short life, one use."""
+    registered = client.metadata.token_endpoint_auth_signing_alg
+    algorithms = PROFILE_ALGORITHMS[client.profile]
+    if registered is not None:
+        algorithms = tuple(alg for alg in algorithms if alg == registered)
+    try:
+        claims = verify(assertion, snapshot.client_keys, algorithms)
+    except NotVerified as error:
+        raise InvalidClient from error
+    if claims.get("iss") != client.client_id or claims.get("sub") != client.client_id:
+        raise InvalidClient
+    if claims.get("aud") != snapshot.issuer.url:
+        raise InvalidClient("The audience of the assertion must be the issuer, as one string.")
+    expires_at = check_dates(claims, snapshot.now, longest=LONGEST_ASSERTION)
+    jti = claims.get("jti")
+    if expires_at is None or not isinstance(jti, str) or not 0 < len(jti) <= 256 or "\x00" in jti:
+        raise InvalidClient
+    return RememberJti("assertion", client.client_id, jti, expires_at + SKEW)
+
+
+def check_dates(claims: dict[str, Any], now: datetime, *, longest: timedelta) -> datetime | None:
+    """The expiry when `exp`, `nbf` and `iat` hold with our tolerance, else `None`."""
+    exp, nbf, iat = claims.get("exp"), claims.get("nbf", 0), claims.get("iat", 0)
+    if not all(isinstance(moment, int | float) and not isinstance(moment, bool) for moment in (exp, nbf, iat)):
+        return None
+    try:
+        expires_at = datetime.fromtimestamp(float(exp), UTC)  # pyright: ignore[reportArgumentType]
+        starts = datetime.fromtimestamp(max(float(nbf), float(iat)), UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+    if expires_at <= now - SKEW or expires_at > now + longest + SKEW or starts > now + SKEW:
+        return None
+    return expires_at

@@ -1,0 +1,46 @@
+"""A service in its own name (RFC 6749 §4.4): never a person's or a firm's right."""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import grants
+
+from libs.common.access import rights
+from services.identity.openid import audiences, dpop_binding, tokens
+from services.identity.openid.clients import CLIENT_CREDENTIALS
+from services.identity.openid.kernel import Kernel
+from services.identity.openid.refusals import InvalidScope, InvalidTarget, UnauthorizedClient
+
+
+class ClientCredentialsGrant(grants.ClientCredentialsGrant):
+    """authlib checks client and grant type."""
+
+    GRANT_TYPE = CLIENT_CREDENTIALS
+    server: Kernel
+
+    def validate_token_request(self) -> None:
+        super().validate_token_request()
+        if not self.request.client.is_confidential:
+            raise UnauthorizedClient("A public client has no credentials of its own.")
+        dpop_binding.check_required(self.server.proof, self.request.client)
+
+    def generate_token(self, **_: Any) -> dict[str, Any]:
+        kernel, client = self.server, self.request.client
+        issuer = kernel.snapshot.issuer
+        asked = kernel.asked.parameters
+        audience = audiences.chosen(asked.resources, audiences.open_to(client, issuer), issuer)
+        if kernel.proof is None and audience.uri != issuer.url:
+            raise InvalidTarget("A bearer token is not accepted by our services.")
+        scopes = client.scopes & rights.SERVICE & audience.scopes
+        if (wanted := asked.get("scope")) is not None:
+            scopes &= frozenset(wanted.split())
+            if not scopes:
+                raise InvalidScope
+        jkt = kernel.proof.jkt if kernel.proof else None
+        return {
+            "access_token": tokens.service_token(
+                kernel.snapshot, client, audience=audience.uri, scopes=scopes, jkt=jkt
+            ),
+            "token_type": "DPoP" if jkt else "Bearer",
+            "expires_in": int(tokens.ACCESS_TOKEN_LIFE.total_seconds()),
+            "scope": " ".join(sorted(scopes)),
+        }

@@ -1,0 +1,188 @@
+"""What a decision changes. The kernel only says it; `commit` writes it, all or nothing.
+
+A conditional effect that finds its row already taken has lost a race: the
+whole transaction is undone and the caller gets `lost`, the refusal named here.
+What must happen all the same (a replayed code kills its grant) is `aftermath`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from libs.common.access.dpop import DpopProof
+from libs.common.database.journal import Act
+from libs.common.events.envelope import Event
+from services.identity.openid.refusals import (
+    InvalidClient,
+    InvalidDpopProof,
+    InvalidGrant,
+    InvalidRequestUri,
+    Refusal,
+)
+
+
+class Effect(Struct, frozen=True):
+    """One change. `lost` is the refusal when somebody else made it first."""
+
+    @property
+    def lost(self) -> Refusal:
+        return InvalidGrant()
+
+    @property
+    def aftermath(self) -> "Sequence[Effect]":
+        return ()
+
+
+class RememberJti(Effect, frozen=True):
+    """A client's assertion, or its signed request, is good once, on every instance (RFC 7523 §3)."""
+
+    kind: str
+    party: str
+    jti: str
+    expires_at: datetime
+
+    @property
+    def lost(self) -> Refusal:
+        return InvalidClient()
+
+
+class RememberProof(Effect, frozen=True):
+    """A DPoP proof is good once, on every instance (RFC 9449 §11.1)."""
+
+    proof: DpopProof
+
+    @property
+    def lost(self) -> Refusal:
+        return InvalidDpopProof("The proof was used before.")
+
+
+class RevokeGrant(Effect, frozen=True):
+    """Codes, refresh and access tokens of one grant die together."""
+
+    grant_id: UUID
+    why: str
+    at: datetime
+
+
+class ConsumeCode(Effect, frozen=True):
+    """RFC 6749 §4.1.2: once. The loser of a race is a replay, so the grant dies."""
+
+    code_hash: bytes
+    grant_id: UUID
+    at: datetime
+
+    @property
+    def aftermath(self) -> Sequence[Effect]:
+        return (RevokeGrant(self.grant_id, "code_replayed", self.at),)
+
+
+class StoreRefresh(Effect, frozen=True):
+    """The first refresh token of a grant."""
+
+    token_hash: bytes
+    grant_id: UUID
+    dpop_jkt: str | None
+    issued_at: datetime
+    expires_at: datetime
+
+
+class RotateRefresh(Effect, frozen=True):
+    """RFC 9700 §4.14.2: the old one is spent and the new one stored in one statement; the loser kills the family."""
+
+    old_hash: bytes
+    new: StoreRefresh
+
+    @property
+    def aftermath(self) -> Sequence[Effect]:
+        return (RevokeGrant(self.new.grant_id, "refresh_replayed", self.new.issued_at),)
+
+
+class ProlongRefresh(Effect, frozen=True):
+    """A sender-constrained refresh token is kept; its idle expiry moves."""
+
+    token_hash: bytes
+    expires_at: datetime
+
+
+class StorePushedRequest(Effect, frozen=True):
+    """RFC 9126 §2.2."""
+
+    handle_hash: bytes
+    client_id: str
+    request: bytes
+    expires_at: datetime
+
+
+class SpendPushedRequest(Effect, frozen=True):
+    """openid.md line 8: spent when the authorization completes, not when it is first shown."""
+
+    handle_hash: bytes
+    at: datetime
+
+    @property
+    def lost(self) -> Refusal:
+        return InvalidRequestUri("The request_uri was used before.")
+
+
+class StoreGrant(Effect, frozen=True):
+    """What the person granted, with the code that hands it over."""
+
+    grant_id: UUID
+    client_id: str
+    person_id: UUID
+    session_id: UUID
+    account_id: UUID | None
+    granted: bytes
+    at: datetime
+    expires_at: datetime
+    code_hash: bytes
+    redirect_uri: str
+    code_challenge: str | None
+    dpop_jkt: str | None
+    nonce: str | None
+    code_expires_at: datetime
+
+
+class FinishFlow(Effect, frozen=True):
+    """One flow, one code: a second submit of the last page gets nothing more."""
+
+    flow_id: UUID
+    at: datetime
+
+    @property
+    def lost(self) -> Refusal:
+        return InvalidRequestUri("This request is finished.")
+
+
+class RememberConsent(Effect, frozen=True):
+    """The person agreed; asked again only for more."""
+
+    consent_id: UUID
+    person_id: UUID
+    client_id: str
+    account_id: UUID | None
+    scopes: tuple[str, ...]
+    details: bytes
+    given_at: datetime
+    expires_at: datetime
+
+
+class RevokeToken(Effect, frozen=True):
+    """RFC 7009: one access token, until it would have expired."""
+
+    jti: str
+    expires_at: datetime
+
+
+class Record(Effect, frozen=True):
+    """A fact for the outbox."""
+
+    event: Event
+
+
+class Note(Effect, frozen=True):
+    """A line of the journal."""
+
+    act: Act

@@ -1,0 +1,128 @@
+"""The only way identity reads an address that a client gave (openid.md §4, "SSRF").
+
+https only, no private, loopback or link-local address, the resolved address
+pinned for the connection, no redirect, small answers, short waits. The
+allow-list of hosts for which plain http and loopback are let through is empty
+unless the installation's settings fill it.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import time
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+LARGEST = 256 * 1024
+TIMEOUT = 3.0
+JWKS_FRESH_FOR = 300.0
+JWKS_RETRY_AFTER = 10.0
+MOST_REMEMBERED = 1024
+
+
+class FetchRefused(Exception):
+    """The address is not one we speak to, or it did not answer as asked."""
+
+
+class GuardedFetcher:
+    """Fetches for the whole process; remembers JWK Sets for five minutes."""
+
+    def __init__(self, allowed_hosts: Collection[str] = ()) -> None:
+        self._allowed = frozenset(allowed_hosts)
+        self._jwks: dict[str, tuple[float, tuple[dict[str, Any], ...]]] = {}
+
+    async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
+        """Body and content type. Raises `FetchRefused`."""
+        return await self._request("GET", url, headers={"Accept": accept})
+
+    async def post_form(self, url: str, form: dict[str, str]) -> int:
+        """The status of a posted form (a logout token). Raises `FetchRefused`."""
+        address, host, target = await self._pinned(url)
+        try:
+            async with _client() as client:
+                answer = await client.post(
+                    target, data=form, headers={"Host": host}, extensions={"sni_hostname": host.split(":")[0]}
+                )
+                return answer.status_code
+        except httpx.HTTPError as error:
+            raise FetchRefused(f"{type(error).__name__} at {address}") from error
+
+    async def jwks(self, url: str) -> tuple[dict[str, Any], ...]:
+        """The keys of a JWK Set, remembered. Raises `FetchRefused`."""
+        known = self._jwks.get(url)
+        if known and time.monotonic() < known[0]:
+            return known[1]
+        body, _ = await self.get(url)
+        try:
+            keys = msgspec.json.decode(body, type=dict[str, Any]).get("keys")
+        except msgspec.MsgspecError as error:
+            raise FetchRefused("not a JWK Set") from error
+        found = tuple(key for key in keys if isinstance(key, dict)) if isinstance(keys, list) else ()
+        if len(self._jwks) >= MOST_REMEMBERED:
+            self._jwks.clear()
+        self._jwks[url] = (time.monotonic() + JWKS_FRESH_FOR, found)
+        return found
+
+    def forget_jwks(self, url: str) -> None:
+        """Read anew at the next use, at most every ten seconds: the client has rotated its keys."""
+        known = self._jwks.get(url)
+        if known and time.monotonic() > known[0] - JWKS_FRESH_FOR + JWKS_RETRY_AFTER:
+            del self._jwks[url]
+
+    async def _request(self, method: str, url: str, headers: dict[str, str]) -> tuple[bytes, str]:
+        _, host, target = await self._pinned(url)
+        extensions = {"sni_hostname": host.split(":")[0]}
+        try:
+            async with (
+                _client() as client,
+                client.stream(method, target, headers={**headers, "Host": host}, extensions=extensions) as answer,
+            ):
+                if answer.status_code != 200:
+                    raise FetchRefused(f"status {answer.status_code}")
+                return await _bounded(answer), answer.headers.get("content-type", "")
+        except httpx.HTTPError as error:
+            raise FetchRefused(type(error).__name__) from error
+
+    async def _pinned(self, url: str) -> tuple[str, str, str]:
+        """One checked address, the Host header, and the URL that connects to that very address."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        trusted = host in self._allowed
+        if parts.username or parts.password or parts.fragment or not host:
+            raise FetchRefused("userinfo, fragment or no host")
+        if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
+            raise FetchRefused("not https")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        address = await _resolve(host, port, trusted)
+        literal = f"[{address}]" if ":" in address else address
+        target = parts._replace(netloc=f"{literal}:{port}").geturl()
+        return address, parts.netloc, target
+
+
+async def _resolve(host: str, port: int, trusted: bool) -> str:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise FetchRefused("unknown host") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    # Every answer must be public: a name that also resolves inside is a trap.
+    if not addresses or not (trusted or all(ipaddress.ip_address(one).is_global for one in addresses)):
+        raise FetchRefused("not a public address")
+    return addresses[0]
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    async for piece in answer.aiter_bytes():
+        body += piece
+        if len(body) > LARGEST:
+            raise FetchRefused("too large")
+    return bytes(body)
+
+
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=TIMEOUT, follow_redirects=False, trust_env=False)

@@ -1,0 +1,136 @@
+"""Introspection (RFC 7662, RFC 9701): what an authenticated resource server may know of a token for it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from services.identity.delegation.power import power_for_exchange
+from services.identity.openid import store, subject_gate
+from services.identity.openid.clients import Client
+from services.identity.openid.commit import commit
+from services.identity.openid.issuer import Issuer
+from services.identity.openid.issuing import hash_of
+from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
+from services.identity.openid.presented import grant_of_jti, is_access_token, mandate_of
+from services.identity.openid.provider import Provider
+from services.identity.openid.refusals import InvalidClient, Refusal
+from services.identity.openid.snapshot import Grant, Snapshot
+from services.identity.openid.subject_gate import Stopped
+
+INACTIVE: dict[str, Any] = {"active": False}
+JWT_TYPE = "application/token-introspection+jwt"
+
+
+async def answer_introspection(
+    provider: Provider, issuer: Issuer, asked: Asked, accept: str, now: datetime
+) -> Answer:
+    """RFC 7662 §2."""
+    if asked.credentials is None:
+        return refusal_answer(InvalidClient())
+    snapshot = await load(provider, issuer, asked, now)
+    decision = decide(asked, snapshot, signed=JWT_TYPE in accept)
+    return await commit(provider.db, issuer.caisse, decision, snapshot)
+
+
+async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
+    """The caller, the token's claims, the grant behind it, and for a delegated token its mandate as of now."""
+    client_id = asked.credentials.client_id if asked.credentials else ""
+    token = asked.parameters.get("token") or ""
+    found: dict[str, Any] = {}
+    claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
+    async with provider.db.transaction(issuer.caisse) as tx:
+        if claims is not None and is_access_token(claims, issuer):
+            found["presented"] = claims
+            client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
+                tx, client_id, grant_of_jti(claims["jti"]), claims["jti"]
+            )
+            mandate = mandate_of(claims)
+            if mandate is not None and found["grant"] is not None:
+                person_id = found["grant"].subject.person_id
+                found["power"] = await power_for_exchange(tx, mandate[0], person_id, now)
+            found["issued_to"] = await store.load_client(tx, claims["client_id"])
+        else:
+            client, found["refresh"] = await store.load_for_refresh(tx, client_id, hash_of(token))
+    return await provider.snapshot(issuer, now, client, **found)
+
+
+def decide(asked: Asked, snapshot: Snapshot, *, signed: bool) -> Decision:
+    """Client, then the token; whatever is wrong with the token is one answer, `inactive`."""
+    kernel = Kernel(snapshot, asked, {})
+    try:
+        client = kernel.prove_client()
+        asked.parameters.need("token")
+        if not client.is_confidential:
+            raise InvalidClient
+    except Refusal as error:
+        return Decision(refusal_answer(error, snapshot), tuple(kernel.effects))
+    body = describe(client, snapshot)
+    return Decision(_answer(body, client, snapshot, signed=signed), tuple(kernel.effects))
+
+
+def describe(client: Client, snapshot: Snapshot) -> dict[str, Any]:
+    """The token as its own claims tell it, or `{"active": false}`."""
+    if snapshot.presented is not None:
+        return _access_token(client, snapshot, snapshot.presented)
+    refresh = snapshot.refresh
+    if refresh is None or refresh.spent or refresh.expires_at <= snapshot.now or not refresh.check_client(client):
+        return INACTIVE
+    if not _in_force(refresh.grant, client):
+        return INACTIVE
+    return {
+        "active": True,
+        "client_id": client.client_id,
+        "scope": refresh.get_scope(),
+        "sub": refresh.grant.granted.subject,
+        "exp": int(refresh.expires_at.timestamp()),
+        "iss": snapshot.issuer.url,
+    }
+
+
+def _access_token(client: Client, snapshot: Snapshot, claims: dict[str, Any]) -> dict[str, Any]:
+    """openid.md line 24: only the token's audience, or the client it was issued to, sees it."""
+    issued_to = snapshot.issued_to
+    mine = claims["client_id"] == client.client_id
+    if not (mine or claims["aud"] in client.metadata.introspects) or issued_to is None:
+        return INACTIVE
+    if datetime.fromtimestamp(claims["exp"], UTC) <= snapshot.now or snapshot.presented_is_revoked:
+        return INACTIVE
+    if not _alive(claims, issued_to, snapshot):
+        return INACTIVE
+    bound = "DPoP" if "cnf" in claims else "Bearer"
+    return {"active": True, "token_type": bound} | claims
+
+
+def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
+    if claims["sub"] == claims["client_id"]:
+        return issued_to.state == "active"
+    if snapshot.grant is None or not _in_force(snapshot.grant, issued_to):
+        return False
+    mandate = mandate_of(claims)
+    if mandate is None:
+        return "act" not in claims
+    # The same clock and the same question as the exchange: version, state, group, colleague.
+    return snapshot.power is not None and snapshot.power.version == mandate[1]
+
+
+def _in_force(grant: Grant, client: Client) -> bool:
+    try:
+        subject_gate.check_grant(grant, client)
+    except Stopped:
+        return False
+    return True
+
+
+def _answer(body: dict[str, Any], client: Client, snapshot: Snapshot, *, signed: bool) -> Answer:
+    """RFC 9701 §5: a JWT addressed to the caller, when it asks for one."""
+    headers = {"Cache-Control": "no-store"}
+    if not signed:
+        return Answer(200, body, headers)
+    claims = {
+        "iss": snapshot.issuer.url,
+        "aud": client.client_id,
+        "iat": int(snapshot.now.timestamp()),
+        "token_introspection": body,
+    }
+    algorithm = client.metadata.introspection_signed_response_alg
+    signed_body = snapshot.issuer.keys.sign(claims, typ="token-introspection+jwt", algorithm=algorithm)
+    return Answer(200, signed_body, headers, JWT_TYPE)

@@ -1,0 +1,85 @@
+"""What a person's grant is turned into: access token, ID token, refresh token."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Any
+
+from services.identity.openid import subject_gate, tokens
+from services.identity.openid.clients import Client
+from services.identity.openid.effects import StoreRefresh
+from services.identity.openid.issuer import OPENID_SCOPES, Audience
+from services.identity.openid.kernel import Kernel
+from services.identity.openid.refusals import InvalidGrant, InvalidTarget
+from services.identity.openid.snapshot import Grant
+from services.identity.openid.subject_gate import Stopped
+
+REFRESH_IDLE = timedelta(days=14)
+OFFLINE_GRANT_LIFE = timedelta(days=90)
+SESSION_GRANT_LIFE = timedelta(hours=12)
+
+
+def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:
+    """Whatever stops the subject reads as `invalid_grant` (openid.md §4, "gate missing in a sibling grant")."""
+    try:
+        subject_gate.check_grant(grant, client)
+    except Stopped as stop:
+        kernel.note_refusal(stop.reason, grant)
+        raise InvalidGrant from stop
+    if grant.expires_at <= kernel.snapshot.now:
+        raise InvalidGrant
+
+
+def narrowed_scopes(kernel: Kernel, grant: Grant, client: Client, audience: Audience, asked: str | None) -> list[str]:
+    """granted ∩ asked ∩ what is allowed today ∩ what the audience knows. Never wider than the grant."""
+    granted = frozenset(grant.granted.scopes)
+    wanted = granted & frozenset(asked.split()) if asked else granted
+    allowed = subject_gate.allowed_scopes(wanted, client, grant.subject) & audience.scopes
+    if kernel.proof is None:
+        # openid.md §1, `compat`: a bearer token opens UserInfo and nothing else.
+        if audience.uri != kernel.snapshot.issuer.url:
+            raise InvalidTarget("A bearer token is good for UserInfo only.")
+        allowed &= OPENID_SCOPES
+    return sorted(allowed)
+
+
+def token_response(
+    kernel: Kernel, client: Client, grant: Grant, audience: Audience, scopes: list[str], *, nonce: str | None = None
+) -> dict[str, Any]:
+    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked."""
+    jkt = kernel.proof.jkt if kernel.proof else None
+    access_token = tokens.own_token(
+        kernel.snapshot, client, grant, audience=audience.uri, scopes=scopes, jkt=jkt
+    )
+    answer: dict[str, Any] = {
+        "access_token": access_token,
+        "token_type": "DPoP" if jkt else "Bearer",
+        "expires_in": int(tokens.ACCESS_TOKEN_LIFE.total_seconds()),
+        "scope": " ".join(scopes),
+    }
+    if "openid" in grant.granted.scopes:
+        answer["id_token"] = tokens.id_token(
+            kernel.snapshot, client, grant, nonce=nonce, access_token=access_token
+        )
+    if grant.granted.details:
+        answer["authorization_details"] = list(grant.granted.details)
+    return answer
+
+
+def new_refresh_token(kernel: Kernel, client: Client, grant: Grant) -> tuple[str, StoreRefresh]:
+    """32 random bytes; a public client's is bound to its DPoP key (RFC 9449 §5), a confidential one's to the client."""
+    secret = secrets.token_urlsafe(32)
+    bound = kernel.proof.jkt if kernel.proof and not client.is_confidential else None
+    now = kernel.snapshot.now
+    return secret, StoreRefresh(
+        token_hash=hash_of(secret),
+        grant_id=grant.id,
+        dpop_jkt=bound,
+        issued_at=now,
+        expires_at=min(now + REFRESH_IDLE, grant.expires_at),
+    )
+
+
+def hash_of(secret: str) -> bytes:
+    """What is stored of a code or refresh token: 256 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode()).digest()

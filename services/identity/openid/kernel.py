@@ -1,0 +1,162 @@
+"""authlib as a pure kernel: snapshot in, answer and effects out.
+
+Each grant runs authlib's own class; what authlib leaves out or gets wrong
+(docs/reference/divergences.md) is a check of ours in the grant's list, in order.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request
+from authlib.oauth2.rfc6749.errors import OAuth2Error
+from msgspec import Struct
+
+from libs.common.access.dpop import DpopProof
+from libs.common.database.journal import Act
+from libs.common.values.identifiers import public_id
+from services.identity.openid import client_authentication, dpop_binding
+from services.identity.openid.client_authentication import Credentials
+from services.identity.openid.clients import Client
+from services.identity.openid.dpop_binding import ProofHeaders
+from services.identity.openid.effects import Effect, Note, RememberProof
+from services.identity.openid.refusals import InvalidClient, UseDpopNonce
+from services.identity.openid.snapshot import Grant, Snapshot
+from services.identity.openid.wire import Parameters
+
+
+class Asked(Struct, frozen=True):
+    """One request to a back-channel endpoint, parsed strictly and not yet believed."""
+
+    parameters: Parameters
+    credentials: Credentials | None
+    proof: ProofHeaders = ProofHeaders()
+
+
+class Answer(Struct, frozen=True):
+    """What the caller gets: a JSON body (or text, when `media_type` says so)."""
+
+    status: int
+    body: dict[str, Any] | str
+    headers: dict[str, str] = {}
+    media_type: str = "application/json"
+
+
+class Decision(Struct, frozen=True):
+    """The answer, and the effects that must be written for it to be true. Failures have effects too."""
+
+    answer: Answer
+    effects: Sequence[Effect] = ()
+
+
+class KernelPayload(OAuth2Payload):
+    """The strict parameters, as authlib reads them."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._values = parameters.values
+
+    @property
+    def data(self) -> dict[str, str]:
+        return self._values
+
+    @property
+    def datalist(self) -> dict[str, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return {name: [value] for name, value in self._values.items()}
+
+
+class KernelRequest(OAuth2Request):
+    """authlib's view of a request. The address is ours, never the request's Host."""
+
+    def __init__(self, asked: Asked, url: str) -> None:
+        # authlib refuses http addresses; whether plain http is served is a setting of the installation.
+        super().__init__("POST", "https" + url[url.index(":") :])
+        self.payload = KernelPayload(asked.parameters)
+        self.resources = asked.parameters.resources
+
+    @property
+    def form(self) -> dict[str, str]:
+        return self.payload.data
+
+    @property
+    def args(self) -> dict[str, str]:
+        return {}
+
+
+class Kernel(AuthorizationServer):
+    """One decision. Hooks read the snapshot and add effects; nothing here waits."""
+
+    def __init__(self, snapshot: Snapshot, asked: Asked, grants: dict[str, type[Any]]) -> None:
+        super().__init__()
+        self.snapshot = snapshot
+        self.asked = asked
+        self.effects: list[Effect] = []
+        self.proof: DpopProof | None = None
+        self._token_grants = [(grant, None) for grant in grants.values()]
+
+    def decide_token(self) -> Decision:
+        """Run the token endpoint; every refusal keeps the effects gathered before it."""
+        answer: Answer = self.create_token_response(KernelRequest(self.asked, self.snapshot.issuer.url))
+        return Decision(answer, tuple(self.effects))
+
+    # authlib's seams.
+
+    def authenticate_client(self, request: OAuth2Request, methods: Sequence[str], endpoint: str = "token") -> Client:
+        """Ours instead of authlib's: one method, the registered one, and assertions by FAPI's rules."""
+        client = self.prove_client()
+        request.auth_method = client.metadata.token_endpoint_auth_method
+        self.proof = dpop_binding.read_proof(self.asked.proof, client, self.snapshot)
+        if self.proof is not None:
+            self.effects.append(RememberProof(self.proof))
+        return client
+
+    def prove_client(self) -> Client:
+        """Raises `InvalidClient`. A proven assertion is spent, whatever happens next."""
+        if self.asked.credentials is None:
+            raise InvalidClient
+        client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
+        self.effects.extend(spent)
+        return client
+
+    def note_refusal(self, reason: str, grant: Grant) -> None:
+        """The precise reason goes to the journal; the caller gets the public one."""
+        self.effects.append(
+            Note(
+                Act(
+                    action="grant.refused",
+                    subject_kind="person",
+                    subject_id=public_id("per", grant.subject.person_id),
+                    at=self.snapshot.now,
+                    adherent_id=grant.subject.adherent_id,
+                    details={"reason": reason, "client_id": grant.client_id},
+                )
+            )
+        )
+
+    def query_client(self, client_id: str) -> Client | None:
+        client = self.snapshot.client
+        return client if client is not None and client.client_id == client_id else None
+
+    def save_token(self, token: dict[str, Any], request: OAuth2Request) -> None:
+        """Tokens are stateless; what must be stored is an effect of the grant."""
+
+    def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
+        """No signals: a decision has no listener."""
+
+    def create_oauth2_request(self, request: KernelRequest) -> KernelRequest:
+        return request
+
+    def handle_response(self, status: int, body: dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
+        return Answer(status, body, dict(headers))
+
+    def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Answer:
+        return refusal_answer(error, self.snapshot)
+
+
+def refusal_answer(error: OAuth2Error, snapshot: Snapshot | None = None) -> Answer:
+    """RFC 6749 §5.2, with the nonce when one is wanted (RFC 9449 §8)."""
+    headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+    if error.status_code == 401:
+        headers["WWW-Authenticate"] = f'Basic realm="{snapshot.issuer.caisse}"' if snapshot else "Basic"
+    if isinstance(error, UseDpopNonce) and snapshot is not None:
+        headers["DPoP-Nonce"] = snapshot.nonces.current(snapshot.now)
+    body = {"error": error.error, "error_description": error.get_error_description()}
+    return Answer(error.status_code, {name: value for name, value in body.items() if value}, headers)

@@ -1,0 +1,38 @@
+"""An access token of ours that somebody hands back: to UserInfo, introspection, revocation, exchange."""
+
+from typing import Any
+from uuid import UUID
+
+from libs.common.values.identifiers import InvalidPublicId, parse_public_id
+from services.identity.openid.issuer import Issuer
+
+
+def is_access_token(claims: dict[str, Any], issuer: Issuer) -> bool:
+    """The claims every access token of this issuer has, with the types we write."""
+    texts = ("iss", "aud", "sub", "client_id", "jti", "scope")
+    return (
+        claims.get("iss") == issuer.url
+        and all(isinstance(claims.get(name), str) for name in texts)
+        and isinstance(claims.get("exp"), int)
+        and isinstance(claims.get("iat"), int)
+    )
+
+
+def grant_of_jti(jti: str) -> UUID | None:
+    """The grant a person's token came from; `None` for a service's."""
+    head, dot, _ = jti.partition(".")
+    if not dot:
+        return None
+    try:
+        return parse_public_id("gnt", head)
+    except InvalidPublicId:
+        return None
+
+
+def mandate_of(claims: dict[str, Any]) -> tuple[UUID, int] | None:
+    """Mandate and version of a delegated token of ours."""
+    details = claims.get("authorization_details") or [{}]
+    try:
+        return parse_public_id("mdt", details[0].get("mandate", "")), int(details[0]["ver"])
+    except (InvalidPublicId, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,64 @@
+"""What a process holds to serve every issuer: pool, keys, nonces, fetcher, addresses."""
+
+from datetime import datetime
+from typing import Any
+
+from libs.common.access.dpop import Nonces
+from libs.common.database.pool import Database
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.settings import Settings
+from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.openid.clients import Client
+from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
+from services.identity.openid.issuer import Issuer, audiences_of
+from services.identity.openid.refusals import InvalidRequestUri
+from services.identity.openid.snapshot import Snapshot
+from services.identity.signing_keys.key_ring import KeyRings
+
+
+class Provider:
+    """Shared by the routes of one process; every secret comes from the settings."""
+
+    def __init__(self, db: Database, settings: Settings, keys: KeyEncryption, fetcher: GuardedFetcher) -> None:
+        self.db = db
+        self.settings = settings
+        self.keys = keys
+        self.fetcher = fetcher
+        self.rings = KeyRings(db, keys)
+        self.nonces = Nonces(keys.key_for("dpop-nonce"))
+        self.pairwise_salt = keys.key_for("pairwise-subject")
+
+    async def issuer(self, caisse: CaisseSlug) -> Issuer:
+        """The issuer of a caisse, with its keys as of this second."""
+        base = self.settings.identity.base
+        url = f"{base}/{caisse}"
+        audiences = audiences_of(
+            url, f"{self.settings.adherent.base}/{caisse}", f"{self.settings.documents.base}/{caisse}"
+        )
+        return Issuer(caisse, url, audiences, await self.rings.of(caisse))
+
+    async def snapshot(self, issuer: Issuer, now: datetime, client: Client | None, **found: Any) -> Snapshot:
+        """The loaded rows with the client's keys; a `jwks_uri` is fetched here, guarded and cached."""
+        keys = await self.keys_of(client) if client else ()
+        return Snapshot(
+            issuer=issuer, now=now, nonces=self.nonces, client=client, client_keys=keys, **found
+        )
+
+    async def keys_of(self, client: Client) -> tuple[dict[str, Any], ...]:
+        """The registered keys; none when the client's address does not answer, and its proof then fails."""
+        if client.metadata.jwks is not None:
+            return tuple(client.metadata.jwks.get("keys", ()))
+        if client.metadata.jwks_uri is None:
+            return ()
+        try:
+            return await self.fetcher.jwks(client.metadata.jwks_uri)
+        except FetchRefused:
+            return ()
+
+    async def remote_request(self, uri: str) -> str:
+        """The request object at a registered address (RFC 9101 §5.2). Raises `InvalidRequestUri`."""
+        try:
+            body, _ = await self.fetcher.get(uri, accept="application/oauth-authz-req+jwt, application/jwt")
+            return body.decode("ascii").strip()
+        except (FetchRefused, UnicodeDecodeError) as error:
+            raise InvalidRequestUri("The request_uri does not answer.") from error

@@ -1,0 +1,80 @@
+"""Refresh token → access token (RFC 6749 §6, RFC 9700 §4.14)."""
+
+from typing import Any
+
+from authlib.oauth2.rfc6749 import grants
+
+from services.identity.openid import audiences, dpop_binding
+from services.identity.openid.clients import REFRESH, Client
+from services.identity.openid.effects import ProlongRefresh, RevokeGrant, RotateRefresh
+from services.identity.openid.issuing import (
+    REFRESH_IDLE,
+    narrowed_scopes,
+    new_refresh_token,
+    pass_gate,
+    token_response,
+)
+from services.identity.openid.kernel import Kernel
+from services.identity.openid.refusals import InvalidGrant
+from services.identity.openid.snapshot import Refresh, Subject
+
+
+class RefreshGrant(grants.RefreshTokenGrant):
+    """authlib checks client, grant type, ownership and that the scope does not widen; the list does the rest."""
+
+    GRANT_TYPE = REFRESH
+    server: Kernel
+
+    def authenticate_refresh_token(self, refresh_token: str) -> Refresh | None:
+        found = self.server.snapshot.refresh
+        if found is not None and found.check_client(self.request.client):
+            for check in CHECKS:
+                check(self.server, found, self.request.client)
+            pass_gate(self.server, found.grant, self.request.client)
+        return found
+
+    def authenticate_user(self, refresh_token: Refresh) -> Subject:
+        return refresh_token.grant.subject
+
+    def issue_token(self, user: Subject, refresh_token: Refresh) -> dict[str, Any]:
+        kernel, client, grant = self.server, self.request.client, refresh_token.grant
+        asked = kernel.asked.parameters
+        audience = audiences.chosen(asked.resources, grant.granted.resources, kernel.snapshot.issuer)
+        scopes = narrowed_scopes(kernel, grant, client, audience, asked.get("scope"))
+        answer = token_response(kernel, client, grant, audience, scopes)
+        if client.asks_for_rotation():
+            answer["refresh_token"], new = new_refresh_token(kernel, client, grant)
+            kernel.effects.append(RotateRefresh(refresh_token.token_hash, new))
+        else:
+            until = min(kernel.snapshot.now + REFRESH_IDLE, grant.expires_at)
+            kernel.effects.append(ProlongRefresh(refresh_token.token_hash, until))
+        return answer
+
+    def revoke_old_credential(self, refresh_token: Refresh) -> None:
+        """Already said by the `RotateRefresh` effect, where there is something to revoke."""
+
+
+def not_used_before(kernel: Kernel, refresh: Refresh, client: Client) -> None:
+    """RFC 9700 §4.14.2: a spent token that comes back was stolen by one of two; the family dies."""
+    if refresh.spent:
+        kernel.effects.append(RevokeGrant(refresh.grant.id, "refresh_replayed", kernel.snapshot.now))
+        raise InvalidGrant
+
+
+def not_idle_too_long(kernel: Kernel, refresh: Refresh, client: Client) -> None:
+    """openid.md line 16: idle expiry, exclusive."""
+    if refresh.expires_at <= kernel.snapshot.now:
+        raise InvalidGrant
+
+
+def proof_key_is_present(kernel: Kernel, refresh: Refresh, client: Client) -> None:
+    """openid.md line 13."""
+    dpop_binding.check_required(kernel.proof, client)
+
+
+def proof_key_is_bound(kernel: Kernel, refresh: Refresh, client: Client) -> None:
+    """RFC 9449 §5: a public client's refresh token is redeemed with its own key."""
+    dpop_binding.check_bound(kernel.proof, refresh.dpop_jkt)
+
+
+CHECKS = (not_used_before, not_idle_too_long, proof_key_is_present, proof_key_is_bound)

@@ -1,0 +1,76 @@
+"""Where the parameters come from: pushed (RFC 9126), signed (RFC 9101), or plain."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from libs.common.access.signatures import Malformed, unb64url
+from services.identity.openid.client_authentication import check_dates
+from services.identity.openid.clients import Client
+from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS, NotVerified, verify
+from services.identity.openid.refusals import InvalidRequest, InvalidRequestObject, RequestNotSupported
+from services.identity.openid.snapshot import Snapshot
+from services.identity.openid.wire import Parameters, parameters_of_claims
+
+LONGEST_REQUEST = timedelta(minutes=60)
+"""openid.md line 25: `exp` and `nbf` within 60 minutes."""
+
+PUSHED = "urn:ietf:params:oauth:request_uri:"
+
+
+def unsigned_header(compact: str) -> bool:
+    """Whether a request object says `alg: none`, which has a refusal of its own."""
+    try:
+        header = msgspec.json.decode(unb64url(compact.split(".")[0]), type=dict[str, Any])
+    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return header.get("alg") == "none"
+
+
+def open_request_object(compact: str, client: Client, snapshot: Snapshot) -> Parameters:
+    """The parameters inside, and only those (RFC 9101 §6.3). Raises `InvalidRequestObject`, `RequestNotSupported`."""
+    if unsigned_header(compact):
+        raise RequestNotSupported("The request object must be signed.")
+    algorithms = PROFILE_ALGORITHMS[client.profile]
+    if client.metadata.request_object_signing_alg is not None:
+        algorithms = tuple(alg for alg in algorithms if alg == client.metadata.request_object_signing_alg)
+    try:
+        claims = verify(compact, snapshot.client_keys, algorithms)
+    except NotVerified as error:
+        raise InvalidRequestObject("The request object's signature does not hold.") from error
+    _check_claims(claims, client, snapshot)
+    return parameters_of_claims(claims)
+
+
+def _check_claims(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
+    """RFC 9101 §6.2 and FAPI 2.0 Message Signing §5.3.1; `compat` clients may leave the dates out."""
+    if claims.get("client_id", client.client_id) != client.client_id or claims.get("iss", client.client_id) != (
+        client.client_id
+    ):
+        raise InvalidRequestObject("The request object is another client's.")
+    if "request" in claims or "request_uri" in claims:
+        raise InvalidRequestObject("A request object holds no other.")
+    audience = claims.get("aud")
+    addressed = audience == snapshot.issuer.url or (isinstance(audience, list) and snapshot.issuer.url in audience)
+    if client.profile == "compat" and "exp" not in claims:
+        return
+    if not addressed:
+        raise InvalidRequestObject("The audience of the request object must be the issuer.")
+    if check_dates(claims, snapshot.now, longest=LONGEST_REQUEST) is None:
+        raise InvalidRequestObject("The request object's dates do not hold.")
+    nbf = claims.get("nbf")
+    if client.profile != "compat" and (
+        not isinstance(nbf, int | float) or nbf < (snapshot.now - LONGEST_REQUEST).timestamp()
+    ):
+        raise InvalidRequestObject("The request object needs an nbf of the last hour.")
+
+
+def parameters_inside(parameters: Parameters, client: Client, snapshot: Snapshot) -> Parameters:
+    """The parameters that count: those of the request object when there is one."""
+    compact = parameters.get("request")
+    if compact is None:
+        if client.metadata.require_signed_request_object:
+            raise InvalidRequest("This client signs its requests.")
+        return parameters
+    return open_request_object(compact, client, snapshot)

@@ -1,0 +1,63 @@
+"""Revocation (RFC 7009): a client takes back its own tokens. An unknown token is a success (§2.2)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from services.identity.openid import store
+from services.identity.openid.clients import Client
+from services.identity.openid.commit import commit
+from services.identity.openid.effects import Effect, RevokeGrant, RevokeToken
+from services.identity.openid.issuer import Issuer
+from services.identity.openid.issuing import hash_of
+from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
+from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.provider import Provider
+from services.identity.openid.refusals import InvalidClient, Refusal
+from services.identity.openid.snapshot import Snapshot
+
+
+async def answer_revocation(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Answer:
+    """RFC 7009 §2."""
+    if asked.credentials is None:
+        return refusal_answer(InvalidClient())
+    snapshot = await load(provider, issuer, asked, now)
+    return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+
+
+async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
+    """The hint is never needed: our two kinds of token cannot be mistaken for each other."""
+    client_id = asked.credentials.client_id if asked.credentials else ""
+    token = asked.parameters.get("token") or ""
+    claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
+    found: dict[str, Any] = {}
+    async with provider.db.transaction(issuer.caisse) as tx:
+        if claims is not None and is_access_token(claims, issuer):
+            found["presented"] = claims
+            client, found["grant"], _ = await store.load_for_token(
+                tx, client_id, grant_of_jti(claims["jti"]), claims["jti"]
+            )
+        else:
+            client, found["refresh"] = await store.load_for_refresh(tx, client_id, hash_of(token))
+    return await provider.snapshot(issuer, now, client, **found)
+
+
+def decide(asked: Asked, snapshot: Snapshot) -> Decision:
+    """Client, then ownership. An unknown `token_type_hint` is ignored (§2.1), another client's token untouched."""
+    kernel = Kernel(snapshot, asked, {})
+    try:
+        client = kernel.prove_client()
+        asked.parameters.need("token")
+    except Refusal as error:
+        return Decision(refusal_answer(error, snapshot), tuple(kernel.effects))
+    kernel.effects.extend(_revocations(client, snapshot))
+    return Decision(Answer(200, {}, {"Cache-Control": "no-store"}), tuple(kernel.effects))
+
+
+def _revocations(client: Client, snapshot: Snapshot) -> list[Effect]:
+    refresh, claims = snapshot.refresh, snapshot.presented
+    if refresh is not None and refresh.check_client(client):
+        # §2.1: the access tokens of the same grant die with the refresh token.
+        return [RevokeGrant(refresh.grant.id, "revoked_by_client", snapshot.now)]
+    if claims is not None and claims["client_id"] == client.client_id:
+        return [RevokeToken(claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))]
+    return []

@@ -1,0 +1,122 @@
+"""Everything a decision reads, fetched beforehand in one statement. The kernel does no I/O."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from libs.common.access.dpop import Nonces
+from services.identity.delegation.power import MandatePower
+from services.identity.openid.clients import Client
+from services.identity.openid.issuer import Issuer
+
+
+class Granted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a person granted, frozen at that moment; a refresh only narrows it."""
+
+    scopes: tuple[str, ...]
+    resources: tuple[str, ...]
+    auth_time: int
+    acr: str
+    amr: tuple[str, ...]
+    subject: str
+    """The `sub` this client sees in ID tokens and UserInfo: public, or pairwise."""
+    claims: dict[str, Any] = {}
+    details: tuple[dict[str, Any], ...] = ()
+    offline: bool = False
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """The person behind a grant, and everything that can stop them, as of now."""
+
+    person_id: UUID
+    person_state: str
+    email: str
+    full_name: str
+    locale: str
+    session_id: UUID
+    session_is_live: bool
+    account_id: UUID | None = None
+    account_state: str | None = None
+    is_administrator: bool = False
+    rights: frozenset[str] = frozenset()
+    adherent_id: UUID | None = None
+    adherent_number: str | None = None
+    adherent_state: str | None = None
+    siret: str | None = None
+    legal_name: str | None = None
+    address: tuple[str, ...] = ()
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """An authorization grant with its subject as of now."""
+
+    id: UUID
+    client_id: str
+    granted: Granted
+    created_at: datetime
+    expires_at: datetime
+    revoked: bool
+    subject: Subject
+
+    def check_client(self, client: Client) -> bool:
+        return client.client_id == self.client_id
+
+    def get_scope(self) -> str:
+        return " ".join(self.granted.scopes)
+
+
+class Code(Struct, frozen=True, kw_only=True):
+    """An authorization code, in the shape that authlib's grant asks for."""
+
+    code_hash: bytes
+    grant: Grant
+    redirect_uri: str
+    code_challenge: str | None
+    dpop_jkt: str | None
+    nonce: str | None
+    expires_at: datetime
+    consumed: bool
+
+    def get_redirect_uri(self) -> str:
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        return self.grant.get_scope()
+
+
+class Refresh(Struct, frozen=True, kw_only=True):
+    """A refresh token, in the shape that authlib's grant asks for."""
+
+    token_hash: bytes
+    grant: Grant
+    dpop_jkt: str | None
+    expires_at: datetime
+    spent: bool
+
+    def check_client(self, client: Client) -> bool:
+        return self.grant.check_client(client)
+
+    def get_scope(self) -> str:
+        return self.grant.get_scope()
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """One request's view of the world."""
+
+    issuer: Issuer
+    now: datetime
+    nonces: Nonces
+    client: Client | None = None
+    client_keys: tuple[dict[str, Any], ...] = ()
+    code: Code | None = None
+    refresh: Refresh | None = None
+    grant: Grant | None = None
+    """The grant behind the token presented."""
+    presented: dict[str, Any] | None = None
+    """The claims of the token presented (actor token, hint, access token) when it is a JWT of ours; dates unjudged."""
+    presented_is_revoked: bool = False
+    issued_to: Client | None = None
+    """The client that the token presented was issued to."""
+    power: MandatePower | None = None

@@ -1,0 +1,215 @@
+"""From a checked request to a code: the steps a person may have to take, in order.
+
+Each step looks at what is known and either lets pass or says what is missing.
+`prompt=none` turns anything missing into its error. The same list runs at
+/authorize and after each page, so no page can be skipped by its address.
+"""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from msgspec import Struct
+
+from services.identity.openid import subject_gate
+from services.identity.openid.authorization_request import ACR_RANK, AuthorizationRequest
+from services.identity.openid.clients import Client
+from services.identity.openid.issuer import OPENID_SCOPES
+from services.identity.openid.refusals import (
+    AccessDenied,
+    AccountSelectionRequired,
+    ConsentRequired,
+    InteractionRequired,
+    LoginRequired,
+    Refusal,
+    UnmetAuthenticationRequirements,
+)
+from services.identity.openid.snapshot import Subject
+from services.identity.openid.subject_gate import Stopped
+
+FLOW_LASTS = timedelta(minutes=30)
+
+
+class SignedIn(Struct, frozen=True, kw_only=True):
+    """The live session behind the browser's cookie."""
+
+    session_id: UUID
+    person_id: UUID
+    auth_time: datetime
+    acr: str
+    amr: tuple[str, ...]
+    subject: str
+    """The `sub` that the client would see."""
+
+
+class Flow(Struct, frozen=True, kw_only=True):
+    """What the person has already answered. A request seen for the first time has answered nothing."""
+
+    id: UUID | None = None
+    started_at: datetime
+    account_id: UUID | None = None
+    context_chosen: bool = False
+    person_confirmed: bool = False
+    consented_at: datetime | None = None
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """Everything the steps read."""
+
+    request: AuthorizationRequest
+    client: Client
+    now: datetime
+    flow: Flow
+    signed_in: SignedIn | None = None
+    firms: tuple[Subject, ...] = ()
+    """The person, once per active account, in order of the firm's name."""
+    person: Subject | None = None
+    """The person without any firm."""
+    works_in_a_cabinet: bool = False
+    consented: tuple[tuple[UUID | None, frozenset[str]], ...] = ()
+    """Consents in force: for which account, to which scopes."""
+
+
+class Missing(Exception):
+    """A step the person has to take: the page's name, and the error when no page may be shown."""
+
+    def __init__(self, page: str, silent: type[Refusal]) -> None:
+        super().__init__(page)
+        self.page = page
+        self.silent = silent
+
+
+SIGN_IN, PERSON, FIRM, CONSENT = "sign-in", "person", "firm", "consent"
+
+
+def person_is_signed_in(view: View) -> None:
+    """OpenID Connect Core §3.1.2.3."""
+    if view.signed_in is None or view.person is None:
+        raise Missing(SIGN_IN, LoginRequired)
+
+
+def sign_in_is_recent_enough(view: View) -> None:
+    """`prompt=login` and `max_age` (OpenID Connect Core §3.1.2.1): satisfied by a sign-in since the request."""
+    session, request = _session(view), view.request
+    if session.auth_time >= view.flow.started_at:
+        return
+    too_old = request.max_age is not None and view.now - session.auth_time > timedelta(seconds=request.max_age)
+    if "login" in request.prompt or too_old:
+        raise Missing(SIGN_IN, LoginRequired)
+
+
+def level_is_reached(view: View) -> None:
+    """`acr_values` is a wish, an essential `acr` claim a condition (OpenID Connect Core §5.5.1.1)."""
+    session, wanted = _session(view), view.request.acr
+    if wanted is None or ACR_RANK[session.acr] >= ACR_RANK[wanted]:
+        return
+    if session.auth_time < view.flow.started_at:
+        raise Missing(SIGN_IN, UnmetAuthenticationRequirements if view.request.acr_is_essential else LoginRequired)
+    if view.request.acr_is_essential:
+        raise UnmetAuthenticationRequirements("The person could not reach the required level.")
+
+
+def person_is_the_hinted_one(view: View) -> None:
+    """`id_token_hint` (OpenID Connect Core §3.1.2.1): another person signs in, or the client hears so."""
+    hinted = view.request.hinted_subject
+    if hinted is not None and hinted != _session(view).subject:
+        if _session(view).auth_time >= view.flow.started_at:
+            raise LoginRequired("Another person signed in.")
+        raise Missing(SIGN_IN, LoginRequired)
+
+
+def person_is_confirmed(view: View) -> None:
+    """`prompt=select_account`."""
+    signed_in_since = _session(view).auth_time >= view.flow.started_at
+    if "select_account" in view.request.prompt and not view.flow.person_confirmed and not signed_in_since:
+        raise Missing(PERSON, AccountSelectionRequired)
+
+
+def firm_is_chosen(view: View) -> None:
+    """One active account is chosen by itself; several, or an account beside a cabinet, are asked about."""
+    if view.request.firm is not None:
+        if not any(firm_name(firm) == view.request.firm.partition(":")[2] for firm in view.firms):
+            raise AccessDenied("The person has no account for this firm.")
+        return
+    if view.flow.context_chosen:
+        return
+    if len(view.firms) + view.works_in_a_cabinet > 1:
+        raise Missing(FIRM, InteractionRequired)
+
+
+def subject_may_act(view: View) -> None:
+    """The one gate of every grant."""
+    try:
+        subject_gate.check_client(view.client)
+        subject_gate.check_subject(subject_of(view))
+    except Stopped as stop:
+        raise AccessDenied from stop
+
+
+def consent_is_given(view: View) -> None:
+    """openid.md line 29: implicit for the caisse's own portal, else asked once and remembered."""
+    if view.flow.consented_at is not None:
+        return
+    if view.client.metadata.consent == "implicit":
+        return
+    subject = subject_of(view)
+    covered = any(
+        account_id == subject.account_id and granted_scopes(view) <= scopes for account_id, scopes in view.consented
+    )
+    if "consent" in view.request.prompt or not covered:
+        raise Missing(CONSENT, ConsentRequired)
+
+
+STEPS = (
+    person_is_signed_in,
+    sign_in_is_recent_enough,
+    level_is_reached,
+    person_is_the_hinted_one,
+    person_is_confirmed,
+    firm_is_chosen,
+    subject_may_act,
+    consent_is_given,
+)
+
+
+def missing_page(view: View) -> str | None:
+    """The page to show next, `None` when all is said. Raises the refusal to send to the client."""
+    try:
+        for step in STEPS:
+            step(view)
+    except Missing as missing:
+        if "none" in view.request.prompt:
+            raise missing.silent from missing
+        return missing.page
+    return None
+
+
+def subject_of(view: View) -> Subject:
+    """The person as the firm chosen makes them; the person alone for a cabinet's collaborator."""
+    if view.person is None:
+        raise Missing(SIGN_IN, LoginRequired)
+    if view.request.firm is not None:
+        number = view.request.firm.partition(":")[2]
+        return next((firm for firm in view.firms if firm_name(firm) == number), view.person)
+    if view.flow.context_chosen:
+        return next((firm for firm in view.firms if firm.account_id == view.flow.account_id), view.person)
+    return view.firms[0] if len(view.firms) == 1 and not view.works_in_a_cabinet else view.person
+
+
+def firm_name(firm: Subject) -> str:
+    return firm.adherent_number or ""
+
+
+def granted_scopes(view: View) -> frozenset[str]:
+    """What this person can grant this client, for this firm, today."""
+    return subject_gate.allowed_scopes(frozenset(view.request.scopes), view.client, subject_of(view))
+
+
+def firm_scopes(view: View) -> frozenset[str]:
+    """The part of it that is about the firm: what the consent page spells out."""
+    return granted_scopes(view) - OPENID_SCOPES
+
+
+def _session(view: View) -> SignedIn:
+    if view.signed_in is None:
+        raise Missing(SIGN_IN, LoginRequired)
+    return view.signed_in

@@ -1,0 +1,63 @@
+"""One gate that every grant passes, so that no sibling can forget a check.
+
+Authorization, code, refresh, exchange, UserInfo and introspection all ask here
+whether the subject may still act. The reasons differ for the log, never for the
+caller.
+"""
+
+from libs.common.access import rights
+from services.identity.openid.clients import Client
+from services.identity.openid.issuer import OPENID_SCOPES
+from services.identity.openid.snapshot import Grant, Subject
+
+
+class Stopped(Exception):
+    """The gate is closed. `reason` is for our log and journal only."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def check_client(client: Client) -> None:
+    """A disabled client obtains nothing, by any grant."""
+    if client.state != "active":
+        raise Stopped("client_disabled")
+
+
+def check_subject(subject: Subject) -> None:
+    """The person and, where they act for a firm, their account and the firm itself."""
+    if subject.person_state != "active":
+        raise Stopped("person_suspended")
+    if subject.account_id is not None:
+        if subject.account_state != "active":
+            raise Stopped("account_not_active")
+        if subject.adherent_state != "member":
+            raise Stopped("adherent_struck_off")
+
+
+def check_grant(grant: Grant, client: Client, *, offline: bool | None = None) -> None:
+    """A grant in force, of this client, whose subject may act; a session that lives unless it is offline."""
+    check_client(client)
+    if grant.revoked:
+        raise Stopped("grant_revoked")
+    if not grant.check_client(client):
+        raise Stopped("grant_of_another_client")
+    check_subject(grant.subject)
+    survives_session = grant.granted.offline if offline is None else offline
+    if not survives_session and not grant.subject.session_is_live:
+        raise Stopped("session_over")
+
+
+def allowed_scopes(scopes: frozenset[str], client: Client, subject: Subject) -> frozenset[str]:
+    """requested ∩ client ceiling ∩ what the person may do for the firm they act for.
+
+    Without an account, nothing about a firm; with one, its rights; an
+    administrator has them all. Judged anew at every grant: a right withdrawn
+    bites at the next token.
+    """
+    ceiling = scopes & client.scopes
+    if subject.account_id is None:
+        return ceiling & OPENID_SCOPES
+    held = rights.ADMINISTRATOR if subject.is_administrator else subject.rights & rights.DELEGABLE
+    return ceiling & (OPENID_SCOPES | held)

@@ -1,0 +1,83 @@
+"""The token endpoint: load one snapshot, decide, commit.
+
+The order of checks is each grant's own list: `code_grant.py`,
+`refresh_grant.py`, `client_credentials_grant.py`, `token_exchange.py`.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from libs.common.values.identifiers import InvalidPublicId, parse_public_id
+from services.identity.delegation.power import power_for_exchange
+from services.identity.openid import store
+from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
+from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
+from services.identity.openid.code_grant import CodeGrant
+from services.identity.openid.commit import commit
+from services.identity.openid.issuer import Issuer
+from services.identity.openid.issuing import hash_of
+from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
+from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.provider import Provider
+from services.identity.openid.refresh_grant import RefreshGrant
+from services.identity.openid.refusals import InvalidClient
+from services.identity.openid.snapshot import Snapshot
+from services.identity.openid.token_exchange import TokenExchange
+
+GRANTS: dict[str, type[Any]] = {
+    CODE: CodeGrant,
+    REFRESH: RefreshGrant,
+    CLIENT_CREDENTIALS: ClientCredentialsGrant,
+    TOKEN_EXCHANGE: TokenExchange,
+}
+
+
+def decide(asked: Asked, snapshot: Snapshot) -> Decision:
+    """Pure: same request and snapshot, same checks; only new secrets differ."""
+    return Kernel(snapshot, asked, GRANTS).decide_token()
+
+
+async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Answer:
+    """RFC 6749 §3.2."""
+    if asked.credentials is None:
+        return refusal_answer(InvalidClient())
+    snapshot = await load(provider, issuer, asked, now)
+    return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+
+
+async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
+    """Everything the grant will read. Jwks_uri, if the client has one, is fetched after the transaction."""
+    client_id = asked.credentials.client_id if asked.credentials else ""
+    found: dict[str, Any] = {}
+    async with provider.db.transaction(issuer.caisse) as tx:
+        parameters = asked.parameters
+        match parameters.get("grant_type"):
+            case "authorization_code":
+                client, found["code"] = await store.load_for_code(
+                    tx, client_id, hash_of(parameters.get("code") or "")
+                )
+            case "refresh_token":
+                client, found["refresh"] = await store.load_for_refresh(
+                    tx, client_id, hash_of(parameters.get("refresh_token") or "")
+                )
+            case grant_type if grant_type == TOKEN_EXCHANGE:
+                claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")
+                found["presented"] = claims if claims and is_access_token(claims, issuer) else None
+                jti = str((found["presented"] or {}).get("jti", ""))
+                client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
+                    tx, client_id, grant_of_jti(jti), jti
+                )
+                mandate_id = _mandate_id(parameters.get("subject_token") or "")
+                if found["grant"] is not None and mandate_id is not None:
+                    person_id = found["grant"].subject.person_id
+                    found["power"] = await power_for_exchange(tx, mandate_id, person_id, now)
+            case _:
+                client = await store.load_client(tx, client_id)
+    return await provider.snapshot(issuer, now, client, **found)
+
+
+def _mandate_id(handle: str) -> Any:
+    try:
+        return parse_public_id("mdt", handle)
+    except InvalidPublicId:
+        return None

@@ -1,0 +1,189 @@
+"""The three shapes of access token, and the ID token. Claims first, one signature each.
+
+Shapes: docs/reference/tokens.md. `jti` of a person's token begins with its
+grant, so that revoking the grant is seen by introspection without a row per token.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from libs.common.access.signatures import b64url
+from libs.common.values.identifiers import public_id
+from services.identity.delegation.power import MandatePower
+from services.identity.openid.clients import Client
+from services.identity.openid.snapshot import Grant, Snapshot, Subject
+
+ACCESS_TOKEN_LIFE = timedelta(minutes=10)
+DELEGATED_TOKEN_LIFE = timedelta(minutes=5)
+ID_TOKEN_LIFE = timedelta(minutes=10)
+
+
+def new_jti(grant_id: UUID | None = None) -> str:
+    tail = secrets.token_urlsafe(12)
+    return tail if grant_id is None else f"{public_id('gnt', grant_id)}.{tail}"
+
+
+def _base(snapshot: Snapshot, client: Client, audience: str, scopes: Iterable[str], life: timedelta) -> dict[str, Any]:
+    issued_at = int(snapshot.now.timestamp())
+    return {
+        "iss": snapshot.issuer.url,
+        "aud": audience,
+        "caisse": snapshot.issuer.caisse,
+        "client_id": client.client_id,
+        "iat": issued_at,
+        "exp": issued_at + int(life.total_seconds()),
+        "scope": " ".join(sorted(scopes)),
+    }
+
+
+def _confirmed(claims: dict[str, Any], jkt: str | None) -> dict[str, Any]:
+    return {**claims, "cnf": {"jkt": jkt}} if jkt is not None else claims
+
+
+def own_token(
+    snapshot: Snapshot, client: Client, grant: Grant, *, audience: str, scopes: Iterable[str], jkt: str | None
+) -> str:
+    """A person's own token, for the firm they chose to act for, if any."""
+    claims = _base(snapshot, client, audience, scopes, ACCESS_TOKEN_LIFE)
+    claims |= {"sub": public_id("per", grant.subject.person_id), "jti": new_jti(grant.id)} | _authentication(grant)
+    if grant.subject.adherent_id is not None:
+        claims["adherent"] = public_id("adh", grant.subject.adherent_id)
+    return snapshot.issuer.keys.sign(_confirmed(claims, jkt), typ="at+jwt")
+
+
+def _authentication(grant: Grant) -> dict[str, Any]:
+    granted = grant.granted
+    return {
+        "acr": granted.acr,
+        "amr": list(granted.amr),
+        "auth_time": granted.auth_time,
+        "sid": str(grant.subject.session_id),
+    }
+
+
+def service_token(
+    snapshot: Snapshot, client: Client, *, audience: str, scopes: Iterable[str], jkt: str | None
+) -> str:
+    """A service's own token; its `sub` is its client id, which can never look like a person's (openid.md line 23)."""
+    claims = _base(snapshot, client, audience, scopes, ACCESS_TOKEN_LIFE)
+    claims |= {"sub": client.client_id, "jti": new_jti()}
+    return snapshot.issuer.keys.sign(_confirmed(claims, jkt), typ="at+jwt")
+
+
+def mandate_detail(snapshot: Snapshot, power: MandatePower) -> dict[str, Any]:
+    """The power as RFC 9396 details: what the token may do, for which establishments, until when."""
+    detail: dict[str, Any] = {
+        "type": "mandate",
+        "mandate": public_id("mdt", power.mandate_id),
+        "ver": power.version,
+        "family": power.family,
+        "role": power.role,
+        "identifier": f"{snapshot.issuer.caisse}:{power.adherent_number}",
+        "establishments": list(power.establishments),
+        "not_after": int(power.not_after.timestamp()),
+    }
+    if power.group_id is not None:
+        detail["group"] = public_id("grp", power.group_id)
+    if power.amount_cap_cents is not None:
+        detail["amount_cap_cents"] = power.amount_cap_cents
+    return detail
+
+
+def delegated_token(
+    snapshot: Snapshot,
+    client: Client,
+    actor: Grant,
+    power: MandatePower,
+    *,
+    audience: str,
+    scopes: Iterable[str],
+    details: list[dict[str, Any]],
+    jkt: str,
+    life: timedelta,
+) -> str:
+    """The adhérent's power in a collaborator's hand: `sub` is the firm, `act` the person and the cabinet."""
+    claims = _base(snapshot, client, audience, scopes, life)
+    claims |= {
+        "sub": public_id("adh", power.adherent_id),
+        "jti": new_jti(actor.id),
+        "act": {
+            "sub": public_id("per", actor.subject.person_id),
+            "iss": snapshot.issuer.url,
+            "sub_profile": "user",
+            "org": public_id("cab", power.cabinet_id),
+            "org_siren": power.cabinet_siren,
+        },
+        "authorization_details": details,
+    } | _authentication(actor)
+    return snapshot.issuer.keys.sign(_confirmed(claims, jkt), typ="at+jwt")
+
+
+def id_token(snapshot: Snapshot, client: Client, grant: Grant, *, nonce: str | None, access_token: str) -> str:
+    """OpenID Connect Core §2: who signed in, when and how, for this client alone."""
+    algorithm = client.metadata.id_token_signed_response_alg
+    issued_at = int(snapshot.now.timestamp())
+    claims: dict[str, Any] = {
+        "iss": snapshot.issuer.url,
+        "sub": grant.granted.subject,
+        "aud": client.client_id,
+        "iat": issued_at,
+        "exp": issued_at + int(ID_TOKEN_LIFE.total_seconds()),
+        "at_hash": half_hash(access_token, algorithm),
+    } | _authentication(grant)
+    if nonce is not None:
+        claims["nonce"] = nonce
+    claims |= asked_claims(grant.granted.claims.get("id_token"), grant.subject)
+    return snapshot.issuer.keys.sign(claims, typ="JWT", algorithm=algorithm)
+
+
+def half_hash(value: str, algorithm: str) -> str:
+    """`at_hash` (OpenID Connect Core §3.1.3.6): SHA-512 for EdDSA with Ed25519, SHA-256 for the others."""
+    digest = (hashlib.sha512 if algorithm == "EdDSA" else hashlib.sha256)(value.encode()).digest()
+    return b64url(digest[: len(digest) // 2])
+
+
+def person_claims(subject: Subject) -> dict[str, Any]:
+    """Every claim we know of a person. The e-mail was proven by a mailed secret before the account opened."""
+    known: dict[str, Any] = {
+        "name": subject.full_name or None,
+        "locale": subject.locale,
+        "email": subject.email,
+        "email_verified": True,
+    }
+    if subject.address:
+        known["address"] = {"formatted": "\n".join(subject.address)}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+_CLAIMS_OF_SCOPE = {
+    "profile": ("name", "locale"),
+    "email": ("email", "email_verified"),
+    "address": ("address",),
+    "phone": (),
+}
+SUPPORTED_CLAIMS = (
+    "sub", "name", "locale", "email", "email_verified", "address",
+    "auth_time", "acr", "amr", "sid", "nonce", "at_hash",
+)  # fmt: skip
+
+
+def scope_claims(scopes: Iterable[str], subject: Subject) -> dict[str, Any]:
+    """OpenID Connect Core §5.4."""
+    wanted = {name for scope in scopes for name in _CLAIMS_OF_SCOPE.get(scope, ())}
+    return {name: value for name, value in person_claims(subject).items() if name in wanted}
+
+
+def asked_claims(asked: object, subject: Subject) -> dict[str, Any]:
+    """OpenID Connect Core §5.5: the claims asked one by one, as far as we know them."""
+    if not isinstance(asked, dict):
+        return {}
+    return {name: value for name, value in person_claims(subject).items() if name in asked}
+
+
+def lifetime(now: datetime, *ends: datetime, longest: timedelta) -> timedelta:
+    """The shortest of all that bounds a token."""
+    return min([longest, *(end - now for end in ends)])

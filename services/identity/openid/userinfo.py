@@ -1,0 +1,129 @@
+"""UserInfo (OpenID Connect Core §5.3): one access token of this issuer, its proof, its living grant."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from libs.common.access import refusals as access
+from libs.common.access.dpop import verify_proof
+from services.identity.openid import store, subject_gate, tokens
+from services.identity.openid.clients import Client
+from services.identity.openid.commit import commit
+from services.identity.openid.dpop_binding import ProofHeaders
+from services.identity.openid.effects import Effect, RememberProof
+from services.identity.openid.issuer import Issuer
+from services.identity.openid.kernel import Answer, Decision
+from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.provider import Provider
+from services.identity.openid.snapshot import Grant, Snapshot
+from services.identity.openid.subject_gate import Stopped
+
+
+class Presented(Exception):
+    """The token is missing or does not do; `error` is the code of RFC 6750 §3.1, empty when nothing came."""
+
+    def __init__(self, error: str = "", status: int = 401) -> None:
+        super().__init__(error)
+        self.error = error
+        self.status = status
+
+
+def token_of(authorization: str | None, form_token: str | None) -> tuple[str, str]:
+    """Scheme and token (RFC 6750 §2.1, §2.2; RFC 9449 §7.1). The scheme's case does not matter."""
+    if authorization is not None and form_token is not None:
+        raise Presented("invalid_request", 400)
+    if form_token is not None:
+        return "bearer", form_token
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() not in {"bearer", "dpop"} or not token.strip():
+        raise Presented
+    return scheme.lower(), token.strip()
+
+
+async def answer_userinfo(
+    provider: Provider, issuer: Issuer, presented: tuple[str, str], proof: ProofHeaders, now: datetime
+) -> Answer:
+    """Checks in order: token, dates, scope, proof, grant, gate."""
+    scheme, token = presented
+    try:
+        claims = _own_claims(issuer, token, now)
+        async with provider.db.transaction(issuer.caisse) as tx:
+            client, grant, revoked = await store.load_for_token(
+                tx, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"]
+            )
+        if client is None or grant is None or revoked:
+            raise Presented("invalid_token")
+        snapshot = await provider.snapshot(issuer, now, None)
+        effects = _check_proof(scheme, token, claims, proof, now)
+        _check_gate(grant, client)
+    except Presented as refusal:
+        return challenge(refusal)
+    body = userinfo_claims(grant, client, claims["scope"].split())
+    return await commit(provider.db, issuer.caisse, Decision(_answer(body, client, snapshot), effects), snapshot)
+
+
+def _own_claims(issuer: Issuer, token: str, now: datetime) -> dict[str, Any]:
+    claims = issuer.keys.read_own_jwt(token, typ="at+jwt")
+    if claims is None or not is_access_token(claims, issuer) or claims["aud"] != issuer.url or "act" in claims:
+        raise Presented("invalid_token")
+    if datetime.fromtimestamp(claims["exp"], UTC) <= now:
+        raise Presented("invalid_token")
+    if "openid" not in claims["scope"].split():
+        raise Presented("insufficient_scope", 403)
+    return claims
+
+
+def _check_proof(
+    scheme: str, token: str, claims: dict[str, Any], proof: ProofHeaders, now: datetime
+) -> tuple[Effect, ...]:
+    """RFC 9449 §7.1, §7.2: a bound token needs its scheme and its proof; a bearer token has neither."""
+    jkt = (claims.get("cnf") or {}).get("jkt")
+    if jkt is None:
+        if scheme != "bearer":
+            raise Presented("invalid_token")
+        return ()
+    if scheme != "dpop":
+        raise Presented("invalid_token")
+    try:
+        verified = verify_proof(
+            proof.proofs, method=proof.method, url=proof.url, now=now, access_token=token, jkt=jkt
+        )
+    except access.InvalidProof as error:
+        raise Presented("invalid_dpop_proof") from error
+    return (RememberProof(verified),)
+
+
+def _check_gate(grant: Grant, client: Client) -> None:
+    try:
+        subject_gate.check_grant(grant, client)
+    except Stopped as stop:
+        raise Presented("invalid_token") from stop
+
+
+def userinfo_claims(grant: Grant, client: Client, scopes: list[str]) -> dict[str, Any]:
+    """By scope (§5.4) and one by one (§5.5). A scope withdrawn from the client gives nothing more."""
+    allowed = [scope for scope in scopes if scope in client.scopes]
+    asked = grant.granted.claims.get("userinfo")
+    return {
+        "sub": grant.granted.subject,
+        **tokens.scope_claims(allowed, grant.subject),
+        **tokens.asked_claims(asked, grant.subject),
+    }
+
+
+def _answer(body: dict[str, Any], client: Client, snapshot: Snapshot) -> Answer:
+    """JSON, or a JWT for the clients registered so (§5.3.2)."""
+    algorithm = client.metadata.userinfo_signed_response_alg
+    if algorithm is None:
+        return Answer(200, body, {"Cache-Control": "no-store"})
+    claims = {**body, "iss": snapshot.issuer.url, "aud": client.client_id}
+    signed = snapshot.issuer.keys.sign(claims, typ="JWT", algorithm=algorithm)
+    return Answer(200, signed, {"Cache-Control": "no-store"}, "application/jwt")
+
+
+def challenge(refusal: Presented) -> Answer:
+    """RFC 6750 §3, RFC 9449 §7.1."""
+    algorithms = " ".join(access.DPOP_ALGORITHMS)
+    said = f'error="{refusal.error}"' if refusal.error else ""
+    schemes = [f"Bearer {said}".strip(), f'DPoP {said + ", " if said else ""}algs="{algorithms}"']
+    body = {"error": refusal.error} if refusal.error else {}
+    return Answer(refusal.status, body, {"WWW-Authenticate": ", ".join(schemes), "Cache-Control": "no-store"})

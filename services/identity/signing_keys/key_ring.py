@@ -1,0 +1,125 @@
+"""The keys of one caisse as a process holds them: what signs, what verifies, what is published.
+
+A ring is reread when it is older than `FRESH_FOR`; a key is published long
+before it signs and after it stopped, so a ring that is a second old is right.
+"""
+
+import asyncio
+import time
+from typing import Any, cast
+
+import msgspec
+
+from libs.common.access.signatures import (
+    Algorithm,
+    Malformed,
+    SigningKey,
+    VerifyingKey,
+    sign_compact,
+    split_compact,
+    verifying_key,
+)
+from libs.common.database.pool import Database
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.signing_keys import store
+
+FRESH_FOR = 1.0
+"""Seconds a ring is believed before the database is asked again."""
+
+PURPOSE = "signing-key"
+
+
+class UnknownSigningKey(Exception):
+    """No key of this caisse signs with that algorithm."""
+
+
+OWN_JWT_LIMIT = 8192
+"""Characters of a JWT of ours that comes back; the largest weigh under 3,000."""
+
+
+class KeyRing:
+    """Immutable; replaced whole when the keys change."""
+
+    def __init__(self, active: dict[str, SigningKey], published: list[dict[str, str]]) -> None:
+        self._active = active
+        self._published: dict[str, VerifyingKey] = {
+            jwk["kid"]: verifying_key(jwk, jwk["alg"], kid=jwk["kid"]) for jwk in published
+        }
+        self.jwks = msgspec.json.encode({"keys": published})
+        """The bytes of the JWK Set (RFC 7517 §5), ready to send."""
+
+    def sign(self, claims: dict[str, Any], *, typ: str, algorithm: str = "ES256") -> str:
+        """A JWT of this caisse under its active key. Raises `UnknownSigningKey`."""
+        key = self._active.get(algorithm)
+        if key is None:
+            raise UnknownSigningKey(algorithm)
+        return sign_compact(key, {"typ": typ, "kid": key.kid}, claims)
+
+    def read_own_jwt(self, compact: str, *, typ: str) -> dict[str, Any] | None:
+        """The claims of a JWT that this caisse signed as `typ`; `None` for anything else.
+
+        Only `kid` chooses a key, and the key names the algorithm: `alg`, `jwk`,
+        `jku` and `x5u` of the header choose nothing. Dates are the caller's to judge.
+        """
+        try:
+            parts = split_compact(compact, limit=OWN_JWT_LIMIT)
+            header = msgspec.json.decode(parts.header, type=dict[str, Any])
+            key = self._published.get(header.get("kid", ""))
+            if key is None or header.get("alg") != key.alg or header.get("typ") != typ or "crit" in header:
+                return None
+            if not key.verifies(parts.signature, parts.signed):
+                return None
+            return msgspec.json.decode(parts.payload, type=dict[str, Any])
+        except (Malformed, TypeError, msgspec.MsgspecError):
+            return None
+
+
+class KeyRings:
+    """The rings of a process. One reader a caisse at a time; the others wait for its answer."""
+
+    def __init__(self, db: Database, keys: KeyEncryption) -> None:
+        self._db = db
+        self._keys = keys
+        self._rings: dict[CaisseSlug, tuple[float, str, KeyRing]] = {}
+        self._locks: dict[CaisseSlug, asyncio.Lock] = {}
+
+    async def of(self, caisse: CaisseSlug) -> KeyRing:
+        known = self._rings.get(caisse)
+        if known and time.monotonic() - known[0] < FRESH_FOR:
+            return known[2]
+        async with self._locks.setdefault(caisse, asyncio.Lock()):
+            known = self._rings.get(caisse)
+            if known and time.monotonic() - known[0] < FRESH_FOR:
+                return known[2]
+            return await self._reread(caisse, known)
+
+    def forget(self, caisse: CaisseSlug) -> None:
+        """Reread at the next use: this process has just rotated."""
+        self._rings.pop(caisse, None)
+
+    async def _reread(self, caisse: CaisseSlug, known: tuple[float, str, KeyRing] | None) -> KeyRing:
+        async with self._db.transaction(caisse) as tx:
+            rows = await store.published(tx)
+        state = "".join(f"{row.kid}{row.state}" for row in rows)
+        if known and known[1] == state:
+            ring = known[2]
+        else:
+            ring = await asyncio.to_thread(self._open, caisse, rows)
+        self._rings[caisse] = (time.monotonic(), state, ring)
+        return ring
+
+    def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey]) -> KeyRing:
+        active = {
+            row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"
+        }
+        return KeyRing(active, [row.public_jwk for row in rows])
+
+
+def context(caisse: CaisseSlug, kid: str) -> bytes:
+    return f"{caisse}/{kid}".encode()
+
+
+def open_key(keys: KeyEncryption, caisse: CaisseSlug, row: store.StoredKey) -> SigningKey:
+    pem = keys.open(PURPOSE, row.sealed, context=context(caisse, row.kid))
+    return SigningKey.from_pem(pem, cast(Algorithm, row.algorithm))

@@ -1,0 +1,90 @@
+"""The signing keys of a caisse, in SQL."""
+
+from datetime import datetime
+
+import msgspec
+
+from libs.common.access.signatures import Algorithm
+from libs.common.database.transaction import Tx
+
+
+class StoredKey(msgspec.Struct, frozen=True):
+    kid: str
+    algorithm: str
+    state: str
+    public_jwk: dict[str, str]
+    sealed: bytes
+
+
+async def published(tx: Tx) -> list[StoredKey]:
+    """Every key that verifies, or will soon sign: newest first."""
+    rows = await tx.fetch(
+        """
+        SELECT kid, algorithm, state, public_jwk::text AS public_jwk, private_key_encrypted
+          FROM signing_key
+         WHERE state <> 'archived'
+         ORDER BY created_at DESC, kid
+        """
+    )
+    return [StoredKey(r[0], r[1], r[2], msgspec.json.decode(r[3], type=dict[str, str]), r[4]) for r in rows]
+
+
+async def add(
+    tx: Tx, *, kid: str, algorithm: str, state: str, public_jwk: dict[str, str], sealed: bytes, now: datetime
+) -> bool:
+    """Insert a key; `False` when another process has just added one in that state."""
+    return bool(
+        await tx.execute(
+            """
+            INSERT INTO signing_key (caisse, kid, algorithm, state, public_jwk, private_key_encrypted,
+                                     created_at, activated_at)
+            VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, CASE WHEN $4 = 'active' THEN $7::timestamptz END)
+            ON CONFLICT DO NOTHING
+            """,
+            tx.the_caisse, kid, algorithm, state, msgspec.json.encode(public_jwk).decode(), sealed, now,
+        )
+    )
+
+
+async def retire_active(tx: Tx, algorithm: str, now: datetime) -> bool:
+    """The signer stops signing and keeps verifying."""
+    return bool(
+        await tx.execute(
+            """
+            UPDATE signing_key SET state = 'verify_only', retired_at = $2
+             WHERE algorithm = $1 AND state = 'active'
+            """,
+            algorithm, now,
+        )
+    )
+
+
+async def activate_next(tx: Tx, algorithm: str, now: datetime) -> str | None:
+    """The prepublished key begins to sign; its kid."""
+    return await tx.fetchval(
+        """
+        UPDATE signing_key SET state = 'active', activated_at = $2
+         WHERE algorithm = $1 AND state = 'prepublished'
+        RETURNING kid
+        """,
+        algorithm, now,
+    )
+
+
+async def archive(tx: Tx, *, retired_before: datetime, now: datetime) -> int:
+    """Keys whose last token has expired lose their private half and leave the JWK Set."""
+    return await tx.execute(
+        """
+        UPDATE signing_key SET state = 'archived', archived_at = $2, private_key_encrypted = NULL
+         WHERE state = 'verify_only' AND retired_at < $1
+        """,
+        retired_before, now,
+    )
+
+
+async def due_for_rotation(tx: Tx, *, activated_before: datetime) -> list[Algorithm]:
+    """The algorithms whose signer has served long enough."""
+    rows = await tx.fetch(
+        "SELECT algorithm FROM signing_key WHERE state = 'active' AND activated_at < $1", activated_before
+    )
+    return [row["algorithm"] for row in rows]
