@@ -70,15 +70,14 @@ def _same(value: str) -> str:
     return value
 
 
-_SOMEONE_ELSE = "95270193"
-_SIRET_OF_SOMEONE_ELSE = _SOMEONE_ELSE + luhn_digit(_SOMEONE_ELSE) + "0001"
-_SIRET_OF_SOMEONE_ELSE += luhn_digit(_SIRET_OF_SOMEONE_ELSE)
+_SOMEONE_ELSE = "95270193" + luhn_digit("95270193")
+_SIRET_OF_SOMEONE_ELSE = _SOMEONE_ELSE + "0001" + luhn_digit(_SOMEONE_ELSE + "0001")
 
 TRAPS: dict[str, tuple[Trap, ...]] = {
     # Refused.
     "spreadsheet": (Trap("SIRET", "refused", "spreadsheet", _always("7,32E+13")),),
     "bad_key": (Trap("SIREN", "refused", "bad_key", _wrong_last_digit),),
-    "other_siren": (Trap("SIRET", "refused", "other_siren", lambda _: _SIRET_OF_SOMEONE_ELSE),),
+    "other_siren": (Trap("SIRET", "refused", "other_siren", _always(_SIRET_OF_SOMEONE_ELSE)),),
     "no_such_day": (
         Trap("DATE_ADHESION", "refused", "no_such_day", _always("31/02/2019")),
         Trap("DATE_OUVERTURE", "refused", "no_such_day", _always("29/02/2019")),

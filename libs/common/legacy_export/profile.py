@@ -23,6 +23,8 @@ class Profile(NamedTuple):
     encoding: str
     separator: str
     columns: tuple[str, ...]
+    lines: int
+    """Line ends, for a progress bar; blank lines count too."""
 
     @property
     def file(self) -> str:
@@ -41,7 +43,7 @@ def profile(path: Path, required: tuple[str, ...]) -> Profile:
 
     Raises `NotAnExport` when it is empty or lacks one of the `required` columns.
     """
-    encoding = _encoding(path)
+    encoding, lines = _encoding_and_lines(path)
     with path.open(encoding=encoding, newline="") as file:
         header = file.readline().lstrip("\ufeff").rstrip("\r\n")
     if not header:
@@ -52,7 +54,7 @@ def profile(path: Path, required: tuple[str, ...]) -> Profile:
         raise NotAnExport(f"{path.name} : il manque la colonne {', '.join(missing)} (ligne 1).")
     if len(set(columns)) != len(columns):
         raise NotAnExport(f"{path.name} : une colonne porte deux fois le même nom (ligne 1).")
-    return Profile(path, encoding, separator, columns)
+    return Profile(path, encoding, separator, columns, lines)
 
 
 def read_rows(profile: Profile) -> Iterator[RawRow]:
@@ -88,11 +90,13 @@ def split(line: str, separator: str) -> list[str]:
     return [field.replace("\0", "").strip() for field in fields]
 
 
-def _encoding(path: Path) -> str:
+def _encoding_and_lines(path: Path) -> tuple[str, int]:
+    lines = 0
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, has_high, is_windows = True, False, False
     with path.open("rb") as file:
         while piece := file.read(CHUNK):
+            lines += piece.count(b"\n")
             has_high = has_high or not piece.isascii()
             is_windows = is_windows or _WINDOWS_LETTERS.search(piece) is not None
             if is_utf8:
@@ -106,5 +110,5 @@ def _encoding(path: Path) -> str:
         except UnicodeDecodeError:
             is_utf8 = False
     if is_utf8:
-        return "utf-8"
-    return "cp1252" if is_windows else "iso-8859-15"
+        return "utf-8", lines
+    return ("cp1252" if is_windows else "iso-8859-15"), lines
