@@ -10,7 +10,9 @@ Exit codes, the same for every command:
 """
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
 import rich_click as click
@@ -20,6 +22,8 @@ from libs.common.runtime.settings import SettingsRefused
 from services.registry import COMMANDS, CommandRow, NotInstalled, entry_point
 
 REFUSED, MISUSED, MISCONFIGURED, CANNOT_START, INTERRUPTED = 1, 2, 3, 4, 130
+
+USUAL_CONFIG = Path("var/espace.toml")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Répondre par un objet JSON.")
 """The `--json` of every command."""
@@ -57,8 +61,22 @@ class CommandTable(click.RichGroup):
     epilog="Codes de retour : 0 fait, 1 refusé, 2 mal écrit, 3 configuration refusée, 4 ne peut pas démarrer.",
 )
 @click.version_option(package_name="espace", prog_name="espace")
-def espace() -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Fichier de réglages (ESPACE_CONFIG) ; à défaut var/espace.toml, celui de « espace up », s'il existe.",
+)
+@click.pass_context
+def espace(ctx: click.Context, config: Path | None) -> None:
     """Identité et délégation pour les caisses de Congés Intempéries BTP."""
+    if (
+        config is None
+        and not any(name.startswith("ESPACE_") for name in os.environ)
+        and USUAL_CONFIG.exists()
+    ):
+        config = USUAL_CONFIG
+    if config is not None:
+        os.environ["ESPACE_CONFIG"] = str(config)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -154,40 +154,52 @@ async def answers(
     """Wait until `server` accepts connections; `StartRefused` with its last words when it ends instead."""
     deadline = time.monotonic() + within
     while process.returncode is None and time.monotonic() < deadline:
-        # The last line of postmaster.pid tells the postmaster's own state: no connection, no password.
-        with contextlib.suppress(OSError):
-            lines = (server.data / "postmaster.pid").read_text().splitlines()
-            if lines and int(lines[0]) == process.pid and lines[-1].strip() == "ready":
-                return
+        if is_ready(server.data, process.pid):
+            return
         await asyncio.sleep(0.02)
     raise StartRefused(
         f"PostgreSQL ne démarre pas sur le port {server.port}. Son journal ({log}) finit par :\n{tail(log)}"
     )
 
 
-def forget_dead_server(data: Path) -> None:
-    """Remove a `postmaster.pid` whose process is gone, or is now another program with the same number.
+def is_ready(data: Path, pid: int) -> bool:
+    """What the postmaster `pid` says of itself in the last line of its pid file: no connection, no password."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return False
+    return bool(lines) and lines[0].strip() == str(pid) and lines[-1].strip() == "ready"
 
-    PostgreSQL itself refuses to start when the number is in use by any process of its user. A server that really
-    serves `data`, left by a supervisor that was killed, is stopped first: two on one folder would destroy it.
+
+def forget_dead_server(data: Path) -> None:
+    """Remove a `postmaster.pid` that would wrongly stop a start: its number now belongs to another program.
+
+    PostgreSQL forgets by itself a server that is simply gone. One that really serves `data`, left by a supervisor
+    that was killed, is stopped first: two on one folder would destroy it.
     """
     pid_file = data / "postmaster.pid"
     try:
         pid = int(pid_file.read_text().splitlines()[0])
     except (OSError, ValueError, IndexError):
+        # Nothing, or a file cut short by a full disk or a power cut.
         pid_file.unlink(missing_ok=True)
         return
     if _serves(pid, data):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
-        deadline = time.monotonic() + 15
-        while _serves(pid, data):
-            if time.monotonic() > deadline:
-                raise StartRefused(
-                    f"Un PostgreSQL (processus {pid}) tient encore {data} : arrêtez-le (kill -INT {pid})."
-                )
-            time.sleep(0.05)
-    pid_file.unlink(missing_ok=True)
+        _stop_orphan(pid, data)
+    elif Path(f"/proc/{pid}").exists():
+        pid_file.unlink(missing_ok=True)
+
+
+def _stop_orphan(pid: int, data: Path) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + 15
+    while _serves(pid, data):
+        if time.monotonic() > deadline:
+            raise StartRefused(
+                f"Un PostgreSQL (processus {pid}) tient encore {data} : arrêtez-le (kill -INT {pid})."
+            )
+        time.sleep(0.05)
 
 
 def _serves(pid: int, data: Path) -> bool:

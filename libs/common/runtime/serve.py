@@ -11,7 +11,7 @@ from granian.server import Server
 
 from libs.common.runtime.child_process import StartRefused, die_with_parent, port_is_taken
 from libs.common.runtime.logging import configure_logging, logging_configuration
-from libs.common.runtime.settings import load_settings
+from libs.common.runtime.settings import Settings, load_settings
 from services.registry import NotInstalled, entry_point, service_named
 
 KILL_AFTER = 3
@@ -30,36 +30,40 @@ def serve(name: str, workers: int) -> None:
     settings = load_settings()
     settings.require(f"{name}.base", f"{name}.port", f"{name}.dsn", "keys.key_encryption_key")
     section = settings.service(name)
-    if port_is_taken(section.port, section.host):
+    answer(service.app, name, section.host, section.port, settings, workers=workers)
+
+
+def answer(target: str, name: str, host: str, port: int, settings: Settings, *, workers: int = 1) -> None:
+    """Serve the application that `target` (`module:create_app`) builds, until SIGTERM. Raises `StartRefused`."""
+    if port_is_taken(port, host):
         raise StartRefused(
-            f"Le port {section.port} est déjà pris sur {section.host} : arrêtez le programme qui l'occupe "
-            f"(ss -ltnp 'sport = :{section.port}'), ou changez {name}.port."
+            f"Le port {port} est déjà pris sur {host} : arrêtez le programme qui l'occupe "
+            f"(ss -ltnp 'sport = :{port}'), ou changez le port de {name}."
         )
     configure_logging(name, settings.log_level)
     server = Server(
-        service.app,
-        address=section.host,
-        port=section.port,
+        target,
+        address=host,
+        port=port,
         interface=Interfaces.ASGI,
         loop=Loops.asyncio,
         workers=workers,
         workers_kill_timeout=KILL_AFTER,
         respawn_failed_workers=False,
         websockets=False,
-        backlog=1024,
         log_dictconfig=logging_configuration(name, settings.log_level),
         log_level=LogLevels(settings.log_level),
         log_access=False,
     )
-    server.serve(target_loader=partial(_application, os.getpid()), wrap_loader=True)
+    server.serve(target_loader=partial(_application, os.getpid(), name, target), wrap_loader=False)
 
 
-def _application(server: int, target: str) -> Any:
+def _application(server: int, name: str, target: str) -> Any:
     """Build the application inside granian's worker, which ends when its server is killed."""
     if os.getpid() != server:
         die_with_parent(expected_parent=server)
     settings = load_settings()
-    configure_logging(target.split(".")[1], settings.log_level)
+    configure_logging(name, settings.log_level)
     try:
         return entry_point(target)(settings)
     except NotInstalled as error:

@@ -5,12 +5,14 @@ environment (`ESPACE_<SECTION>_<KEY>`). A secret may instead be named by a file:
 `dsn_file = "…"` in the TOML. A key that means nothing refuses the start, with its line or its variable.
 """
 
+import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
@@ -79,11 +81,27 @@ class MailSettings(Section, frozen=True, kw_only=True):
     """Where a person reads the caught mail; empty in production."""
 
 
+class CatcherSettings(Section, frozen=True, kw_only=True):
+    """The demonstration's mail catcher: where it listens and keeps what it caught."""
+
+    host: str = "127.0.0.1"
+    port: int = 8404
+    smtp_port: int = 8425
+    folder: Path | None = None
+
+
 class KeySettings(Section, frozen=True, kw_only=True):
     """What encrypts the other keys at rest."""
 
     key_encryption_key: SecretText = ""
     """32 bytes, base64url without padding."""
+
+
+class DatabaseSettings(Section, frozen=True, kw_only=True):
+    """What an operator alone holds."""
+
+    admin_dsn: SecretText = ""
+    """Database as superuser: `espace migrate` creates the services' roles with it, no service is given it."""
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -95,7 +113,9 @@ class Settings(Section, frozen=True, kw_only=True):
     portal: ServiceSettings = ServiceSettings()
     nats: NatsSettings = NatsSettings()
     mail: MailSettings = MailSettings()
+    catcher: CatcherSettings = CatcherSettings()
     keys: KeySettings = KeySettings()
+    database: DatabaseSettings = DatabaseSettings()
     demonstration: bool = False
     """True under `espace up`: demonstration cabinets, caught mail, letters on screen."""
     allowed_hosts: tuple[str, ...] = ()
@@ -152,15 +172,22 @@ def variable_of(key: str) -> str:
     return "ESPACE_" + key.replace(".", "_").upper()
 
 
+@cache
 def known_keys() -> dict[str, Any]:
     """Every setting by dotted name, with its type; secrets also under `…_file`."""
+    keys = _plain_keys()
+    return keys | {f"{key}_file": Path for key, kind in keys.items() if _is_secret(kind)}
+
+
+@cache
+def _plain_keys() -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for name, kind in _types(Settings).items():
         if isinstance(kind, type) and issubclass(kind, Section):
             keys |= {f"{name}.{key}": key_kind for key, key_kind in _types(kind).items()}
         else:
             keys[name] = kind
-    return keys | {f"{key}_file": Path for key, kind in keys.items() if _is_secret(kind)}
+    return keys
 
 
 def secret_keys(section: type[Section]) -> frozenset[str]:
@@ -169,17 +196,34 @@ def secret_keys(section: type[Section]) -> frozenset[str]:
 
 
 def to_environment(settings: Settings) -> dict[str, str]:
-    """The variables from which `load_settings` would read `settings` again; empty values are left out."""
-    variables: dict[str, str] = {}
-    for key in known_keys():
-        if key.endswith("_file") and key.removesuffix("_file") in known_keys():
-            continue
+    """The variables from which `load_settings` would read `settings` again; what is unchanged is left out."""
+    shown = {
+        key: ",".join(value) if isinstance(value, tuple) else str(value) for key, value in _changed(settings)
+    }
+    return {variable_of(key): value for key, value in shown.items()}
+
+
+def to_toml(settings: Settings) -> str:
+    """The file from which `load_settings` would read `settings` again; what is unchanged is left out."""
+    tables: dict[str, list[str]] = {"": []}
+    for key, value in _changed(settings):
+        section, _, name = key.rpartition(".")
+        written = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+        tables.setdefault(section, []).append(f"{name} = {written}")
+    parts = [f"[{section}]\n" * bool(section) + "\n".join(lines) for section, lines in tables.items()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _as_text(value: object) -> str:
+    return ",".join(cast(tuple[str, ...], value)) if isinstance(value, tuple) else str(value)
+
+
+def _changed(settings: Settings) -> Iterator[tuple[str, Any]]:
+    usual = Settings()
+    for key in _plain_keys():
         value = _value_at(settings, key)
-        if isinstance(value, tuple):
-            value = ",".join(cast(tuple[str, ...], value))
-        if value not in ("", None):
-            variables[variable_of(key)] = str(value)
-    return variables
+        if value != _value_at(usual, key):
+            yield key, value
 
 
 def _types(section: type[Section]) -> dict[str, Any]:

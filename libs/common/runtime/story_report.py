@@ -1,0 +1,94 @@
+"""What `espace up` prints for a person: the journey's steps, the addresses, who can sign in, what to click first."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from libs.common.runtime.installation import MAIL_WEB, Installation
+
+
+def print_story(console: Console, story: Mapping[str, Any], log: Path) -> None:
+    """The journey as it was played, step by step, with the addresses and files each step gave."""
+    steps = _rows(story.get("steps"))
+    if not steps:
+        reason = story.get("error") or f"voyez {log}"
+        console.print(f"[yellow]Le parcours n'a pas été joué : {reason}[/]\n")
+        return
+    for number, step in enumerate(steps, 1):
+        held = step.get("ok", step.get("held", True))
+        mark = "[green]✓[/]" if held else "[red]✗[/]"
+        console.print(f"  {mark} {number:2}. {_title(step)}")
+        for value in _worth_opening(step):
+            console.print(f"         [dim]{value}[/]")
+    if reason := story.get("error"):
+        console.print(f"  [red]{reason}[/]")
+    console.print()
+
+
+def print_addresses(console: Console, place: Installation) -> None:
+    """Where everything is, and what to click first."""
+    answer = place.ready_answer()
+    demo = cast(dict[str, Any], answer["demo"])
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    table.add_row("Portail", f"[bold]{answer['portal']}[/]", "commencez ici : choisissez une caisse")
+    table.add_row("Courrier et lettres", f"[bold]{answer['mail']}[/]", "mails reçus, lettres à l'écran")
+    for name in ("identity", "adherent", "documents"):
+        table.add_row(name, str(answer[name]), "")
+    table.add_row("Réglages", str(answer["config"]), "pour les commandes : ESPACE_CONFIG=ce fichier")
+    table.add_row("Journaux", str(place.logs), "")
+    if "ca" in answer:
+        table.add_row("Autorité https", str(answer["ca"]), "à importer dans le navigateur")
+    console.print(table)
+    _print_accounts(console, _rows(demo.get("accounts")))
+    if demo:
+        console.print(
+            f"\nPour essayer en personne : ouvrez {place.address(MAIL_WEB)}/letters, prenez une lettre d'identifiant "
+            f"et la lettre de code du même adhérent, puis « Première connexion » depuis {answer['portal']}."
+        )
+    console.print("\nCtrl-C arrête tout ; les données restent dans " + str(place.data) + ".")
+
+
+def _print_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> None:
+    if not accounts:
+        return
+    console.print("\nComptes de démonstration :")
+    table = Table(box=None, padding=(0, 2))
+    columns = list(dict.fromkeys(key for account in accounts for key in account))
+    shown = [
+        column for column in columns if not any(isinstance(row.get(column), (dict, list)) for row in accounts)
+    ]
+    for column in shown:
+        table.add_column(column)
+    for account in accounts:
+        table.add_row(*(str(account.get(column, "")) for column in shown))
+    console.print(table)
+
+
+def _rows(value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        return []
+    return [cast(dict[str, Any], row) for row in cast(list[object], value) if isinstance(row, dict)]
+
+
+def _title(step: Mapping[str, Any]) -> str:
+    title = str(step.get("title") or step.get("says") or step.get("name") or step.get("step") or "?")
+    took = step.get("ms", step.get("milliseconds"))
+    return f"{title} [dim]{took:.0f} ms[/]" if isinstance(took, (int, float)) else title
+
+
+def _worth_opening(step: Mapping[str, Any]) -> list[str]:
+    """The addresses and files of a step, each once."""
+    found: dict[str, None] = {}
+    pending: list[object] = list(step.values())
+    while pending:
+        value = pending.pop(0)
+        if isinstance(value, str) and value.startswith(("http://", "https://", "/")) and "\n" not in value:
+            found[value] = None
+        elif isinstance(value, dict):
+            pending += cast(dict[str, object], value).values()
+        elif isinstance(value, list):
+            pending += cast(list[object], value)
+    return list(found)
