@@ -36,7 +36,7 @@ async def accept_request(
 ) -> Receipt:
     """The firm's administrator grants what the cabinet asked, having been shown who is replaced.
 
-    As `accept_offer`, and raises `StepUpNeeded`.
+    As `accept_offer`, and raises `StepUpRequired`.
     """
     by = by.stepped_up()
     mandate = await mandate_of_adherent(tx, mandate_id, by.adherent_id)

@@ -48,7 +48,7 @@ async def offer(
     family (and names the cabinet: `cabinet_id` must be its own). Nothing is granted
     before the cabinet accepts, within 30 days; due at noon is over at noon.
 
-    Records `MandateOffered` for each. Raises `StepUpNeeded`, `InvalidTerms`,
+    Records `MandateOffered` for each. Raises `StepUpRequired`, `InvalidTerms`,
     `CabinetNotEligible`, `TwinExists`, `NotPossible`, `KeyReused`.
     """
     by = by.stepped_up()

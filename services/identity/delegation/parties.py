@@ -8,11 +8,8 @@ from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from services.identity.delegation import store
 from services.identity.delegation.mandate import Side
+from services.identity.sign_in.prove_again import StepUpRequired
 from services.identity.sign_in.session import Session, fresh_step_up
-
-
-class StepUpNeeded(DomainError):
-    """Giving power asks to prove oneself anew, less than five minutes ago."""
 
 
 class NotAdministrator(DomainError):
@@ -23,7 +20,7 @@ class NotCabinetAdmin(DomainError):
     """A collaborator of the cabinet, but neither its owner nor an administrator."""
 
 
-class SecondFactorMissing(DomainError):
+class SecondFactorMissing(StepUpRequired):
     """A cabinet's people act only with two factors, without exception."""
 
 
@@ -54,9 +51,9 @@ class MayManageMandates(NamedTuple):
         return Hand("adherent", self.person_id)
 
     def stepped_up(self) -> "MayManageMandates":
-        """The same proof, for what gives power. Raises `StepUpNeeded`."""
+        """The same proof, for what gives power. Raises `StepUpRequired`."""
         if not self.is_stepped_up:
-            raise StepUpNeeded
+            raise StepUpRequired
         return self
 
 

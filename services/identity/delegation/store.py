@@ -58,20 +58,20 @@ async def power(tx: Tx, mandate_id: UUID, person_id: UUID, now: datetime, today:
     return await tx.fetchrow(POWER_OF_ONE, mandate_id, person_id, now, today)
 
 
-_MANDATE = """mandate.id, mandate.adherent_id, mandate.cabinet_id, mandate.family, mandate.role, mandate.state,
+MANDATE = """mandate.id, mandate.adherent_id, mandate.cabinet_id, mandate.family, mandate.role, mandate.state,
        mandate.version, mandate.scopes, mandate.establishments, mandate.starts_on, mandate.ends_on,
        mandate.amount_cap_cents, mandate.machine, mandate.document_categories, mandate.answer_by,
        mandate.suspended_by, mandate.gesture_id, mandate.previous_id, mandate.former_reference,
        mandate.former_label, mandate.proposed_by, mandate.created_at, mandate.state_at"""
 
 
-def _read(row: Row) -> Mandate:
+def read_mandate(row: Row) -> Mandate:
     return msgspec.convert(dict(row), Mandate)
 
 
 async def find(tx: Tx, mandate_id: UUID) -> Mandate | None:
-    row = await tx.fetchrow(f"SELECT {_MANDATE} FROM mandate WHERE id = $1", mandate_id)
-    return _read(row) if row else None
+    row = await tx.fetchrow(f"SELECT {MANDATE} FROM mandate WHERE id = $1", mandate_id)
+    return read_mandate(row) if row else None
 
 
 async def begin(tx: Tx, mandate: Mandate) -> bool:
@@ -202,20 +202,20 @@ async def principal_in_force(tx: Tx, adherent_id: UUID, family: Family) -> Manda
     """The principal, active or suspended, whom a new one would replace."""
     row = await tx.fetchrow(
         f"""
-        SELECT {_MANDATE} FROM mandate
+        SELECT {MANDATE} FROM mandate
          WHERE adherent_id = $1 AND family = $2 AND role = 'principal' AND state IN ('active', 'suspended')
         """,
         adherent_id,
         family,
     )
-    return _read(row) if row else None
+    return read_mandate(row) if row else None
 
 
 async def live_twin(tx: Tx, adherent_id: UUID, cabinet_id: UUID, family: Family) -> Mandate | None:
     """The live mandate of this cabinet in this family, of which there is at most one."""
     row = await tx.fetchrow(
         f"""
-        SELECT {_MANDATE} FROM mandate
+        SELECT {MANDATE} FROM mandate
          WHERE adherent_id = $1 AND cabinet_id = $2 AND family = $3
            AND state IN ('requested', 'offered', 'active', 'suspended')
         """,
@@ -223,14 +223,14 @@ async def live_twin(tx: Tx, adherent_id: UUID, cabinet_id: UUID, family: Family)
         cabinet_id,
         family,
     )
-    return _read(row) if row else None
+    return read_mandate(row) if row else None
 
 
 async def overdue(tx: Tx, now: datetime, today: date, limit: int, adherent_id: UUID | None) -> list[Mandate]:
     """Live mandates whose clock has run out, of one adhérent or of the whole caisse."""
     rows = await tx.fetch(
         f"""
-        SELECT {_MANDATE} FROM mandate
+        SELECT {MANDATE} FROM mandate
          WHERE state IN ('requested', 'offered', 'active', 'suspended')
            AND (answer_by <= $1 OR (ends_on < $2 AND state IN ('active', 'suspended')))
            AND ($4::uuid IS NULL OR adherent_id = $4)
@@ -242,31 +242,31 @@ async def overdue(tx: Tx, now: datetime, today: date, limit: int, adherent_id: U
         limit,
         adherent_id,
     )
-    return [_read(row) for row in rows]
+    return [read_mandate(row) for row in rows]
 
 
 async def live_of_cabinet(tx: Tx, cabinet_id: UUID) -> list[Mandate]:
     rows = await tx.fetch(
         f"""
-        SELECT {_MANDATE} FROM mandate
+        SELECT {MANDATE} FROM mandate
          WHERE cabinet_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
          ORDER BY id
         """,
         cabinet_id,
     )
-    return [_read(row) for row in rows]
+    return [read_mandate(row) for row in rows]
 
 
 async def live_of_adherent(tx: Tx, adherent_id: UUID) -> list[Mandate]:
     rows = await tx.fetch(
         f"""
-        SELECT {_MANDATE} FROM mandate
+        SELECT {MANDATE} FROM mandate
          WHERE adherent_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
          ORDER BY id
         """,
         adherent_id,
     )
-    return [_read(row) for row in rows]
+    return [read_mandate(row) for row in rows]
 
 
 async def administers(tx: Tx, person_id: UUID, adherent_id: UUID) -> bool | None:

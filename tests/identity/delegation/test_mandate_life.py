@@ -18,7 +18,7 @@ from services.identity.delegation.mandate import ALL, Lapsed, Mandate, MandateCh
 from services.identity.delegation.narrow import narrow, what_remains
 from services.identity.delegation.offer import CabinetNotEligible, TwinExists, offer
 from services.identity.delegation.once import KeyReused
-from services.identity.delegation.parties import BothSides, MayAnswerForCabinet, StepUpNeeded
+from services.identity.delegation.parties import BothSides, MayAnswerForCabinet
 from services.identity.delegation.record_former import record_former
 from services.identity.delegation.renew_former import renew_former
 from services.identity.delegation.request import request
@@ -28,6 +28,7 @@ from services.identity.delegation.suspend import resume, suspend
 from services.identity.delegation.terms import InvalidTerms
 from services.identity.delegation.void import void_of_cabinet
 from services.identity.delegation.withdraw import withdraw
+from services.identity.sign_in.prove_again import StepUpRequired
 from tests.conftest import HeldClock
 from tests.identity.delegation.parties import (
     ELSEWHERE,
@@ -82,7 +83,7 @@ async def test_case_2_accepting_without_step_up_changes_nothing(
 ) -> None:
     scene = await a_scene(identity_db, clock())
     asked = await a_request(identity_db, scene, clock)
-    with pytest.raises(StepUpNeeded):
+    with pytest.raises(StepUpRequired):
         async with identity_db.transaction(HERE) as tx:
             weak = scene.firm._replace(is_stepped_up=False)
             await accept_request(tx, weak, asked.id, key=a_key(), now=clock(), notices=notices())
