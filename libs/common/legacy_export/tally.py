@@ -46,20 +46,20 @@ class FileReport(msgspec.Struct, kw_only=True):
     counts: FileCounts
 
 
-def examine(
+def accepted_rows(
     profile: Profile,
     counts: FileCounts,
     tell: Tell,
     progress: Progress,
     map_row: Callable[[Row], Mapped],
-    keep: Callable[[Row, Mapped], None],
-) -> None:
-    """Judge every row of a file. `map_row` and `keep` refuse one by raising `RowRefused`."""
+    check: Callable[[Row, Mapped], None],
+) -> Iterator[Mapped]:
+    """Judge every row of a file and yield the good ones. `map_row` and `check` refuse one by raising `RowRefused`."""
     for number, (row, mapped) in enumerate(_mapped(profile, counts, tell, map_row), start=1):
         if number % 5_000 == 0:
             progress(profile.file, row.line, profile.lines)
         try:
-            keep(row, mapped)
+            check(row, mapped)
         except RowRefused as refusal:
             _refuse(profile.file, row.line, refusal, counts, tell)
             continue
@@ -68,6 +68,7 @@ def examine(
             counts.corrected += 1
             for verdict in row.verdicts:
                 tell(verdict)
+        yield mapped
     progress(profile.file, profile.lines, profile.lines)
 
 

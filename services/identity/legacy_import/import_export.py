@@ -11,7 +11,7 @@ from libs.common.database import journal
 from libs.common.database.pool import Database
 from libs.common.legacy_export.profile import Profile, profile
 from libs.common.legacy_export.row import Row
-from libs.common.legacy_export.tally import FileCounts, FileReport, Progress, Tell, examine
+from libs.common.legacy_export.tally import FileCounts, FileReport, Progress, Tell, accepted_rows
 from libs.common.legacy_export.verdict import Verdict
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
@@ -109,14 +109,18 @@ def _judge(
         return keep
 
     file = mapping.ADHERENTS
-    examine(profiles[file], counts[file], spill.tell, progress, mapping.map_adherent, keep_adherent)
+    for _ in accepted_rows(
+        profiles[file], counts[file], spill.tell, progress, mapping.map_adherent, keep_adherent
+    ):
+        pass
     for file, map_row, kind in (
         (mapping.ESTABLISHMENTS, mapping.map_establishment, "establishment"),
         (mapping.CONTACTS, mapping.map_contact, "contact"),
         (mapping.AUTHORISATIONS, mapping.map_authorisation, "authorisation"),
     ):
         if file in profiles:
-            examine(profiles[file], counts[file], spill.tell, progress, map_row, keeper(kind))
+            for _ in accepted_rows(profiles[file], counts[file], spill.tell, progress, map_row, keeper(kind)):
+                pass
 
 
 async def _write(

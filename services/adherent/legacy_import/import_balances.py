@@ -1,0 +1,88 @@
+"""What a former system says was called, paid and declared: where the standing of a firm begins."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from libs.common.database.pool import Database
+from libs.common.legacy_export.profile import Profile, profile
+from libs.common.legacy_export.row import Row
+from libs.common.legacy_export.seen_keys import SeenKeys
+from libs.common.legacy_export.tally import FileCounts, FileReport, Progress, Tell, accepted_rows
+from libs.common.values.caisse_slug import CaisseSlug
+from services.adherent.legacy_import import store
+from services.adherent.legacy_import.mapping import MAPPINGS, REQUIRED, BalanceRow
+
+BATCH = 2_000
+
+
+class _DryRun(Exception):
+    """Takes a batch back after it has been counted."""
+
+
+async def import_balances(
+    db: Database,
+    caisse: CaisseSlug,
+    folder: Path,
+    *,
+    is_dry_run: bool = False,
+    tell: Tell = lambda verdict: None,
+    progress: Progress = lambda what, done, total: None,
+) -> dict[str, FileReport]:
+    """Bring statements.csv, payments.csv and declarations.csv in; each may be missing.
+
+    Rows are kept by adhérent number, known here or not yet: the member files come from
+    identity in their own time. Batches are whole or absent, and a second import of the
+    same files changes nothing. A key seen twice in one file keeps its first line.
+
+    Raises `NotAnExport`.
+    """
+    reports: dict[str, FileReport] = {}
+    for file, columns in REQUIRED.items():
+        if (folder / file).exists():
+            reports[file] = await _import_file(
+                db, caisse, profile(folder / file, columns), MAPPINGS[file], is_dry_run, tell, progress
+            )
+    return reports
+
+
+async def _import_file(
+    db: Database,
+    caisse: CaisseSlug,
+    read: Profile,
+    map_row: Callable[[Row], BalanceRow],
+    is_dry_run: bool,
+    tell: Tell,
+    progress: Progress,
+) -> FileReport:
+    counts = FileCounts()
+    with SeenKeys() as seen:
+
+        def check(row: Row, mapped: BalanceRow) -> None:
+            if not seen.first_time(*mapped.key):
+                row.refuse("", "already_seen", "La même ligne figure déjà plus haut.")
+
+        batch: list[BalanceRow] = []
+        for mapped in accepted_rows(read, counts, tell, progress, map_row, check):
+            batch.append(mapped)
+            if len(batch) == BATCH:
+                await _write(db, caisse, batch, counts, is_dry_run)
+                batch = []
+        if batch:
+            await _write(db, caisse, batch, counts, is_dry_run)
+    return FileReport(encoding=read.encoding, separator=read.separator, counts=counts)
+
+
+async def _write(
+    db: Database, caisse: CaisseSlug, batch: list[BalanceRow], counts: FileCounts, is_dry_run: bool
+) -> None:
+    written = store.Written(0, 0)
+    try:
+        async with db.transaction(caisse) as tx:
+            written = await store.write(tx, batch)
+            if is_dry_run:
+                raise _DryRun
+    except _DryRun:
+        pass
+    counts.inserted += written.inserted
+    counts.updated += written.updated
+    counts.unchanged += len(batch) - written.inserted - written.updated
