@@ -12,5 +12,7 @@ async def hear_of_member(tx: Tx, told: AdherentImported) -> None:
     nothing, so late, repeated and reordered facts all end in the same rows.
     """
     if await store.write_newer(tx, told, told.at):
-        await store.drop_other_establishments(tx, told.adherent_id, [site.establishment_id for site in told.establishments])
+        await store.drop_other_establishments(
+            tx, told.adherent_id, [site.establishment_id for site in told.establishments]
+        )
         await store.write_establishments(tx, told.adherent_id, told.establishments)

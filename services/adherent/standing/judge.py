@@ -14,7 +14,11 @@ from services.adherent.standing import store
 from services.adherent.standing.store import DueDeclaration, DueStatement, JudgedMember, StandingInputs
 
 Code = Literal[
-    "struck_off", "declaration_missing", "statement_unpaid", "statement_in_payment_plan", "statement_in_litigation"
+    "struck_off",
+    "declaration_missing",
+    "statement_unpaid",
+    "statement_in_payment_plan",
+    "statement_in_litigation",
 ]
 
 
@@ -81,11 +85,15 @@ def reasons_against(asked: JudgedMember, inputs: StandingInputs) -> list[Reason]
     """Every reason, oldest due date first; none means up to date. Pure: rows in, reasons out."""
     reasons: list[Reason] = []
     if asked.state == "struck_off":
-        remedy = "Votre entreprise n'est plus adhérente de la caisse. Contactez la caisse si c'est une erreur."
+        remedy = (
+            "Votre entreprise n'est plus adhérente de la caisse. Contactez la caisse si c'est une erreur."
+        )
         reasons.append(Reason(code="struck_off", remedy=remedy, adherent_number=asked.adherent_number))
     late = [_missing(row) for row in inputs.declarations if row.filed_on is None]
     late += [_unpaid(row) for row in inputs.statements if row.paid_cents < row.amount_cents]
-    return reasons + sorted(late, key=lambda reason: (reason.due_on or date.min, reason.code, reason.period or ""))
+    return reasons + sorted(
+        late, key=lambda reason: (reason.due_on or date.min, reason.code, reason.period or "")
+    )
 
 
 def period_fr(period: str) -> str:
@@ -113,7 +121,10 @@ def _missing(row: DueDeclaration) -> Reason:
 
 
 _WAYS: dict[str, tuple[Code, str]] = {
-    "called": ("statement_unpaid", "Réglez {amount} au titre de {what}{where} : le paiement était dû le {due}."),
+    "called": (
+        "statement_unpaid",
+        "Réglez {amount} au titre de {what}{where} : le paiement était dû le {due}.",
+    ),
     "payment_plan": (
         "statement_in_payment_plan",
         "Il reste {amount} à régler au titre de {what}{where}. Suivez votre échéancier, "
@@ -133,7 +144,10 @@ def _unpaid(row: DueStatement) -> Reason:
     return Reason(
         code=code,
         remedy=sentence.format(
-            amount=format_euros(missing_cents), what=what, where=_where(row.establishment_siret), due=day(row.due_on)
+            amount=format_euros(missing_cents),
+            what=what,
+            where=_where(row.establishment_siret),
+            due=day(row.due_on),
         ),
         period=row.period,
         kind=row.kind,

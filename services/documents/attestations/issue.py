@@ -110,7 +110,9 @@ async def issue_attestation(
     return await finish_attestation(shop, by.caisse, attestation_id, now=now)
 
 
-async def finish_attestation(shop: Workshop, caisse: CaisseSlug, attestation_id: UUID, *, now: datetime) -> Issued:
+async def finish_attestation(
+    shop: Workshop, caisse: CaisseSlug, attestation_id: UUID, *, now: datetime
+) -> Issued:
     """Bring a reserved attestation to its seal, from whichever step it had reached."""
     # 2. Numbered: the exact bytes exist before any seal can. Dying before the
     #    commit gives the number back; dying after it leaves a row to be sealed.
@@ -131,7 +133,13 @@ async def finish_attestation(shop: Workshop, caisse: CaisseSlug, attestation_id:
 
 
 async def reserve(
-    shop: Workshop, by: MayRequestAttestation, judgement: Judgement, *, kind: str, request_key: str, now: datetime
+    shop: Workshop,
+    by: MayRequestAttestation,
+    judgement: Judgement,
+    *,
+    kind: str,
+    request_key: str,
+    now: datetime,
 ) -> UUID:
     """Step 1: draw the code and the status index, and freeze the judgement with its inputs."""
     async with shop.db.transaction(by.caisse) as tx:
@@ -172,7 +180,9 @@ async def reserve(
         return attestation_id
 
 
-async def give_number(shop: Workshop, caisse: CaisseSlug, attestation_id: UUID, *, now: datetime) -> Attestation:
+async def give_number(
+    shop: Workshop, caisse: CaisseSlug, attestation_id: UUID, *, now: datetime
+) -> Attestation:
     """Step 2: take the caisse's next number and write the canonical bytes that hold it."""
     async with shop.db.transaction(caisse) as tx:
         row = await _the_row(tx, attestation_id)
@@ -254,7 +264,9 @@ async def _print(shop: Workshop, caisse: CaisseSlug, row: Attestation) -> _Print
 
 def _render_and_seal(issued: Issued, caisse: Caisse, seal: Seal) -> Sealed:
     pdf = render(issued.payload, issued.draft.addresses, colour=caisse.colour)
-    return seal_pdf(pdf, seal, sealed_at=issued.payload.emise_le, reason=REASON, name=issued.payload.caisse.nom)
+    return seal_pdf(
+        pdf, seal, sealed_at=issued.payload.emise_le, reason=REASON, name=issued.payload.caisse.nom
+    )
 
 
 async def _announce(tx: Tx, caisse: CaisseSlug, row: Attestation, now: datetime) -> None:

@@ -52,7 +52,10 @@ def render(payload: Payload, addresses: Addresses, *, colour: str = "") -> bytes
         "colour": "#" + (colour or DEFAULT_COLOUR),
         "as_of": day(payload.a_jour_au),
         "whole_unit": payload.adherent.siren is not None,
-        "caisse": {"name": payload.caisse.nom, "siren": siren(payload.caisse.siren) if payload.caisse.siren else ""},
+        "caisse": {
+            "name": payload.caisse.nom,
+            "siren": siren(payload.caisse.siren) if payload.caisse.siren else "",
+        },
         "legal_name": shown_name,
         "is_name_whole": shown_name == payload.adherent.raison_sociale,
         "facts": _facts(payload),

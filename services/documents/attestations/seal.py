@@ -132,7 +132,11 @@ def _add_field(writer: PdfFileWriter) -> None:
                 NameObject("/P"): document,
                 NameObject("/Alt"): said,
                 NameObject("/K"): DictionaryObject(
-                    {NameObject("/Type"): NameObject("/OBJR"), NameObject("/Obj"): widget, NameObject("/Pg"): page_ref}
+                    {
+                        NameObject("/Type"): NameObject("/OBJR"),
+                        NameObject("/Obj"): widget,
+                        NameObject("/Pg"): page_ref,
+                    }
                 ),
             }
         )
@@ -143,7 +147,9 @@ def _add_field(writer: PdfFileWriter) -> None:
         tree[NameObject("/ParentTreeNextKey")] = NumberObject(key + 1)
     _append(page, "/Annots", widget)
     root[NameObject("/AcroForm")] = writer.add_object(
-        DictionaryObject({NameObject("/Fields"): ArrayObject([widget]), NameObject("/SigFlags"): NumberObject(3)})
+        DictionaryObject(
+            {NameObject("/Fields"): ArrayObject([widget]), NameObject("/SigFlags"): NumberObject(3)}
+        )
     )
 
 
@@ -167,10 +173,14 @@ def _append(container: DictionaryObject, name: str, value: IndirectObject) -> No
 def _highest_key(node: DictionaryObject) -> int:
     if "/Nums" in node:
         return max([int(key) for key in list(cast(ArrayObject, node["/Nums"]))[::2]], default=-1)
-    return max([_highest_key(cast(DictionaryObject, kid)) for kid in cast(ArrayObject, node["/Kids"])], default=-1)
+    return max(
+        [_highest_key(cast(DictionaryObject, kid)) for kid in cast(ArrayObject, node["/Kids"])], default=-1
+    )
 
 
-def _append_parent(writer: PdfFileWriter, parents: DictionaryObject, key: int, element: IndirectObject) -> None:
+def _append_parent(
+    writer: PdfFileWriter, parents: DictionaryObject, key: int, element: IndirectObject
+) -> None:
     if "/Nums" in parents:
         cast(ArrayObject, parents["/Nums"]).extend([NumberObject(key), element])
         return

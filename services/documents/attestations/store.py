@@ -198,7 +198,9 @@ async def caisse_of_code(tx: Tx, code_mac: bytes) -> CaisseSlug | None:
     return await tx.fetchval("SELECT caisse FROM verification_address WHERE code_mac = $1", code_mac)
 
 
-async def live_of_same_facts(tx: Tx, adherent_id: UUID, kind: str, as_of: date, data_hash: bytes) -> UUID | None:
+async def live_of_same_facts(
+    tx: Tx, adherent_id: UUID, kind: str, as_of: date, data_hash: bytes
+) -> UUID | None:
     return await tx.fetchval(
         """
         SELECT id

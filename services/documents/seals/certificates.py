@@ -43,11 +43,15 @@ def make_authority(*, organisation: str, siren: str, now: datetime) -> Authority
     return Authority(certificate, key)
 
 
-def make_seal(authority: Authority, *, organisation: str, siren: str, sequence: int, address: str, now: datetime) -> Seal:
+def make_seal(
+    authority: Authority, *, organisation: str, siren: str, sequence: int, address: str, now: datetime
+) -> Seal:
     """A seal of the caisse. `address` is where its authority's certificate and CRL are served."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(organisation, siren, f"Cachet {now:%Y}-{sequence} – {organisation}")
-    crl = x509.DistributionPoint([x509.UniformResourceIdentifier(f"{address}/authority.crl")], None, None, None)
+    crl = x509.DistributionPoint(
+        [x509.UniformResourceIdentifier(f"{address}/authority.crl")], None, None, None
+    )
     issuer = x509.AccessDescription(
         AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(f"{address}/authority.cer")
     )
@@ -73,7 +77,9 @@ def make_crl(authority: Authority, now: datetime) -> bytes:
         .last_update(now - CLOCKS)
         .next_update(now + CRL_LIFE)
         .add_extension(x509.CRLNumber(int(now.timestamp()) // 60), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key()), critical=False
+        )
         .sign(authority.key, hashes.SHA256())
     )
     return crl.public_bytes(serialization.Encoding.DER)
@@ -118,7 +124,9 @@ def _name(organisation: str, siren: str, common_name: str) -> x509.Name:
     country = x509.NameAttribute(NameOID.COUNTRY_NAME, "FR")
     known = x509.NameAttribute(NameOID.ORGANIZATION_NAME, _bounded(organisation))
     registered = [x509.NameAttribute(NameOID.ORGANIZATION_IDENTIFIER, f"NTRFR-{siren}")] if siren else []
-    return x509.Name([country, known, *registered, x509.NameAttribute(NameOID.COMMON_NAME, _bounded(common_name))])
+    return x509.Name(
+        [country, known, *registered, x509.NameAttribute(NameOID.COMMON_NAME, _bounded(common_name))]
+    )
 
 
 def _bounded(text: str) -> str:

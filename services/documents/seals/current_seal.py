@@ -80,7 +80,9 @@ async def _authority(tx: Tx, keys: KeyEncryption, caisse: Caisse, now: datetime)
         return _opened_authority(caisse.slug, keys, known)
     authority = certificates.make_authority(organisation=caisse.name, siren=caisse.siren, now=now)
     sealed = keys.seal(AUTHORITY_KEY, certificates.to_pkcs8(authority.key), context=caisse.slug.encode())
-    await store.keep_authority(tx, AuthorityRow(authority.certificate.public_bytes(Encoding.DER), sealed), now)
+    await store.keep_authority(
+        tx, AuthorityRow(authority.certificate.public_bytes(Encoding.DER), sealed), now
+    )
     return authority
 
 
@@ -92,13 +94,17 @@ def _closed(caisse: CaisseSlug, keys: KeyEncryption, seal: Seal, now: datetime) 
     return SealRow(
         sequence=seal.sequence,
         certificate=seal.certificate.public_bytes(Encoding.DER),
-        private_key=keys.seal(SEAL_KEY, certificates.to_pkcs8(seal.key), context=_context(caisse, seal.sequence)),
+        private_key=keys.seal(
+            SEAL_KEY, certificates.to_pkcs8(seal.key), context=_context(caisse, seal.sequence)
+        ),
         signs_until=now + certificates.SEAL_SIGNS,
     )
 
 
 def _opened(caisse: CaisseSlug, keys: KeyEncryption, row: SealRow, authority: AuthorityRow) -> Seal:
-    key = certificates.from_pkcs8(keys.open(SEAL_KEY, row.private_key, context=_context(caisse, row.sequence)))
+    key = certificates.from_pkcs8(
+        keys.open(SEAL_KEY, row.private_key, context=_context(caisse, row.sequence))
+    )
     return Seal(
         sequence=row.sequence,
         certificate=x509.load_der_x509_certificate(row.certificate),

@@ -25,11 +25,15 @@ class SealRow(msgspec.Struct, frozen=True):
 
 async def lock_seals(tx: Tx) -> None:
     """Until the end of the transaction, nobody else makes keys for this caisse."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended('documents.seals ' || $1, 0))", tx.the_caisse)
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('documents.seals ' || $1, 0))", tx.the_caisse
+    )
 
 
 async def find_authority(tx: Tx) -> AuthorityRow | None:
-    row = await tx.fetchrow("SELECT certificate, private_key FROM seal_authority WHERE caisse = $1", tx.the_caisse)
+    row = await tx.fetchrow(
+        "SELECT certificate, private_key FROM seal_authority WHERE caisse = $1", tx.the_caisse
+    )
     return AuthorityRow(*row) if row else None
 
 

@@ -1,0 +1,34 @@
+"""A cabinet that looks leaves a trace: the firm sees who read what in its name."""
+
+from datetime import datetime
+from uuid import UUID
+
+from libs.common.access.access_token import AccessToken
+from libs.common.database import journal
+from libs.common.database.transaction import Tx
+from libs.common.values.identifiers import public_id
+
+
+async def note_delegated_read(
+    tx: Tx, token: AccessToken, action: str, adherent_id: UUID, *, now: datetime
+) -> None:
+    """Write down a read made under a mandate; one's own reads are nobody's business (delegation.md §3, check 7)."""
+    if token.actor is None or token.mandate is None:
+        return
+    await journal.record(
+        tx,
+        journal.Act(
+            action=action,
+            subject_kind="adherent",
+            subject_id=public_id("adh", adherent_id),
+            adherent_id=adherent_id,
+            at=now,
+            actor=journal.Actor(
+                person_id=token.person_id,
+                cabinet_id=token.actor.cabinet_id,
+                mandate_id=token.mandate.id,
+                mandate_version=token.mandate.version,
+                token_jti=token.jti,
+            ),
+        ),
+    )

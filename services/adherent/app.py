@@ -1,0 +1,75 @@
+"""Adherent: every route and dependency, wired on one page."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from litestar import Litestar
+from litestar.di import Provide
+
+from libs.common.access.guard import hand_out_nonce, provide_token
+from libs.common.access.resource_server import ResourceServer
+from libs.common.database.pool import Database
+from libs.common.http.application import Clock, build_application, utc_now
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.settings import Settings
+from services.adherent.acts.routes import acts
+from services.adherent.addresses import AdherentId, provide_adherent_id
+from services.adherent.contributions.routes import statements
+from services.adherent.member_file.routes import member_file
+from services.adherent.permission import FILE_SCOPES, STANDING_SCOPES, STATEMENT_SCOPES
+from services.adherent.standing.routes import standing
+
+
+def create_app(
+    settings: Settings, *, clock: Clock = utc_now, access: ResourceServer | None = None
+) -> Litestar:
+    """The adherent service. Its database opens with its lifespan; NATS is not needed to serve."""
+    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    guarded = access or ResourceServer(settings, "adherent", keys, clock=clock)
+
+    @asynccontextmanager
+    async def opened(app: Litestar) -> AsyncGenerator[None, None]:
+        db = await Database.open(settings.adherent.dsn, name="adherent")
+        app.state.db = db
+        try:
+            async with guarded.opened(db):
+                yield
+        finally:
+            await db.close()
+
+    async def provide_db() -> Database:
+        return app.state.db
+
+    async def database_answers() -> bool:
+        async with app.state.db.across_caisses() as tx:
+            return bool(await tx.fetchval("SELECT true"))
+
+    app = build_application(
+        [
+            guarded.metadata(
+                name="Adhérents : dossier, situation, paiements",
+                scopes=sorted({*FILE_SCOPES, *STANDING_SCOPES, *STATEMENT_SCOPES}),
+            ),
+            member_file,
+            standing,
+            statements,
+            acts,
+        ],
+        name="adherent",
+        base=settings.adherent.base,
+        allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.adherent.base).hostname or ""],
+        keys=keys,
+        guards=[guarded.guard],
+        dependencies={
+            "db": Provide(provide_db),
+            "token": Provide(provide_token),
+            "adherent_id": Provide(provide_adherent_id),
+        },
+        lifespan=[opened],
+        readiness={"database": database_answers, "revocations": guarded.is_ready},
+        clock=clock,
+        signature_types=[AdherentId],
+    )
+    app.before_send.append(hand_out_nonce)
+    return app

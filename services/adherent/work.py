@@ -1,0 +1,33 @@
+"""Adherent's background work: the relay, the reactions to identity's facts, the sweeps."""
+
+import asyncio
+
+from libs.common.access.proof_memory import forget_old_proofs_for_ever
+from libs.common.bus.connection import Bus
+from libs.common.bus.consumer import consume
+from libs.common.bus.relay import relay
+from libs.common.database.pool import Database
+from libs.common.events.identity import AdherentImported
+from libs.common.runtime.settings import Settings
+from services.adherent.member_file.hear_of_member import hear_of_member
+
+MEMBER_FILE = "adherent-member-file"
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> None:
+    """Until `stop`. PostgreSQL or NATS away is waited for."""
+    bus = Bus.of(settings, "adherent", name="adherent-work")
+    bus.start()
+    db = await Database.open(settings.adherent.dsn, name="adherent-work", max_size=4)
+    sweeps = await Database.open(settings.adherent.relay_dsn, name="adherent-relay", max_size=6)
+    try:
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(relay(bus, sweeps, "adherent", stop))
+            duties.create_task(
+                consume(bus, db, "IDENTITY", MEMBER_FILE, {AdherentImported: hear_of_member}, stop=stop)
+            )
+            duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
+    finally:
+        await bus.close()
+        await sweeps.close()
+        await db.close()
