@@ -1,10 +1,12 @@
 """`espace serve NAME`: one service's HTTP application under granian, until SIGTERM."""
 
 import os
+import sys
 from functools import partial
 from typing import Any
 
 import rich_click as click
+import structlog
 from granian.constants import Interfaces, Loops
 from granian.log import LogLevels
 from granian.server import Server
@@ -12,7 +14,9 @@ from granian.server import Server
 from libs.common.runtime.child_process import StartRefused, die_with_parent, port_is_taken
 from libs.common.runtime.logging import configure_logging, logging_configuration
 from libs.common.runtime.settings import Settings, load_settings
-from services.registry import NotInstalled, entry_point, service_named
+from services.registry import entry_point, service_named
+
+log = structlog.get_logger()
 
 KILL_AFTER = 3
 """Seconds a worker gets to end its requests; without it granian loses a SIGTERM of its first two seconds."""
@@ -66,5 +70,7 @@ def _application(server: int, name: str, target: str) -> Any:
     configure_logging(name, settings.log_level)
     try:
         return entry_point(target)(settings)
-    except NotInstalled as error:
-        raise StartRefused(str(error)) from error
+    except Exception:
+        # Logged here: granian's worker would print it as it is, secrets included.
+        log.exception("service.cannot_start")
+        sys.exit(1)

@@ -120,6 +120,8 @@ class Settings(Section, frozen=True, kw_only=True):
     """True under `espace up`: demonstration cabinets, caught mail, letters on screen."""
     allowed_hosts: tuple[str, ...] = ()
     """Host names a request may carry besides those of the public addresses."""
+    outbound_hosts: tuple[str, ...] = ()
+    """Host names that clients may name (jwks_uri, logout …) although they are private or answer in plain http."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses of the one proxy hop whose X-Forwarded-* are believed."""
     trusted_ca: Path | None = None
@@ -197,10 +199,7 @@ def secret_keys(section: type[Section]) -> frozenset[str]:
 
 def to_environment(settings: Settings) -> dict[str, str]:
     """The variables from which `load_settings` would read `settings` again; what is unchanged is left out."""
-    shown = {
-        key: ",".join(value) if isinstance(value, tuple) else str(value) for key, value in _changed(settings)
-    }
-    return {variable_of(key): value for key, value in shown.items()}
+    return {variable_of(key): _as_text(value) for key, value in _changed(settings)}
 
 
 def to_toml(settings: Settings) -> str:
