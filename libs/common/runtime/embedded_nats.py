@@ -77,13 +77,13 @@ def server_command(data: Path, server: NatsServer) -> Command:
     return Command([_binary(), "--config", str(configuration)], {"PATH": "/usr/bin:/bin"}, directory=data)
 
 
-def configuration_text(data: Path, server: NatsServer) -> str:
+def configuration_text(data: Path, server: NatsServer, *, listen: str = "127.0.0.1") -> str:
     """The broker's configuration file; also what `deploy/` gives a lone nats-server."""
     users = "\n".join(f"    {_user(name, secret)}" for name, secret in server.passwords.items())
     return f"""\
 server_name: espace
-listen: "127.0.0.1:{server.port}"
-http: "127.0.0.1:{server.monitor_port}"
+listen: "{listen}:{server.port}"
+http: "{listen}:{server.monitor_port}"
 max_payload: 1MB
 write_deadline: "5s"
 ping_interval: "5s"

@@ -1,11 +1,8 @@
 """One Espace on one machine: its folder, its secrets, its addresses, and what each of its processes may know."""
 
-import base64
-import errno
 import fcntl
 import json
 import os
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,12 +11,11 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from libs.common.database.roles import KINDS
 from libs.common.runtime import embedded_nats
 from libs.common.runtime.child_process import StartRefused, port_is_taken
+from libs.common.runtime.generated import client_key, random_key, random_password, write_private
 from libs.common.runtime.settings import (
     CatcherSettings,
     DatabaseSettings,
@@ -143,7 +139,7 @@ class Installation:
 
     # ── What is generated once ──────────────────────────────────────────────
 
-    def secret(self, name: str, make: Callable[[], str] = lambda: secrets.token_urlsafe(24)) -> str:
+    def secret(self, name: str, make: Callable[[], str] = random_password) -> str:
         """The secret `name`, made at the first start, kept 0600 and never changed after."""
         path = self.data / "secrets" / name
         if not path.exists():
@@ -180,7 +176,7 @@ class Installation:
             catcher=CatcherSettings(
                 port=self.listens_on(MAIL_WEB), smtp_port=self.port(SMTP), folder=self.data / "mail"
             ),
-            keys=KeySettings(key_encryption_key=self.secret("key-encryption-key", _random_key)),
+            keys=KeySettings(key_encryption_key=self.secret("key-encryption-key", random_key)),
             database=DatabaseSettings(admin_dsn=self.admin_dsn),
             demonstration=True,
             allowed_hosts=("localhost", "127.0.0.1", *self.hosts),
@@ -250,32 +246,5 @@ class Installation:
             owner_dsn=self.dsn(f"{name}_owner", passwords["owner"]),
             nats_user=name,
             nats_password=self.nats_passwords[name],
-            client_key=self.secret(f"{name}-client-key.pem", _client_key),
+            client_key=self.secret(f"{name}-client-key.pem", client_key),
         )
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write `text` for our eyes only, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.unlink(missing_ok=True)
-        with os.fdopen(
-            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        what = "le disque est plein" if error.errno == errno.ENOSPC else os.strerror(error.errno or 0)
-        raise StartRefused(f"{path} ne s'écrit pas : {what}.") from error
-
-
-def _random_key() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
-
-
-def _client_key() -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")

@@ -24,7 +24,8 @@ from libs.common.database.create_database import create_database, durability_fau
 from libs.common.runtime import embedded_nats, embedded_postgres, story_report
 from libs.common.runtime.caddy import caddy_command, trusts_itself
 from libs.common.runtime.child_process import Command, StartRefused, start, stop
-from libs.common.runtime.installation import DATABASE, MAIL_WEB, POSTGRES, Installation, write_private
+from libs.common.runtime.generated import write_private
+from libs.common.runtime.installation import DATABASE, MAIL_WEB, POSTGRES, Installation
 from libs.common.runtime.migrate import bring_up_to_date
 from libs.common.runtime.settings import load_settings
 from libs.common.runtime.supervisor import Server, Supervisor
