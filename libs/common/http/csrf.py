@@ -72,7 +72,7 @@ class RememberBrowser(ASGIMiddleware):
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start" and (drawn := scope["state"].get(NEW_BROWSER)):
                 cookie = Cookie(
-                    COOKIE, drawn, path="/", secure=True, httponly=True, samesite="lax", max_age=400 * 86400
+                    COOKIE, value=drawn, path="/", secure=True, httponly=True, samesite="lax", max_age=400 * 86400
                 )
                 headers: Any = MutableScopeHeaders.from_message(message)
                 headers.add("Set-Cookie", cookie.to_header(header=""))
