@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from libs.common.access.rights import Family
 from libs.common.database.transaction import Row, Tx
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.store import MANDATE, read_mandate
@@ -160,7 +159,7 @@ async def of_gesture(tx: Tx, gesture_id: UUID) -> list[Listed]:
     return [_read(row) for row in rows]
 
 
-async def principals_in_force(tx: Tx, adherent_id: UUID, families: Sequence[Family]) -> list[Listed]:
+async def principals_in_force(tx: Tx, adherent_id: UUID, families: Sequence[str]) -> list[Listed]:
     """The principals whom new ones of these families would replace."""
     rows = await tx.fetch(
         _LISTED

@@ -23,14 +23,14 @@ RIGHT: Final[dict[str, str]] = {
     "message.read": "lire les messages échangés avec la caisse",
     "message.send": "écrire à la caisse en votre nom",
 }
-"""Every delegable right, in the order in which they are read; each follows « Votre cabinet pourra »."""
+"""Every delegable right, in the order in which they are read; each follows « Votre cabinet pourra »."""
 
 NEVER: Final[tuple[str, ...]] = (
     "donner accès à quelqu’un d’autre, ni changer cette délégation",
     "gérer vos utilisateurs, vos adresses électroniques ou vos mots de passe",
     "changer votre IBAN ou votre mandat de prélèvement",
 )
-"""The three that no delegation ever holds; each follows « Jamais »."""
+"""The three that no delegation ever holds; each follows « Jamais »."""
 
 GROUPS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Déclarations", ("declaration.read", "declaration.submit")),
@@ -50,13 +50,13 @@ BUNDLE: Final[dict[Bundle, tuple[str, str]]] = {
     ),
     "declare_and_pay": (
         "Déclarer et payer",
-        "Comme « Déclarer », et ordonner les paiements sous un plafond.",
+        "Comme « Déclarer », et ordonner les paiements sous un plafond.",
     ),
     "leave": (
         "Congés et intempéries",
         "Demandes de congés, arrêts pour intempéries, attestations et documents.",
     ),
-    "full": ("Tout gérer", "« Déclarer et payer » et « Congés et intempéries »."),
+    "full": ("Tout gérer", "« Déclarer et payer » et « Congés et intempéries »."),
     "consult": ("Consulter seulement", "Tout voir, ne rien modifier. Ne remplace aucun cabinet."),
 }
 

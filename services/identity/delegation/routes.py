@@ -1,0 +1,474 @@
+"""Pages of "Gérer les droits d'accès": the firm's side of delegation. Who, what, and nothing else."""
+
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from libs.common.access.rights import BUNDLES
+from libs.common.database.pool import Database
+from libs.common.database.transaction import Tx
+from libs.common.http.application import Clock
+from libs.common.http.forms import read_form
+from libs.common.http.problems import PROBLEMS, Problem
+from libs.common.refusals import NotFound
+from libs.common.values.identifiers import parse_public_id, public_id
+from libs.common.values.invalid import InvalidValue
+from services.identity.cabinets import store as cabinets
+from services.identity.cabinets.friendly_code import parse_cabinet_number
+from services.identity.delegation import draft_store, form, reading_store
+from services.identity.delegation.draft import NotConfirmed, carry_out, find_draft, keep_draft
+from services.identity.delegation.mandate import Lapsed, MandateChanged, NotPossible, WrongSide
+from services.identity.delegation.notices import Notices
+from services.identity.delegation.offer import CabinetNotEligible, TwinExists
+from services.identity.delegation.once import KeyReused
+from services.identity.delegation.parties import (
+    BothSides,
+    MayManageMandates,
+    NotAdministrator,
+    NotCabinetAdmin,
+    administrator_in,
+)
+from services.identity.delegation.reading_store import OwnAccount, Place
+from services.identity.delegation.renew_former import usual_terms
+from services.identity.delegation.shown import card, places, promise, shelves
+from services.identity.delegation.terms import InvalidTerms, Terms
+from services.identity.delegation.wording import BUNDLE, GROUPS, RIGHT
+from services.identity.sign_in.prove_again import StepUpRequired
+from services.identity.sign_in.session import Session
+from services.identity.site.routes import AnyRequest, Site
+
+PROBLEMS.update(
+    {
+        NotPossible: Problem(409, "mandate-not-in-that-state", "Cette délégation n’est plus dans cet état."),
+        Lapsed: Problem(409, "mandate-lapsed", "Le délai est passé : cette délégation n’est plus en cours."),
+        WrongSide: Problem(403, "not-yours-to-decide", "Cette décision appartient à l’autre partie."),
+        BothSides: Problem(403, "both-sides", "La même personne ne peut pas accepter des deux côtés."),
+        MandateChanged: Problem(
+            409, "mandate-changed", "Cette délégation vient de changer. Relisez-la avant de décider."
+        ),
+        TwinExists: Problem(
+            409, "mandate-twin", "Une délégation à ce cabinet est déjà en cours pour ces droits."
+        ),
+        CabinetNotEligible: Problem(
+            409, "cabinet-not-eligible", "Ce cabinet ne peut pas recevoir de délégation."
+        ),
+        InvalidTerms: Problem(422, "invalid-terms", "Les conditions de la délégation sont à corriger."),
+        KeyReused: Problem(409, "key-reused", "Cette demande a déjà servi à autre chose."),
+        NotAdministrator: Problem(
+            403, "administrator-only", "Seul un administrateur de l’entreprise gère les droits d’accès."
+        ),
+        NotCabinetAdmin: Problem(
+            403, "cabinet-admin-only", "Seul un administrateur du cabinet répond pour lui."
+        ),
+        NotConfirmed: Problem(409, "not-confirmed", "La confirmation n’est plus valable. Recommencez."),
+    }
+)
+
+STEPS = ("Le cabinet", "Ses droits", "Vérification", "C’est fait")
+
+
+@get("/delegations", access="session")
+async def show_delegations(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """People of the firm, then delegations: in force, waiting, former ones greyed, past ones."""
+    return await _list_page(request, site, session, db, clock)
+
+
+@get("/delegations/new", access="session")
+async def show_terms(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """The cabinet shown back, and its rights to choose. An unknown cabinet goes back to its field."""
+    typed = request.query_params.get("cabinet", "")
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        account, _ = await firm_of(tx, request, session, now)
+        try:
+            cabinet = await cabinet_typed(tx, typed)
+        except InvalidValue as wrong:
+            cabinet, sentence = None, wrong.reason
+        else:
+            sentence = "Aucun cabinet connu ne porte ce numéro. Vérifiez-le avec votre cabinet."
+        own = await reading_store.places_of(tx, account.adherent_id)
+    if cabinet is None:
+        errors = {"cabinet": sentence} if typed else {"cabinet": "Indiquez le SIREN ou le code du cabinet."}
+        return await _list_page(request, site, session, db, clock, typed=typed, errors=errors)
+    return _terms_page(request, site, account, cabinet, own, form.blank(now))
+
+
+@post("/delegations/new", access="session", status_code=303)
+async def choose_terms(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """Keep what was chosen, and show it back before anything is given."""
+    posted = await read_form(request)
+    typed = form.read(posted)
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        account, by = await firm_of(tx, request, session, now, named=posted.text("adherent"))
+        cabinet = await cabinet_typed(tx, posted.text("cabinet"))
+        if cabinet is None:
+            raise NotFound
+        own = await reading_store.places_of(tx, account.adherent_id)
+        former_id = _former_id(posted.text("former"))
+        try:
+            terms = form.terms_of(typed, establishments=_by_public_id(own), now=now)
+        except InvalidTerms as refused:
+            return _terms_page(
+                request,
+                site,
+                account,
+                cabinet,
+                own,
+                typed,
+                former=posted.text("former"),
+                errors=refused.errors,
+            )
+        draft = await keep_draft(tx, by, cabinet.id, terms, former_id=former_id, now=now)
+    return site.go(f"/delegations/drafts/{public_id('drf', draft.id)}")
+
+
+@get("/delegations/drafts/{draft:str}", access="session")
+async def show_check(
+    request: AnyRequest,
+    draft: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """What the cabinet will be able to do, what it will not, and who is replaced."""
+    async with db.transaction(site.slug) as tx:
+        kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, clock())
+        await administrator_in(tx, session, kept.adherent_id, clock())
+        action = f"/delegations/drafts/{draft}"
+        return await _check_page(
+            tx, request, site, session, kept.adherent_id, kept.cabinet_id, kept.terms, action
+        )
+
+
+@post("/delegations/drafts/{draft:str}", access="session", status_code=303)
+async def confirm(
+    request: AnyRequest,
+    draft: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    notices: NamedDependency[Notices],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """The button: done at once after a fresh step-up, else kept until the step-up has been taken."""
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, now)
+        await administrator_in(tx, session, kept.adherent_id, now)
+        await draft_store.confirm(tx, kept.id, now)
+    return await _carry_out(request, site, session, db, notices, clock, draft)
+
+
+@get("/delegations/drafts/{draft:str}/confirmed", access="session")
+async def resume_confirmed(
+    request: AnyRequest,
+    draft: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    notices: NamedDependency[Notices],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """Back from the step-up: finish what this person's own button asked minutes ago, and nothing else.
+
+    A GET that acts, since the step-up ends in a redirect. It can only complete a
+    posted confirmation, of the same person, once, within fifteen minutes.
+    """
+    return await _carry_out(request, site, session, db, notices, clock, draft)
+
+
+@get("/delegations/receipts/{gesture:str}", access="session")
+async def show_receipt(
+    request: AnyRequest,
+    gesture: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """What was offered by one gesture, to keep or to print."""
+    async with db.transaction(site.slug) as tx:
+        given = await reading_store.of_gesture(tx, parse_public_id("gst", gesture))
+        if not given:
+            raise NotFound
+        await administrator_in(tx, session, given[0].mandate.adherent_id, clock())
+        own = await reading_store.places_of(tx, given[0].mandate.adherent_id)
+    first = given[0].mandate
+    return site.page(
+        request,
+        "delegation_receipt.html",
+        cards=[card(listed) for listed in given],
+        promise=promise(scope for one in given for scope in one.mandate.scopes),
+        places=places(first.establishments, own),
+        adherent=public_id("adh", first.adherent_id),
+        steps=STEPS,
+    )
+
+
+@get("/delegations/{mandate:str}/renew", access="session")
+async def show_renewal(
+    request: AnyRequest,
+    mandate: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """A former authorisation as a filled form: one click, then the step-up."""
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        former = await _former(tx, session, mandate, clock)
+        terms = usual_terms(former.mandate, now)
+        return await _check_page(
+            tx,
+            request,
+            site,
+            session,
+            former.mandate.adherent_id,
+            former.mandate.cabinet_id,
+            terms,
+            f"/delegations/{mandate}/renew",
+            former=mandate,
+        )
+
+
+@post("/delegations/{mandate:str}/renew", access="session", status_code=303)
+async def renew(
+    request: AnyRequest,
+    mandate: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    notices: NamedDependency[Notices],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """Renew as shown."""
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        former = (await _former(tx, session, mandate, clock)).mandate
+        by = await administrator_in(tx, session, former.adherent_id, now)
+        kept = await keep_draft(
+            tx, by, former.cabinet_id, usual_terms(former, now), former_id=former.id, now=now, confirmed=True
+        )
+    return await _carry_out(request, site, session, db, notices, clock, public_id("drf", kept.id))
+
+
+@get("/delegations/{mandate:str}/renew/terms", access="session")
+async def show_renewal_terms(
+    request: AnyRequest,
+    mandate: FromPath[str],
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """The same form, for whoever wants other terms than the usual ones."""
+    async with db.transaction(site.slug) as tx:
+        former = (await _former(tx, session, mandate, clock)).mandate
+        account = await _account(tx, session, former.adherent_id)
+        cabinet = await cabinets.find(tx, former.cabinet_id)
+        own = await reading_store.places_of(tx, former.adherent_id)
+    if cabinet is None:
+        raise NotFound
+    return _terms_page(request, site, account, cabinet, own, form.blank(clock()), former=mandate)
+
+
+async def firm_of(
+    tx: Tx, request: AnyRequest, session: Session, now: Any, *, named: str = ""
+) -> tuple[OwnAccount, MayManageMandates]:
+    """The firm meant by `?adherent=`, or the person's first one, and the proof that it may manage it."""
+    own = await reading_store.accounts_of(tx, session.person_id)
+    wanted = named or request.query_params.get("adherent", "")
+    if wanted:
+        adherent_id = parse_public_id("adh", wanted)
+        own = [account for account in own if account.adherent_id == adherent_id]
+    if not own:
+        raise NotFound
+    account = next((one for one in own if one.is_administrator), own[0])
+    return account, await administrator_in(tx, session, account.adherent_id, now)
+
+
+async def cabinet_typed(tx: Tx, typed: str) -> cabinets.Cabinet | None:
+    """The cabinet of a SIREN or a friendly code. Raises `InvalidValue` when it is neither."""
+    siren, code = parse_cabinet_number(typed)
+    return await cabinets.find_active(tx, siren, code)
+
+
+async def _account(tx: Tx, session: Session, adherent_id: UUID) -> OwnAccount:
+    for account in await reading_store.accounts_of(tx, session.person_id):
+        if account.adherent_id == adherent_id:
+            return account
+    raise NotFound
+
+
+async def _former(tx: Tx, session: Session, mandate: str, clock: Clock) -> reading_store.Listed:
+    listed = await reading_store.listed(tx, parse_public_id("mdt", mandate))
+    if listed is None:
+        raise NotFound
+    await administrator_in(tx, session, listed.mandate.adherent_id, clock())
+    if listed.mandate.state != "legacy_lapsed":
+        raise NotPossible
+    return listed
+
+
+async def _carry_out(
+    request: AnyRequest,
+    site: Site,
+    session: Session,
+    db: Database,
+    notices: Notices,
+    clock: Clock,
+    draft: str,
+) -> Response[Any]:
+    now = clock()
+    try:
+        async with db.transaction(site.slug) as tx:
+            kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, now)
+            by = await administrator_in(tx, session, kept.adherent_id, now)
+            receipt = await carry_out(tx, by, kept, now=now, notices=notices)
+    except StepUpRequired:
+        back = f"/{site.slug}/delegations/drafts/{draft}/confirmed"
+        return site.go(f"/step-up?continue={quote(back, safe='')}")
+    except NotConfirmed:
+        return site.go(f"/delegations/drafts/{draft}")
+    except TwinExists as twin:
+        return site.go(f"/delegations/{public_id('mdt', twin.mandate_id)}?notice=twin")
+    return site.go(f"/delegations/receipts/{public_id('gst', receipt.mandate.gesture_id)}")
+
+
+async def _list_page(
+    request: AnyRequest,
+    site: Site,
+    session: Session,
+    db: Database,
+    clock: Clock,
+    *,
+    typed: str = "",
+    errors: dict[str, str] | None = None,
+) -> Response[Any]:
+    async with db.transaction(site.slug) as tx:
+        account, _ = await firm_of(tx, request, session, clock())
+        own = await reading_store.accounts_of(tx, session.person_id)
+        people = await reading_store.people_of(tx, account.adherent_id)
+        every = await reading_store.of_adherent(tx, account.adherent_id)
+    return site.page(
+        request,
+        "delegations.html",
+        status_code=422 if errors else 200,
+        account=account,
+        adherent=public_id("adh", account.adherent_id),
+        firms=[(public_id("adh", one.adherent_id), one.legal_name) for one in own if one.is_administrator],
+        people=people,
+        shelves=shelves(every),
+        typed=typed,
+        errors=errors or {},
+    )
+
+
+def _terms_page(
+    request: AnyRequest,
+    site: Site,
+    account: OwnAccount,
+    cabinet: cabinets.Cabinet,
+    own: list[Place],
+    typed: form.Typed,
+    *,
+    former: str = "",
+    errors: dict[str, str] | None = None,
+) -> Response[Any]:
+    return site.page(
+        request,
+        "delegation_terms.html",
+        status_code=422 if errors else 200,
+        account=account,
+        adherent=public_id("adh", account.adherent_id),
+        cabinet=cabinet,
+        former=former,
+        typed=typed,
+        bundles=[(name, *BUNDLE[name]) for name in BUNDLE if name in BUNDLES],
+        grid=[(title, [(scope, RIGHT[scope]) for scope in scopes]) for title, scopes in GROUPS],
+        own=[(public_id("est", place.id), place.name, place.siret) for place in own],
+        steps=STEPS,
+        errors=errors or {},
+    )
+
+
+async def _check_page(
+    tx: Tx,
+    request: AnyRequest,
+    site: Site,
+    session: Session,
+    adherent_id: UUID,
+    cabinet_id: UUID,
+    terms: Terms,
+    action: str,
+    *,
+    former: str = "",
+) -> Response[Any]:
+    account = await _account(tx, session, adherent_id)
+    cabinet = await cabinets.find(tx, cabinet_id)
+    if cabinet is None:
+        raise NotFound
+    families = [family for family, grant in terms.grants.items() if grant.role == "principal"]
+    in_force = await reading_store.principals_in_force(tx, adherent_id, families)
+    own = await reading_store.places_of(tx, adherent_id)
+    return site.page(
+        request,
+        "delegation_check.html",
+        account=account,
+        adherent=public_id("adh", adherent_id),
+        cabinet=cabinet,
+        terms=terms,
+        promise=promise(scope for grant in terms.grants.values() for scope in grant.scopes),
+        replaced=[card(listed) for listed in in_force if listed.mandate.cabinet_id != cabinet_id],
+        places=places(terms.establishments, own),
+        action=action,
+        former=former,
+        steps=STEPS,
+    )
+
+
+def _by_public_id(own: list[Place]) -> dict[str, Place]:
+    return {public_id("est", place.id): place for place in own}
+
+
+def _former_id(typed: str) -> UUID | None:
+    return parse_public_id("mdt", typed) if typed else None
+
+
+ROUTES = [
+    show_delegations,
+    show_terms,
+    choose_terms,
+    show_check,
+    confirm,
+    resume_confirmed,
+    show_receipt,
+    show_renewal,
+    renew,
+    show_renewal_terms,
+]

@@ -1,0 +1,118 @@
+"""Delegations as pages tell them: plain words, no identifiers of ours."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from libs.common.values.identifiers import public_id
+from services.identity.delegation.mandate import ALL, FINAL, Mandate
+from services.identity.delegation.reading_store import ActLine, Listed, Place, VersionLine
+from services.identity.delegation.wording import ACTION, EVENT, FAMILY, NEVER, STATE, can, cannot
+
+
+class Promise(NamedTuple):
+    """What a delegation lets the cabinet do, and what it never will."""
+
+    can: list[str]
+    cannot: list[str]
+    never: tuple[str, ...]
+
+
+def promise(scopes: Iterable[str]) -> Promise:
+    held = frozenset(scopes)
+    return Promise(can(held), cannot(held), NEVER)
+
+
+class Card(NamedTuple):
+    """One mandate in a list."""
+
+    id: str
+    cabinet: str
+    cabinet_siren: str
+    firm: str
+    firm_siren: str | None
+    adherent_number: str
+    family: str
+    role: str
+    state: str
+    state_kind: str
+    mandate: Mandate
+
+
+def card(listed: Listed) -> Card:
+    text, kind = STATE[listed.mandate.state]
+    return Card(
+        id=public_id("mdt", listed.mandate.id),
+        cabinet=listed.cabinet_name,
+        cabinet_siren=listed.cabinet_siren,
+        firm=listed.firm_name,
+        firm_siren=listed.firm_siren,
+        adherent_number=listed.adherent_number,
+        family=FAMILY[listed.mandate.family],
+        role="Consultation seule" if listed.mandate.role == "observer" else "Cabinet principal",
+        state=text,
+        state_kind=kind,
+        mandate=listed.mandate,
+    )
+
+
+class Shelves(NamedTuple):
+    """The list of a firm's delegations, as the page sorts it."""
+
+    live: list[Card]
+    waiting: list[Card]
+    former: list[Card]
+    over: list[Card]
+
+
+def shelves(every: Sequence[Listed]) -> Shelves:
+    cards = [card(listed) for listed in every]
+    return Shelves(
+        [one for one in cards if one.mandate.state in ("active", "suspended")],
+        [one for one in cards if one.mandate.state in ("offered", "requested")],
+        [one for one in cards if one.mandate.state == "legacy_lapsed"],
+        [one for one in cards if one.mandate.state in FINAL],
+    )
+
+
+def places(chosen: Sequence[str], known: Sequence[Place]) -> list[str]:
+    """The names of the chosen establishments; empty for all of them."""
+    if tuple(chosen) == ALL:
+        return []
+    names = {public_id("est", place.id): place.name for place in known}
+    return [names.get(one, "Établissement fermé") for one in chosen]
+
+
+SIDE = {
+    "adherent": "l’entreprise",
+    "cabinet": "le cabinet",
+    "caisse": "la caisse",
+    "clock": "échéance",
+    "import": "reprise de l’ancien système",
+    "system": "la caisse",
+}
+
+
+def told_history(versions: Sequence[VersionLine]) -> list[dict[str, Any]]:
+    """The mandate's own story for the timeline."""
+    return [
+        {
+            "at": line.at,
+            "title": EVENT[line.event],
+            "who": f"{line.person_name}, pour {SIDE[line.side]}" if line.person_name else SIDE[line.side],
+            "detail": "",
+        }
+        for line in versions
+    ]
+
+
+def told_acts(acts: Sequence[ActLine]) -> list[dict[str, Any]]:
+    """Who did what for the firm, each collaborator by name."""
+    return [
+        {
+            "at": line.at,
+            "title": ACTION.get(line.action, line.action),
+            "who": line.person_name or "Logiciel du cabinet",
+            "detail": line.object,
+        }
+        for line in acts
+    ]
