@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from libs.common.database.transaction import Tx
-from libs.common.refusals import DomainError
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.refusals import DomainError
 from libs.common.values.email import email_key
 from libs.common.values.identifiers import new_id
 from services.identity.mail import store

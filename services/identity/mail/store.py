@@ -5,6 +5,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from libs.common.database.transaction import Tx
+from services.identity.mail.messages import Sender
 
 
 class QueuedMail(NamedTuple):
@@ -54,7 +55,9 @@ async def add(tx: Tx, mail: QueuedMail) -> None:
 
 async def take_turn(tx: Tx, key: bytes) -> None:
     """Wait for whoever is writing to the same address or about the same firm; held to the commit."""
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtext('mail_queue'), hashtext(encode($1::bytea, 'hex')))", key)
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtext('mail_queue'), hashtext(encode($1::bytea, 'hex')))", key
+    )
 
 
 async def most_asked_since(tx: Tx, address_key: bytes, target_key: bytes | None, since: datetime) -> int:
@@ -100,7 +103,9 @@ async def lease(tx: Tx, *, now: datetime, until: datetime, most: int) -> list[Le
 async def mark_sent(tx: Tx, mail_id: UUID, *, now: datetime) -> None:
     """Sent: what it said is erased with the same statement."""
     await tx.execute(
-        "UPDATE mail_queue SET sent_at = $2, parameters = NULL, leased_until = NULL WHERE id = $1", mail_id, now
+        "UPDATE mail_queue SET sent_at = $2, parameters = NULL, leased_until = NULL WHERE id = $1",
+        mail_id,
+        now,
     )
 
 
@@ -129,7 +134,8 @@ async def give_up(tx: Tx, mail_id: UUID, *, now: datetime, error: str) -> None:
 async def forget_before(tx: Tx, before: datetime) -> int:
     """Delete what was sent, or given up, before then."""
     return await tx.execute(
-        "DELETE FROM mail_queue WHERE created_at < $1 AND (sent_at IS NOT NULL OR failed_at IS NOT NULL)", before
+        "DELETE FROM mail_queue WHERE created_at < $1 AND (sent_at IS NOT NULL OR failed_at IS NOT NULL)",
+        before,
     )
 
 
@@ -137,7 +143,9 @@ async def waiting_count(tx: Tx) -> int:
     return await tx.fetchval("SELECT count(*) FROM mail_queue WHERE sent_at IS NULL AND failed_at IS NULL")
 
 
-async def mail_identity(tx: Tx, caisse: str) -> tuple[str, str, str, str] | None:
-    """Name, sender address, telephone and help address of a caisse, for the foot of its mails."""
+async def sender_of(tx: Tx, caisse: str) -> Sender:
+    """The caisse as its mails show it."""
     row = await tx.fetchrow("SELECT name, mail_from, phone, email FROM caisse WHERE slug = $1", caisse)
-    return None if row is None else (row[0], row[1] or "", row[2] or "", row[3] or "")
+    if row is None:
+        raise LookupError(f"no caisse {caisse}")
+    return Sender(*row)

@@ -8,6 +8,7 @@ CREATE TABLE first_connection (
     pair_id       uuid        NOT NULL,
     adherent_id   uuid        NOT NULL REFERENCES adherent (id),
     email         text,
+    full_name     text        NOT NULL DEFAULT '',
     password_hash text,
     created_at    timestamptz NOT NULL,
     expires_at    timestamptz NOT NULL,

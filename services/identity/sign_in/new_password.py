@@ -40,7 +40,9 @@ async def ask_new_password(tx: Tx, mail: Mail, email: Email, *, base: str, now: 
     link = f"{base}/{tx.the_caisse}/new-password?link={token}"
     values = {"link": link, "deadline": deadline.isoformat()}
     try:
-        await mail.enqueue(tx, template="password_reset", to=person.email, values=values, now=now, limited=True)
+        await mail.enqueue(
+            tx, template="password_reset", to=person.email, values=values, now=now, limited=True
+        )
     except MailLimitReached:
         # The link already sent stays good: a flood of asks cannot take it away.
         return
@@ -102,7 +104,9 @@ async def _replace(
 ) -> None:
     await store.set_password(tx, person.id, encoded, now=now)
     await store.supersede_resets(tx, person.id, now=now)
-    for session in await store.live_sessions(tx, person.id, seen_after=now - IDLE, created_after=now - LONGEST):
+    for session in await store.live_sessions(
+        tx, person.id, seen_after=now - IDLE, created_after=now - LONGEST
+    ):
         if session.id != keep_session:
             await end_session(tx, session.id, now=now)
     await journal.record(

@@ -38,7 +38,9 @@ class PasswordGuessable(DomainError):
     """On the lists that are tried first, or made of what everybody knows of this person."""
 
 
-def check_password_choice(password: str, *, known: Iterable[str] = (), has_second_factor: bool = False) -> None:
+def check_password_choice(
+    password: str, *, known: Iterable[str] = (), has_second_factor: bool = False
+) -> None:
     """Accept a new password, or say why not.
 
     `known` is what an outsider knows: the e-mail, the firm, its SIRET. Raises

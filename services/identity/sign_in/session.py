@@ -107,7 +107,13 @@ async def renew(
     proven = sorted({*session.amr, *amr})
     cookie = new_secret()
     renewed = await store.renew(
-        tx, session.id, hash_of(cookie), acr=level, amr=proven, second_factor_at=second_factor_at, auth_time=now
+        tx,
+        session.id,
+        hash_of(cookie),
+        acr=level,
+        amr=proven,
+        second_factor_at=second_factor_at,
+        auth_time=now,
     )
     if renewed is None:
         raise SignInRequired

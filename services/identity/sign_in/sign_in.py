@@ -20,8 +20,22 @@ from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
 from services.identity.sign_in import store, throttle
 from services.identity.sign_in.password import Passwords
-from services.identity.sign_in.session import OpenedSession, end_session, family_of, hash_of, new_secret, open_session
-from services.identity.sign_in.stages import MAILED_CODE_PROVEN, PASSWORD_PROVEN, TOTP_PROVEN, Stage, level_of, next_stage
+from services.identity.sign_in.session import (
+    OpenedSession,
+    end_session,
+    family_of,
+    hash_of,
+    new_secret,
+    open_session,
+)
+from services.identity.sign_in.stages import (
+    MAILED_CODE_PROVEN,
+    PASSWORD_PROVEN,
+    TOTP_PROVEN,
+    Stage,
+    level_of,
+    next_stage,
+)
 from services.identity.sign_in.store import Person, Proof
 
 PROOF_LASTS = timedelta(minutes=15)
@@ -99,7 +113,14 @@ async def check_password(
 
 
 async def begin(
-    tx: Tx, mail: Mail, keys: KeyEncryption, person: Person, *, acr: str | None, browser: Browser, now: datetime
+    tx: Tx,
+    mail: Mail,
+    keys: KeyEncryption,
+    person: Person,
+    *,
+    acr: str | None,
+    browser: Browser,
+    now: datetime,
 ) -> SignedIn | UnderWay:
     """After the password: a session at once, or the next stage with the cookie that continues it."""
     proven = frozenset({PASSWORD_PROVEN})
@@ -110,7 +131,14 @@ async def begin(
 
 
 async def await_second_step(
-    tx: Tx, mail: Mail, keys: KeyEncryption, person: Person, stage: Stage, *, session_id: UUID | None, now: datetime
+    tx: Tx,
+    mail: Mail,
+    keys: KeyEncryption,
+    person: Person,
+    stage: Stage,
+    *,
+    session_id: UUID | None,
+    now: datetime,
 ) -> UnderWay:
     """Write down that the password is proven, and mail the code when that is the second step."""
     proof_id, cookie = new_id(), new_secret()
@@ -205,7 +233,9 @@ async def finish(
     return SignedIn(opened, device_cookie)
 
 
-async def _remember_device(tx: Tx, mail: Mail, person: Person, browser: Browser, *, now: datetime) -> str | None:
+async def _remember_device(
+    tx: Tx, mail: Mail, person: Person, browser: Browser, *, now: datetime
+) -> str | None:
     if browser.device_cookie:
         known = await store.recognise_device(tx, hash_of(browser.device_cookie), person.id)
         if known is not None:

@@ -106,11 +106,15 @@ async def find(tx: Tx, token_hash: bytes, *, seen_after: datetime, created_after
 
 
 async def find_by_cookie(tx: Tx, token_hash: bytes) -> UUID | None:
-    return await tx.fetchval("SELECT id FROM session WHERE token_hash = $1 AND revoked_at IS NULL", token_hash)
+    return await tx.fetchval(
+        "SELECT id FROM session WHERE token_hash = $1 AND revoked_at IS NULL", token_hash
+    )
 
 
 async def touch(tx: Tx, session_id: UUID, *, now: datetime) -> None:
-    await tx.execute("UPDATE session SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2", session_id, now)
+    await tx.execute(
+        "UPDATE session SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2", session_id, now
+    )
 
 
 async def renew(
@@ -145,11 +149,15 @@ async def renew(
 
 async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
     """Whether this call ended it."""
-    ended = await tx.execute("UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", session_id, now)
+    ended = await tx.execute(
+        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", session_id, now
+    )
     return ended == 1
 
 
-async def live_sessions(tx: Tx, person_id: UUID, *, seen_after: datetime, created_after: datetime) -> list[Session]:
+async def live_sessions(
+    tx: Tx, person_id: UUID, *, seen_after: datetime, created_after: datetime
+) -> list[Session]:
     rows = await tx.fetch(
         """
         SELECT id, caisse, person_id, auth_time, acr, amr, second_factor_at,
@@ -167,7 +175,10 @@ async def live_sessions(tx: Tx, person_id: UUID, *, seen_after: datetime, create
 
 # People
 
-async def find_person(tx: Tx, *, email_key: str | None = None, person_id: UUID | None = None) -> Person | None:
+
+async def find_person(
+    tx: Tx, *, email_key: str | None = None, person_id: UUID | None = None
+) -> Person | None:
     row = await tx.fetchrow(
         """
         SELECT person.id, person.email, person.full_name, person.password_hash, person.state,
@@ -187,7 +198,10 @@ async def find_person(tx: Tx, *, email_key: str | None = None, person_id: UUID |
 async def set_password(tx: Tx, person_id: UUID, password_hash: str, *, now: datetime) -> None:
     """Sessions of this person proven before `now` end with it, in whatever caisse."""
     await tx.execute(
-        "UPDATE person SET password_hash = $2, password_changed_at = $3 WHERE id = $1", person_id, password_hash, now
+        "UPDATE person SET password_hash = $2, password_changed_at = $3 WHERE id = $1",
+        person_id,
+        password_hash,
+        now,
     )
 
 
@@ -250,7 +264,9 @@ async def count_failure(tx: Tx, proof_id: UUID, *, now: datetime, most_failures:
 async def complete_proof(tx: Tx, proof_id: UUID, *, now: datetime) -> bool:
     """One proof gives one session. False when another request was first."""
     done = await tx.execute(
-        "UPDATE sign_in SET completed_at = $2, code_hash = NULL WHERE id = $1 AND completed_at IS NULL", proof_id, now
+        "UPDATE sign_in SET completed_at = $2, code_hash = NULL WHERE id = $1 AND completed_at IS NULL",
+        proof_id,
+        now,
     )
     return done == 1
 
@@ -284,7 +300,8 @@ async def spend_code(tx: Tx, proof_id: UUID, code_hash: bytes, *, now: datetime)
 
 async def find_totp(tx: Tx, person_id: UUID) -> Totp | None:
     row = await tx.fetchrow(
-        "SELECT person_id, secret_encrypted, last_step, confirmed_at FROM totp_factor WHERE person_id = $1", person_id
+        "SELECT person_id, secret_encrypted, last_step, confirmed_at FROM totp_factor WHERE person_id = $1",
+        person_id,
     )
     return Totp(*row) if row else None
 
@@ -314,7 +331,9 @@ async def spend_totp_step(tx: Tx, person_id: UUID, step: int) -> bool:
 
 async def confirm_totp(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
     done = await tx.execute(
-        "UPDATE totp_factor SET confirmed_at = $2 WHERE person_id = $1 AND confirmed_at IS NULL", person_id, now
+        "UPDATE totp_factor SET confirmed_at = $2 WHERE person_id = $1 AND confirmed_at IS NULL",
+        person_id,
+        now,
     )
     return done == 1
 
@@ -473,5 +492,28 @@ async def let_through(tx: Tx, key: bytes, *, now: datetime, every: timedelta, bu
     return passed == 1
 
 
-async def forget_idle_throttles(tx: Tx, *, now: datetime) -> int:
+# Sweeps, across caisses
+
+
+async def forget_idle_throttles(tx: Tx, now: datetime) -> int:
     return await tx.execute("DELETE FROM throttle WHERE ready_at < $1", now)
+
+
+async def forget_old_proofs(tx: Tx, now: datetime) -> int:
+    return await tx.execute("DELETE FROM sign_in WHERE expires_at < $1", now)
+
+
+async def forget_old_resets(tx: Tx, now: datetime) -> int:
+    return await tx.execute("DELETE FROM password_reset WHERE expires_at < $1", now)
+
+
+async def forget_old_sessions(tx: Tx, before: datetime) -> int:
+    """Sessions begun before then; the journal keeps the trace of each."""
+    return await tx.execute(
+        """
+        DELETE FROM session
+         WHERE created_at < $1
+           AND NOT EXISTS (SELECT FROM sign_in WHERE sign_in.session_id = session.id)
+        """,
+        before,
+    )

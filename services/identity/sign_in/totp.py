@@ -64,7 +64,9 @@ async def confirm_totp(
     if not await store.confirm_totp(tx, person.id, now=now):
         raise WrongCode
     codes = [new_code(RECOVERY_SYMBOLS) for _ in range(RECOVERY_CODES)]
-    await store.replace_recovery_codes(tx, person.id, [_mac(keys, person.id, code) for code in codes], now=now)
+    await store.replace_recovery_codes(
+        tx, person.id, [_mac(keys, person.id, code) for code in codes], now=now
+    )
     await _tell(tx, mail, person, "factor.added", "notice_factor_added", now=now)
     return list(codes)
 

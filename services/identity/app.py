@@ -1,0 +1,179 @@
+"""Identity: every route and dependency, wired on one page."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from litestar import Litestar, Request, Response, Router
+from litestar.di import Provide
+
+from libs.common.access.guard import provide_token
+from libs.common.access.resource_server import ResourceServer
+from libs.common.database.pool import Database
+from libs.common.http.application import Clock, build_application, utc_now
+from libs.common.http.problems import Problem
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.pages.brand import Brand
+from libs.common.pages.environment import Pages
+from libs.common.pages.routes import static_routes
+from libs.common.runtime.settings import Settings
+from services.identity.account import routes as account
+from services.identity.caisses.caisse import Caisse
+from services.identity.first_connection import routes as first_connection
+from services.identity.first_connection.confirmation import routes as confirmation
+from services.identity.letters.paper_secret import PaperSecrets
+from services.identity.mail.enqueue import Mail
+from services.identity.openid import logout_routes as logout
+from services.identity.openid import page_routes as openid_pages
+from services.identity.openid import routes as openid
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.provider import Provider
+from services.identity.openid.refusals import Refusal
+from services.identity.sign_in import routes as sign_in
+from services.identity.sign_in.forgotten_password import routes as forgotten_password
+from services.identity.sign_in.password import Passwords
+from services.identity.sign_in.prove_again import StepUpRequired
+from services.identity.sign_in.session import Session, SignInRequired
+from services.identity.sign_in.step_up import routes as step_up
+from services.identity.site.routes import (
+    Site,
+    provide_brand,
+    provide_caisse,
+    provide_session,
+    provide_site,
+    require_session,
+    to_sign_in,
+    to_step_up,
+)
+
+HERE = Path(__file__).parent
+
+TEMPLATES = [HERE / feature / "pages" for feature in ("sign_in", "first_connection", "account", "openid")]
+"""A template's name is unique over all of them."""
+
+PAGES = [
+    *sign_in.ROUTES,
+    *step_up.ROUTES,
+    *forgotten_password.ROUTES,
+    *first_connection.ROUTES,
+    *confirmation.ROUTES,
+    *account.ROUTES,
+    *openid_pages.ROUTES,
+    *logout.ROUTES,
+]
+"""What people see, under `/{caisse}`."""
+
+Value = TypeVar("Value")
+
+
+def create_app(
+    settings: Settings, *, clock: Clock = utc_now, http: httpx.AsyncClient | None = None
+) -> Litestar:
+    """The identity service. Its database opens with its lifespan; NATS is not needed to serve.
+
+    `http` replaces the way out to our own addresses in tests.
+    """
+    settings.require("identity.base", "identity.dsn", "portal.base", "keys.key_encryption_key")
+    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    passwords = Passwords()
+    paper = PaperSecrets(keys)
+    pages = Pages(TEMPLATES, site=settings.portal.base)
+    access = ResourceServer(settings, "identity", keys, session=require_session, http=http, clock=clock)
+
+    @asynccontextmanager
+    async def opened(app: Litestar) -> AsyncGenerator[None, None]:
+        db = await Database.open(settings.identity.dsn, name="espace identity")
+        app.state.db = db
+        app.state.provider = Provider(db, settings, keys, GuardedFetcher(settings.outbound_hosts))
+        try:
+            async with access.opened(db):
+                yield
+        finally:
+            await db.close()
+            passwords.close()
+            paper.close()
+
+    async def database_answers() -> bool:
+        async with app.state.db.across_caisses() as tx:
+            return await tx.fetchval("SELECT true")
+
+    def problem_page(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
+        return pages.render("problem.html", request, status_code=problem.status, problem=problem)
+
+    app = build_application(
+        [
+            *static_routes(),
+            Router(
+                "/{slug:str}",
+                route_handlers=PAGES,
+                exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
+            ),
+            *openid.ROOT_ROUTES,
+            Router(
+                "/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}
+            ),
+        ],
+        name="identity",
+        base=settings.identity.base,
+        allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.identity.base).hostname or ""],
+        keys=keys,
+        guards=[access.guard],
+        dependencies={
+            "settings": _always(settings),
+            "db": Provide(_database),
+            "keys": _always(keys),
+            "passwords": _always(passwords),
+            "paper": _always(paper),
+            "mail": _always(Mail(keys)),
+            "pages": _always(pages),
+            "provider": Provide(_provider),
+            "caisse": Provide(provide_caisse),
+            "brand": Provide(provide_brand),
+            "site": Provide(provide_site),
+            "session": Provide(provide_session),
+            "token": Provide(provide_token),
+        },
+        lifespan=[opened],
+        readiness={"database": database_answers, "revocations": access.is_ready},
+        problem_page=problem_page,
+        # A sign-in ends, after redirects, at the client; the portal is always one.
+        form_actions=[settings.portal.base],
+        clock=clock,
+        signature_types=[
+            Brand,
+            Caisse,
+            Database,
+            KeyEncryption,
+            Mail,
+            Pages,
+            PaperSecrets,
+            Passwords,
+            Provider,
+            Session,
+            Settings,
+            Site,
+        ],
+    )
+    return app
+
+
+def _always(value: Value) -> Provide:
+    """A dependency made once with the application."""
+
+    async def provide() -> Value:
+        return value
+
+    return Provide(provide)
+
+
+async def _database(request: Request[Any, Any, Any]) -> Database:
+    db: Database = request.app.state.db
+    return db
+
+
+async def _provider(request: Request[Any, Any, Any]) -> Provider:
+    provider: Provider = request.app.state.provider
+    return provider

@@ -1,0 +1,90 @@
+"""Step 2: both letters in one hand open a first connection, bound to this browser.
+
+Journey: docs/explanation/first-connection.md, step 2.
+"""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from libs.common.database.pool import Database
+from libs.common.refusals import DomainError
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.crockford import MistypedCode
+from libs.common.values.identifiers import new_id
+from libs.common.values.siret import InvalidSiret
+from services.identity.first_connection import store
+from services.identity.letters.paper_secret import Half, PaperSecrets
+from services.identity.letters.redeem import check_pair, parse_number
+from services.identity.sign_in.session import hash_of, new_secret
+
+PENDING_LASTS = timedelta(days=30)
+"""What was left unfinished is purged then (domain.md §8)."""
+
+
+class Typed(NamedTuple):
+    """What was typed from the letters, as typed."""
+
+    number: str
+    identifiant: str
+    code_confidentiel: str
+
+
+class Slips(DomainError):
+    """Check characters disagree: told, field by field, and not counted."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__(", ".join(sorted(fields)))
+        self.fields = fields
+        """Field name → how to mend it."""
+
+
+async def show_letters(
+    db: Database, paper: PaperSecrets, caisse: CaisseSlug, typed: Typed, *, now: datetime
+) -> str:
+    """Check the two letters; the cookie value that continues in this browser.
+
+    Raises `Slips` before anything is looked up, `PairNotUsable` for everything else.
+    """
+    _refuse_slips(typed)
+    pair = await check_pair(
+        db,
+        caisse,
+        paper,
+        number=typed.number,
+        identifiant=typed.identifiant,
+        code_confidentiel=typed.code_confidentiel,
+        now=now,
+    )
+    cookie = new_secret()
+    async with db.transaction(caisse) as tx:
+        await store.open_row(
+            tx,
+            new_id(),
+            hash_of(cookie),
+            pair_id=pair.pair_id,
+            adherent_id=pair.adherent_id,
+            now=now,
+            expires_at=now + PENDING_LASTS,
+        )
+    return cookie
+
+
+def _refuse_slips(typed: Typed) -> None:
+    slips: dict[str, str] = {}
+    if not typed.number:
+        slips["number"] = "Indiquez votre numéro SIRET, ou votre numéro d’adhérent."
+    else:
+        try:
+            parse_number(typed.number)
+        except InvalidSiret:
+            slips["number"] = "Ce SIRET contient une erreur de frappe. Vérifiez ses 14 chiffres."
+    for name, text, half in (
+        ("identifiant", typed.identifiant, Half.IDENTIFIANT),
+        ("code-confidentiel", typed.code_confidentiel, Half.CODE_CONFIDENTIEL),
+    ):
+        try:
+            half.parse(text)
+        except MistypedCode as error:
+            slips[name] = error.reason if text else "Recopiez ici les caractères de votre courrier."
+    if slips:
+        raise Slips(slips)

@@ -1,0 +1,329 @@
+"""Pages of sign-in: password, second step, enrolment, sign-out."""
+
+from datetime import datetime
+from typing import Any
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+
+from libs.common.database.pool import Database
+from libs.common.http.application import Clock
+from libs.common.http.forms import Form, read_form
+from libs.common.http.problems import PROBLEMS, Problem
+from libs.common.http.security_headers import allow_form_action
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.values.email import InvalidEmail, parse_email
+from services.identity.mail.enqueue import Mail, MailLimitReached
+from services.identity.openid.flow import Requirements, requirements
+from services.identity.sign_in.destination import Destination
+from services.identity.sign_in.password import Passwords, TooManySignIns
+from services.identity.sign_in.prove_again import StepUpRequired
+from services.identity.sign_in.qr import qr_svg
+from services.identity.sign_in.second_step import take_second_step, what_is_awaited
+from services.identity.sign_in.session import (
+    Session,
+    SignInRequired,
+    cookie_name,
+    current_session,
+    end_session,
+    satisfies,
+)
+from services.identity.sign_in.sign_in import (
+    SignedIn,
+    StartAgain,
+    UnderWay,
+    WrongCode,
+    WrongCredentials,
+    begin,
+    check_password,
+    mail_code,
+)
+from services.identity.sign_in.stages import Stage
+from services.identity.sign_in.throttle import Throttled
+from services.identity.sign_in.totp import propose_totp
+from services.identity.site.routes import (
+    DEVICE_LASTS,
+    AnyRequest,
+    Site,
+    browser_of,
+    device_cookie_name,
+    drop_cookie,
+    keep_cookie,
+    proof_cookie_name,
+)
+
+PROBLEMS[WrongCredentials] = Problem(
+    422, "wrong-credentials", "Adresse électronique ou mot de passe incorrect."
+)
+PROBLEMS[WrongCode] = Problem(422, "wrong-code", "Ce code n’est pas le bon, ou il a déjà servi.")
+PROBLEMS[StartAgain] = Problem(
+    409, "start-again", "Cette connexion n’est plus en cours. Connectez-vous de nouveau."
+)
+PROBLEMS[Throttled] = Problem(429, "too-many-tries", "Trop d’essais. Patientez une minute, puis recommencez.")
+PROBLEMS[SignInRequired] = Problem(401, "sign-in-required", "Connectez-vous pour continuer.")
+PROBLEMS[StepUpRequired] = Problem(
+    403, "step-up-required", "Prouvez de nouveau que c’est vous pour continuer."
+)
+PROBLEMS[TooManySignIns] = Problem(
+    503,
+    "too-many-sign-ins",
+    "Beaucoup de personnes se connectent en ce moment. Réessayez dans quelques secondes.",
+)
+PROBLEMS[MailLimitReached] = Problem(
+    429,
+    "mail-limit-reached",
+    "Nous venons de vous écrire. Patientez une minute avant de demander un autre message.",
+)
+
+PROOF_SECONDS = 15 * 60
+
+
+@get("/sign-in", access="anyone")
+async def show_sign_in(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """The page behind "Espace sécurisé Entreprise", with the blue banner. Already signed in: straight on."""
+    destination = site.asked(request)
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
+        asked = await requirements(tx, destination.flow) if destination.flow else None
+    if session is not None and not destination.flow:
+        return site.leave(destination)
+    email = asked.login_hint if asked is not None and asked.login_hint else ""
+    if session is not None and asked is not None and _does(session, asked, now):
+        return site.leave(destination)
+    if asked is not None:
+        allow_form_action(request.scope, asked.return_origin)
+    return _sign_in_page(request, site, destination, email=email)
+
+
+@post("/sign-in", access="anyone", status_code=303)
+async def sign_in(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    passwords: NamedDependency[Passwords],
+    mail: NamedDependency[Mail],
+    keys: NamedDependency[KeyEncryption],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """E-mail and password; unknown and wrong have one answer."""
+    form = await read_form(request)
+    destination = _destination(site, form)
+    browser = browser_of(request, site.slug)
+    now = clock()
+    typed = form.text("email")
+    try:
+        email = parse_email(typed)
+    except InvalidEmail as error:
+        return _sign_in_page(request, site, destination, email=typed, errors={"email": error.reason})
+    try:
+        person = await check_password(
+            db, passwords, site.slug, email=email, password=form.secret("password"), browser=browser, now=now
+        )
+    except WrongCredentials:
+        wrong = {"email": "L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux."}
+        return _sign_in_page(request, site, destination, email=typed, errors=wrong)
+    except (Throttled, TooManySignIns) as refusal:
+        return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
+    async with db.transaction(site.slug) as tx:
+        asked = await requirements(tx, destination.flow) if destination.flow else None
+        outcome = await begin(
+            tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now
+        )
+    return after_password(site, destination, outcome)
+
+
+@get("/sign-in/second-factor", access="anyone")
+async def show_second_factor(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    keys: NamedDependency[KeyEncryption],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """The second step this browser owes: application, mailed code, or enrolment."""
+    return await _second_step_page(request, site, db, keys, clock, site.asked(request))
+
+
+@post("/sign-in/second-factor", access="anyone", status_code=303)
+async def second_factor(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    mail: NamedDependency[Mail],
+    keys: NamedDependency[KeyEncryption],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """One value of the second step."""
+    form = await read_form(request)
+    destination = _destination(site, form)
+    proof_cookie = request.cookies.get(proof_cookie_name(site.slug))
+    browser = browser_of(request, site.slug)
+    try:
+        signed_in, recovery_codes = await take_second_step(
+            db, mail, keys, site.slug, proof_cookie, form.text("code"), browser=browser, now=clock()
+        )
+    except WrongCode:
+        wrong = {"code": "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."}
+        return await _second_step_page(request, site, db, keys, clock, destination, errors=wrong)
+    except StartAgain:
+        return _start_again(site, destination)
+    if recovery_codes:
+        onward = destination.address(site.slug, identity=site.identity, portal=site.portal)
+        page = site.page(request, "recovery_codes.html", codes=recovery_codes, onward=onward)
+        return _with_session(page, site, signed_in)
+    return _with_session(site.leave(destination), site, signed_in)
+
+
+@post("/sign-in/second-factor/resend", access="anyone", status_code=303)
+async def resend_code(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    mail: NamedDependency[Mail],
+    keys: NamedDependency[KeyEncryption],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """Another mailed code; the former ends."""
+    destination = _destination(site, await read_form(request))
+    now = clock()
+    try:
+        async with db.transaction(site.slug) as tx:
+            awaited = await what_is_awaited(tx, request.cookies.get(proof_cookie_name(site.slug)), now)
+            if awaited.stage is Stage.MAILED_CODE:
+                await mail_code(tx, mail, keys, awaited.proof.id, awaited.person, now=now)
+    except MailLimitReached:
+        wrong = {"code": "Nous venons de vous écrire. Attendez une minute avant de demander un autre code."}
+        return await _second_step_page(request, site, db, keys, clock, destination, errors=wrong)
+    except StartAgain:
+        return _start_again(site, destination)
+    return site.go(f"/sign-in/second-factor{destination.query}")
+
+
+@get("/sign-out", access="anyone")
+async def show_sign_out(request: AnyRequest, site: NamedDependency[Site]) -> Response[Any]:
+    """A button: an address alone signs nobody out."""
+    return site.page(request, "sign_out.html")
+
+
+@post("/sign-out", access="anyone", status_code=200)
+async def sign_out(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """End this browser's session and say so."""
+    now = clock()
+    async with db.transaction(site.slug) as tx:
+        session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
+        if session is not None:
+            await end_session(tx, session.id, now=now)
+    page = site.page(request, "signed_out.html")
+    drop_cookie(page, cookie_name(site.slug))
+    drop_cookie(page, proof_cookie_name(site.slug))
+    return page
+
+
+def _does(session: Session, asked: Requirements, now: datetime) -> bool:
+    """Whether the present session is already what the client asks for (another tab signed in)."""
+    return asked.prompt != "login" and satisfies(session, acr=asked.acr, max_age=asked.max_age, now=now)
+
+
+ROUTES = [show_sign_in, sign_in, show_second_factor, second_factor, resend_code, show_sign_out, sign_out]
+
+
+def after_password(site: Site, destination: Destination, outcome: SignedIn | UnderWay) -> Response[Any]:
+    """Straight on, or to the second step with the cookie that continues it."""
+    if isinstance(outcome, SignedIn):
+        return _with_session(site.leave(destination), site, outcome)
+    response = site.go(f"/sign-in/second-factor{destination.query}")
+    keep_cookie(response, proof_cookie_name(site.slug), outcome.cookie, seconds=PROOF_SECONDS)
+    return response
+
+
+def _with_session(response: Response[Any], site: Site, signed_in: SignedIn) -> Response[Any]:
+    keep_cookie(response, cookie_name(site.slug), signed_in.opened.cookie)
+    drop_cookie(response, proof_cookie_name(site.slug))
+    if signed_in.device_cookie is not None:
+        keep_cookie(response, device_cookie_name(site.slug), signed_in.device_cookie, seconds=DEVICE_LASTS)
+    return response
+
+
+def _destination(site: Site, form: Form) -> Destination:
+    return site.destination(form.text("flow"), form.text("continue"))
+
+
+def _start_again(site: Site, destination: Destination) -> Response[Any]:
+    response = site.go(f"/sign-in{destination.query}")
+    drop_cookie(response, proof_cookie_name(site.slug))
+    return response
+
+
+def _sign_in_page(
+    request: AnyRequest,
+    site: Site,
+    destination: Destination,
+    *,
+    email: str,
+    errors: dict[str, str] | None = None,
+    refusal: Throttled | TooManySignIns | None = None,
+) -> Response[str]:
+    status = 422 if errors else 200
+    if refusal is not None:
+        status = PROBLEMS[type(refusal)].status
+    page = site.page(
+        request,
+        "sign_in.html",
+        status_code=status,
+        email=email,
+        destination=destination,
+        errors=errors or {},
+        waiting=isinstance(refusal, TooManySignIns),
+        throttled=isinstance(refusal, Throttled),
+    )
+    if status == 503:
+        page.headers["Retry-After"] = "5"
+    return page
+
+
+async def _second_step_page(
+    request: AnyRequest,
+    site: Site,
+    db: Database,
+    keys: KeyEncryption,
+    clock: Clock,
+    destination: Destination,
+    *,
+    errors: dict[str, str] | None = None,
+) -> Response[Any]:
+    now = clock()
+    enrolment = None
+    try:
+        async with db.transaction(site.slug) as tx:
+            awaited = await what_is_awaited(tx, request.cookies.get(proof_cookie_name(site.slug)), now)
+            asked = await requirements(tx, destination.flow) if destination.flow else None
+            if awaited.stage is Stage.ENROL:
+                enrolment = await propose_totp(tx, keys, awaited.person, issuer=site.brand.name, now=now)
+    except StartAgain:
+        return _start_again(site, destination)
+    if asked is not None:
+        allow_form_action(request.scope, asked.return_origin)
+    return site.page(
+        request,
+        "enrol.html" if enrolment else "second_factor.html",
+        status_code=422 if errors else 200,
+        destination=destination,
+        errors=errors or {},
+        email=awaited.person.email,
+        by_mail=awaited.stage is Stage.MAILED_CODE,
+        deadline=awaited.proof.code_expires_at,
+        enrolment=enrolment,
+        qr=qr_svg(enrolment.otpauth) if enrolment else "",
+        action=f"/{site.slug}/sign-in/second-factor",
+    )

@@ -1,0 +1,164 @@
+"""What every page of identity stands on: its caisse, its session, its cookies, its ways out."""
+
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from litestar import Request, Response
+from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect
+
+from libs.common.database.pool import Database
+from libs.common.http.application import Clock
+from libs.common.pages.brand import Brand, brand_of
+from libs.common.pages.environment import Pages
+from libs.common.refusals import NotFound
+from libs.common.runtime.settings import Settings
+from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+from services.identity.caisses import store as caisses
+from services.identity.caisses.caisse import Caisse
+from services.identity.sign_in.destination import Destination, parse_destination
+from services.identity.sign_in.session import Session, SignInRequired, cookie_name, current_session
+from services.identity.sign_in.sign_in import Browser
+from services.identity.sign_in.throttle import network_of
+
+AnyRequest = Request[Any, Any, Any]
+
+DEVICE_LASTS = 400 * 86400
+"""Seconds; browsers keep no cookie longer."""
+
+
+class Site(NamedTuple):
+    """The pages and addresses of one caisse; links never come from a request's Host."""
+
+    caisse: Caisse
+    brand: Brand
+    pages: Pages
+    identity: str
+    portal: str
+
+    @property
+    def slug(self) -> CaisseSlug:
+        return self.caisse.slug
+
+    @property
+    def home(self) -> str:
+        return f"{self.portal}/{self.slug}"
+
+    def page(self, request: AnyRequest, name: str, *, status_code: int = 200, **values: Any) -> Response[str]:
+        """A template as an answer, in the colours of the caisse. `site` and `base` are known to it."""
+        base = f"/{self.slug}"
+        return self.pages.render(
+            name, request, brand=self.brand, status_code=status_code, base=base, home=self.home, **values
+        )
+
+    def go(self, path: str) -> Redirect:
+        """303 to a path of this caisse on identity: `/sign-in/second-factor`."""
+        return Redirect(f"{self.identity}/{self.slug}{path}", status_code=303)
+
+    def leave(self, destination: Destination) -> Redirect:
+        """303 to where the sign-in was to lead."""
+        return Redirect(
+            destination.address(self.slug, identity=self.identity, portal=self.portal), status_code=303
+        )
+
+    def destination(self, flow: str, path: str) -> Destination:
+        return parse_destination(self.slug, flow=flow, path=path)
+
+    def asked(self, request: AnyRequest) -> Destination:
+        """The destination in this request's address."""
+        query = request.query_params
+        return self.destination(query.get("flow", ""), query.get("continue", ""))
+
+
+async def provide_caisse(slug: FromPath[str], db: NamedDependency[Database]) -> Caisse:
+    """The caisse of the address. Raises `InvalidCaisseSlug` or `NotFound`: one answer."""
+    key = parse_caisse_slug(slug)
+    async with db.transaction(key) as tx:
+        found = await caisses.find(tx, key)
+    if found is None:
+        raise NotFound
+    return found
+
+
+async def provide_brand(caisse: NamedDependency[Caisse]) -> Brand:
+    return brand_of(caisse)
+
+
+async def provide_site(
+    caisse: NamedDependency[Caisse],
+    brand: NamedDependency[Brand],
+    pages: NamedDependency[Pages],
+    settings: NamedDependency[Settings],
+) -> Site:
+    return Site(caisse, brand, pages, settings.identity.base, settings.portal.base)
+
+
+async def provide_session(request: AnyRequest) -> Session:
+    """The session that `require_session` found before the handler ran."""
+    session = request.scope["state"].get("espace.session")
+    if session is None:
+        raise SignInRequired
+    return session
+
+
+async def require_session(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """What the guard asks of `access="session"`: a live session of this caisse. Raises `SignInRequired`."""
+    db: Database = connection.app.state.db
+    clock: Clock = connection.app.state.clock
+    slug = parse_caisse_slug(str(connection.path_params.get("slug", "")))
+    async with db.transaction(slug) as tx:
+        session = await current_session(tx, connection.cookies.get(cookie_name(slug)), clock())
+    if session is None:
+        raise SignInRequired
+    connection.scope["state"]["espace.session"] = session
+
+
+async def to_sign_in(request: AnyRequest, _: SignInRequired) -> Response[Any]:
+    """Sign in, then come back here. A form that was posted is shown again, empty: nothing is replayed."""
+    slug = request.path_params.get("slug", "")
+    return Redirect(f"/{slug}/sign-in?continue={quote(_way_back(request), safe='')}", status_code=303)
+
+
+async def to_step_up(request: AnyRequest, _: Exception) -> Response[Any]:
+    """Prove it is still you, then come back here."""
+    slug = request.path_params.get("slug", "")
+    return Redirect(f"/{slug}/step-up?continue={quote(_way_back(request), safe='')}", status_code=303)
+
+
+def _way_back(request: AnyRequest) -> str:
+    if request.method == "GET":
+        query = request.scope["query_string"].decode("latin-1")
+        return request.url.path + (f"?{query}" if query else "")
+    return request.url.path
+
+
+def browser_of(request: AnyRequest, slug: CaisseSlug) -> Browser:
+    """What the request says of its browser: cookies, network, name. None of it is a proof."""
+    return Browser(
+        device_cookie=request.cookies.get(device_cookie_name(slug)),
+        session_cookie=request.cookies.get(cookie_name(slug)),
+        network=network_of(request.client.host if request.client else None),
+        user_agent=request.headers.get("user-agent", "")[:400],
+    )
+
+
+def device_cookie_name(slug: CaisseSlug) -> str:
+    return f"__Host-espace-{slug}-device"
+
+
+def proof_cookie_name(slug: CaisseSlug) -> str:
+    """The browser's half of a sign-in or step-up under way."""
+    return f"__Host-espace-{slug}-proof"
+
+
+def keep_cookie(response: Response[Any], name: str, value: str, *, seconds: int | None = None) -> None:
+    """Host-only, Secure, HttpOnly, Lax: no script reads it, no other site's form sends it."""
+    response.set_cookie(
+        key=name, value=value, max_age=seconds, path="/", secure=True, httponly=True, samesite="lax"
+    )
+
+
+def drop_cookie(response: Response[Any], name: str) -> None:
+    keep_cookie(response, name, "", seconds=0)

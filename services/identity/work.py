@@ -1,0 +1,72 @@
+"""Identity's background work: the relay, the mail's courier, the sweeps."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from libs.common.access.proof_memory import forget_old_proofs_for_ever
+from libs.common.bus.connection import Bus
+from libs.common.bus.relay import relay
+from libs.common.database.pool import Database
+from libs.common.database.transaction import Tx
+from libs.common.http.application import utc_now
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.settings import Settings
+from services.identity.first_connection import store as first_connections
+from services.identity.mail import store as mails
+from services.identity.mail.courier import KEEP, run_courier
+from services.identity.mail.enqueue import Mail
+from services.identity.sign_in import store as sign_ins
+
+log = structlog.get_logger()
+
+SWEEP_EVERY = 600.0
+"""Seconds between two rounds of forgetting what has served."""
+
+
+async def work(settings: Settings, stop: asyncio.Event) -> None:
+    """Until `stop`. PostgreSQL, NATS or the mail server away is waited for."""
+    settings.require("identity.dsn", "identity.relay_dsn", "keys.key_encryption_key", "mail.host")
+    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    bus = Bus.of(settings, "identity", name="identity-work")
+    bus.start()
+    sweeps = await Database.open(settings.identity.relay_dsn, name="identity-relay", max_size=8)
+    try:
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(relay(bus, sweeps, "identity", stop))
+            duties.create_task(run_courier(sweeps, Mail(keys), settings.mail, utc_now, stop))
+            duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
+            duties.create_task(sweep_for_ever(sweeps, stop))
+    finally:
+        await bus.close()
+        await sweeps.close()
+
+
+async def forget_what_has_served(tx: Tx, now: datetime) -> None:
+    """Delete what people left behind and the law does not ask us to keep."""
+    forgets: list[Callable[[Tx, datetime], Awaitable[int]]] = [
+        sign_ins.forget_idle_throttles,
+        sign_ins.forget_old_proofs,
+        sign_ins.forget_old_resets,
+        first_connections.forget_before,
+    ]
+    for forget in forgets:
+        await forget(tx, now)
+    await mails.forget_before(tx, now - KEEP)
+    await sign_ins.forget_old_sessions(tx, now - timedelta(days=30))
+
+
+async def sweep_for_ever(sweeps: Database, stop: asyncio.Event) -> None:
+    """A round now and then; a round that fails is tried at the next."""
+    while not stop.is_set():
+        try:
+            async with sweeps.across_caisses() as tx:
+                await forget_what_has_served(tx, utc_now())
+        except Exception:
+            log.exception("identity.sweep_failed")
+        try:
+            await asyncio.wait_for(stop.wait(), SWEEP_EVERY)
+        except TimeoutError:
+            continue
