@@ -133,6 +133,6 @@ def _is_automatic(handler: Any) -> bool:
     return module.startswith("litestar.") and not isinstance(handler, ASGIRouteHandler)
 
 
-async def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:
+def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:
     # A malformed caisse or id in an address names nothing: the same answer as an unknown one.
-    return await on_http_error(request, HTTPException(status_code=404, detail=type(error).__name__))
+    return on_http_error(request, HTTPException(status_code=404, detail=type(error).__name__))

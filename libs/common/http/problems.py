@@ -77,14 +77,14 @@ def answer(request: Request[Any, Any, Any], problem: Problem, **members: Any) ->
     return problem_response(problem, **members)
 
 
-async def on_domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Any]:
+def on_domain_error(request: Request[Any, Any, Any], error: DomainError) -> Response[Any]:
     problem = problem_for(error)
     log.info("request.refused", reason=type(error).__name__, status=problem.status, path=request.url.path)
     members: dict[str, Any] = getattr(error, "members", {})
     return answer(request, problem, **members)
 
 
-async def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
+def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     titles = {
         400: "La demande est incorrecte.",
         404: PROBLEMS[NotFound].title,
@@ -103,7 +103,7 @@ async def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -
     return answer(request, problem, **members)
 
 
-async def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Any other exception is our bug."""
     log.exception("request.failed", path=request.url.path, exc_info=error)
     return answer(request, INTERNAL)
