@@ -1,6 +1,7 @@
 """Callers of the APIs: an issuer's key of our own, tokens of the three shapes, and requests with proofs."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -123,10 +124,27 @@ class Caller:
 
 
 @asynccontextmanager
-async def served(app: Litestar, base: str):
-    """The application in this process, with its lifespan, spoken to over HTTP semantics."""
-    async with (
-        app.lifespan(),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base) as http,
-    ):
-        yield http
+async def served(app: Litestar, base: str) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """The application in this process, with its lifespan, spoken to over HTTP semantics.
+
+    The lifespan begins and ends in one task of its own: a fixture is taken down in
+    another task than it was set up in.
+    """
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            begun.set()
+            await over.wait()
+
+    living = asyncio.create_task(live())
+    waiting = asyncio.create_task(begun.wait())
+    await asyncio.wait({living, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if living.done():
+        await living
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base) as http:
+            yield http
+    finally:
+        over.set()
+        await living
