@@ -36,7 +36,8 @@ class ForgedForm(DomainError):
 
 
 def _keys(request: ASGIConnection[Any, Any, Any, Any]) -> KeyEncryption:
-    return request.app.state.keys
+    # By item: `state.keys` would be the mapping's own method.
+    return request.app.state["keys"]
 
 
 def _browser(request: ASGIConnection[Any, Any, Any, Any]) -> str | None:
