@@ -49,6 +49,11 @@ class KeyRing:
         self.jwks = msgspec.json.encode({"keys": published})
         """The bytes of the JWK Set (RFC 7517 §5), ready to send."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no such caisse."""
+        return not self._published
+
     def sign(self, claims: dict[str, Any], *, typ: str, algorithm: str = "ES256") -> str:
         """A JWT of this caisse under its active key. Raises `UnknownSigningKey`."""
         key = self._active.get(algorithm)

@@ -1,0 +1,204 @@
+"""What a client may be: the whole of its metadata is judged at registration and again at every update.
+
+openid.md §4, "registration tampering": there is one list of rules, and no path
+that writes metadata without it.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from libs.common.access.signatures import PRIVATE_MEMBERS, UnusableKey, verifying_key
+from services.identity.openid.clients import (
+    CLIENT_CREDENTIALS,
+    CODE,
+    REFRESH,
+    TOKEN_EXCHANGE,
+    ClientMetadata,
+    sector_of,
+)
+from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
+from services.identity.openid.issuer import supported_scopes
+
+GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+MOST_URIS = 20
+LONGEST_URI = 2000
+
+
+class InvalidClientMetadata(Exception):
+    """RFC 7591 §3.2.2. `error` is `invalid_redirect_uri` or `invalid_client_metadata`."""
+
+    def __init__(self, reason: str, error: str = "invalid_client_metadata") -> None:
+        super().__init__(reason)
+        self.error = error
+
+
+def check_metadata(metadata: ClientMetadata, *, plain_http: bool = False) -> None:
+    """Every rule, in order. `plain_http` lets loopback addresses through, as in a demonstration.
+
+    Raises `InvalidClientMetadata`.
+    """
+    for rule in RULES:
+        rule(metadata)
+    check_addresses(metadata, plain_http=plain_http)
+
+
+def grants_fit_the_client(metadata: ClientMetadata) -> None:
+    """openid.md line 3; RFC 7591 §2.1: `code` and its grant come together."""
+    if not set(metadata.grant_types) <= GRANT_TYPES:
+        raise InvalidClientMetadata("A grant type is not supported.")
+    if not set(metadata.response_types) <= {"code"}:
+        raise InvalidClientMetadata("Only the code response type is supported.")
+    if (CODE in metadata.grant_types) != ("code" in metadata.response_types):
+        raise InvalidClientMetadata("The code response type and its grant come together.")
+    if metadata.token_endpoint_auth_method == "none" and (
+        {CLIENT_CREDENTIALS, TOKEN_EXCHANGE} & set(metadata.grant_types)
+    ):
+        raise InvalidClientMetadata("A public client has no credentials of its own.")
+
+
+def method_fits_the_profile(metadata: ClientMetadata) -> None:
+    """openid.md §1 and line 10."""
+    secret = metadata.token_endpoint_auth_method.startswith("client_secret")
+    if secret and metadata.profile != "compat":
+        raise InvalidClientMetadata("Client secrets exist in the compat profile only.")
+    if metadata.profile == "fapi" and metadata.token_endpoint_auth_method != "private_key_jwt":
+        raise InvalidClientMetadata("The fapi profile authenticates by private_key_jwt.")
+    if metadata.consent == "implicit" and metadata.token_endpoint_auth_method == "none":
+        raise InvalidClientMetadata("A public client always asks for consent.")
+
+
+def algorithms_fit_the_profile(metadata: ClientMetadata) -> None:
+    """openid.md line 12: `fapi` refuses RS256; `none` and HS* exist nowhere."""
+    chosen = (
+        metadata.id_token_signed_response_alg,
+        metadata.userinfo_signed_response_alg,
+        metadata.token_endpoint_auth_signing_alg,
+        metadata.request_object_signing_alg,
+    )
+    if any(alg is not None and alg not in PROFILE_ALGORITHMS[metadata.profile] for alg in chosen):
+        raise InvalidClientMetadata("An algorithm is not allowed to this profile.")
+
+
+def keys_are_usable(metadata: ClientMetadata) -> None:
+    """RFC 7591 §2: `jwks` or `jwks_uri`, never both; public keys only, RSA of 2048 bits at least."""
+    if metadata.jwks is not None and metadata.jwks_uri is not None:
+        raise InvalidClientMetadata("Give jwks or jwks_uri, not both.")
+    needs_keys = metadata.token_endpoint_auth_method == "private_key_jwt" or metadata.require_signed_request_object
+    if needs_keys and metadata.jwks is None and metadata.jwks_uri is None:
+        raise InvalidClientMetadata("The client's public keys are missing.")
+    if metadata.jwks is not None:
+        _check_keys(metadata.jwks.get("keys"))
+
+
+def _check_keys(keys: object) -> None:
+    if not isinstance(keys, list) or not 0 < len(keys) <= MOST_URIS:  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidClientMetadata("The jwks holds no keys.")
+    found: list[Any] = keys
+    if any(not isinstance(key, dict) or PRIVATE_MEMBERS & set(key) for key in found):  # pyright: ignore[reportUnknownArgumentType]
+        raise InvalidClientMetadata("The jwks holds a private key.")
+    if not any(_verifies(key) for key in found):
+        raise InvalidClientMetadata("The jwks holds no key we can verify with.")
+
+
+def _verifies(key: dict[str, Any]) -> bool:
+    for alg in ("ES256", "EdDSA", "PS256", "RS256"):
+        try:
+            verifying_key(key, alg)
+        except UnusableKey:
+            continue
+        return True
+    return False
+
+
+def scope_is_known(metadata: ClientMetadata) -> None:
+    """A ceiling made of words that mean something here."""
+    if not set(metadata.scope.split()) <= set(supported_scopes()):
+        raise InvalidClientMetadata("A scope is unknown.")
+
+
+def redirects_are_present(metadata: ClientMetadata) -> None:
+    """RFC 7591 §2: a client of the code flow says where it is answered."""
+    if CODE in metadata.grant_types and not metadata.redirect_uris:
+        raise InvalidClientMetadata("A redirect_uri is required.", "invalid_redirect_uri")
+
+
+def sector_is_one(metadata: ClientMetadata) -> None:
+    """OpenID Connect Core §8.1: several hosts need a sector_identifier_uri."""
+    if metadata.subject_type == "pairwise" and not sector_of(metadata):
+        raise InvalidClientMetadata("Pairwise subjects of several hosts need a sector_identifier_uri.")
+
+
+def times_are_sane(metadata: ClientMetadata) -> None:
+    if metadata.default_max_age is not None and metadata.default_max_age < 0:
+        raise InvalidClientMetadata("default_max_age is a number of seconds.")
+
+
+RULES = (
+    grants_fit_the_client,
+    method_fits_the_profile,
+    algorithms_fit_the_profile,
+    keys_are_usable,
+    scope_is_known,
+    redirects_are_present,
+    sector_is_one,
+    times_are_sane,
+)
+
+
+def check_addresses(metadata: ClientMetadata, *, plain_http: bool) -> None:
+    """Redirects by kind of application (RFC 8252 §7); every other address https."""
+    for uri in metadata.redirect_uris:
+        _check_redirect(uri, metadata.application_type, plain_http=plain_http)
+    for uri in metadata.post_logout_redirect_uris:
+        _check_redirect(uri, metadata.application_type, plain_http=plain_http, error="invalid_client_metadata")
+    others = (
+        metadata.jwks_uri, metadata.sector_identifier_uri, metadata.backchannel_logout_uri,
+        metadata.initiate_login_uri, metadata.client_uri, metadata.logo_uri, metadata.policy_uri, metadata.tos_uri,
+        *metadata.request_uris,
+    )  # fmt: skip
+    for uri in others:
+        if uri is not None:
+            _check_https(uri, plain_http=plain_http)
+    if max(map(len, _lists(metadata)), default=0) > MOST_URIS:
+        raise InvalidClientMetadata("Too many addresses.")
+
+
+def _lists(metadata: ClientMetadata) -> Iterable[tuple[str, ...]]:
+    return (metadata.redirect_uris, metadata.post_logout_redirect_uris, metadata.request_uris, metadata.contacts)
+
+
+def _check_redirect(uri: str, kind: str, *, plain_http: bool, error: str = "invalid_redirect_uri") -> None:
+    parts = _parts(uri, error)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    loopback = parts.scheme == "http" and parts.hostname in LOOPBACK
+    if loopback and (kind == "native" or plain_http):
+        return
+    # RFC 8252 §7.1: a private scheme is a reversed domain name, so it has a dot.
+    if kind == "native" and "." in parts.scheme and not parts.netloc:
+        return
+    raise InvalidClientMetadata("A redirect address must be https, loopback or a private scheme.", error)
+
+
+def _check_https(uri: str, *, plain_http: bool) -> None:
+    parts = _parts(uri, "invalid_client_metadata")
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if not (plain_http and parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise InvalidClientMetadata("An address must be https.")
+
+
+def _parts(uri: str, error: str) -> Any:
+    """A strict absolute URI: no fragment, no userinfo, no control, blank, quote or backslash."""
+    if len(uri) > LONGEST_URI or not uri.isascii() or any(c <= " " or c in '"\\<>^`{|}*' for c in uri):
+        raise InvalidClientMetadata("An address holds a character that addresses do not have.", error)
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError as wrong:
+        raise InvalidClientMetadata("An address is not well-formed.", error) from wrong
+    if not parts.scheme or "#" in uri or parts.username is not None or parts.password is not None:
+        raise InvalidClientMetadata("An address holds a fragment or userinfo.", error)
+    return parts

@@ -1,0 +1,85 @@
+"""Clients and initial access tokens, in SQL."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from libs.common.database.transaction import Tx
+from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.store import CLIENT, client_of
+
+
+async def add(tx: Tx, client: Client, registered_by: str, registration_hash: bytes | None, now: datetime) -> bool:
+    return 1 == await tx.execute(
+        """
+        INSERT INTO client (caisse, client_id, metadata, secret_hash, registration_token_hash, registered_by,
+                            created_at, updated_at)
+        VALUES ($1, $2, $3::text::jsonb, $4, $5, $6, $7, $7)
+        ON CONFLICT DO NOTHING
+        """,
+        tx.the_caisse, client.client_id, msgspec.json.encode(client.metadata).decode(), client.secret_hash,
+        registration_hash, registered_by, now,
+    )  # fmt: skip
+
+
+async def every(tx: Tx) -> list[Client]:
+    rows = await tx.fetch(f"SELECT {CLIENT} FROM client ORDER BY client_id")
+    return [client for client in map(client_of, rows) if client is not None]
+
+
+async def replace_metadata(tx: Tx, client_id: str, metadata: ClientMetadata, now: datetime) -> bool:
+    return 1 == await tx.execute(
+        "UPDATE client SET metadata = $2::text::jsonb, updated_at = $3 WHERE client_id = $1",
+        client_id, msgspec.json.encode(metadata).decode(), now,
+    )  # fmt: skip
+
+
+async def disable(tx: Tx, client_id: str, now: datetime) -> bool:
+    return 1 == await tx.execute(
+        "UPDATE client SET state = 'disabled', updated_at = $2 WHERE client_id = $1 AND state = 'active'",
+        client_id, now,
+    )  # fmt: skip
+
+
+async def replace_secret(tx: Tx, client_id: str, secret_hash: bytes, now: datetime) -> bool:
+    return 1 == await tx.execute(
+        "UPDATE client SET secret_hash = $2, updated_at = $3 WHERE client_id = $1 AND secret_hash IS NOT NULL",
+        client_id, secret_hash, now,
+    )  # fmt: skip
+
+
+async def registered_with(tx: Tx, client_id: str, registration_hash: bytes) -> Client | None:
+    """The client that this registration access token manages (RFC 7592 §2)."""
+    row = await tx.fetchrow(
+        f"""
+        SELECT {CLIENT} FROM client
+         WHERE client_id = $1 AND registration_token_hash = $2 AND state = 'active'
+        """,
+        client_id, registration_hash,
+    )  # fmt: skip
+    return client_of(row)
+
+
+async def add_initial_token(
+    tx: Tx, token_hash: bytes, *, profile: str, uses: int, expires_at: datetime, now: datetime
+) -> None:
+    await tx.execute(
+        """
+        INSERT INTO initial_access_token (caisse, token_hash, profile, uses_left, expires_at, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        """,
+        tx.the_caisse, token_hash, profile, uses, expires_at, now,
+    )  # fmt: skip
+
+
+async def spend_initial_token(tx: Tx, token_hash: bytes, now: datetime) -> Any:
+    """One use fewer; the profile it registers, or `None`."""
+    return await tx.fetchval(
+        """
+        UPDATE initial_access_token SET uses_left = uses_left - 1
+         WHERE token_hash = $1 AND uses_left > 0 AND expires_at > $2
+        RETURNING profile
+        """,
+        token_hash, now,
+    )  # fmt: skip

@@ -1,0 +1,278 @@
+"""What a person meets between a client's request and its answer: choices, consent, refusal."""
+
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect
+from msgspec.structs import replace
+
+from libs.common.http.application import Clock
+from libs.common.http.forms import Form, read_form
+from libs.common.http.security_headers import allow_form_action
+from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
+from services.identity.openid import flow_store
+from services.identity.openid.authorize import (
+    ToClient,
+    ToPage,
+    answer_authorize,
+    continue_flow,
+    look,
+    refused,
+    return_address,
+)
+from services.identity.openid.flow import origin_of
+from services.identity.openid.issuer import Issuer
+from services.identity.openid.provider import Provider
+from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
+from services.identity.openid.rights_in_words import in_words
+from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, granted_scopes, subject_of
+from services.identity.openid.wiring import AnyRequest, issuer_of, posted, queried, visit
+from services.identity.site.routes import Site
+
+NO_FIRM = "cabinet"
+"""The choice of a collaborator who also has accounts: act for the cabinet's clients."""
+
+
+@get("/authorize", access="protocol")
+async def authorize(
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """RFC 6749 §3.1."""
+    issuer = await issuer_of(provider, slug)
+    try:
+        outcome = await answer_authorize(provider, issuer, queried(request), visit(request, issuer), clock())
+    except Refusal as error:
+        return error_page(request, site, error)
+    return shown(request, site, outcome)
+
+
+@post("/authorize", access="protocol", status_code=303)
+async def authorize_posted(request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider]) -> Redirect:
+    """OpenID Connect Core §3.1.2.1. A form posted from elsewhere comes without our cookies: ask again by GET."""
+    issuer = await issuer_of(provider, slug)
+    parameters = await posted(request)
+    pairs = [*parameters.values.items(), *(("resource", one) for one in parameters.resources)]
+    return Redirect(f"{issuer.endpoint('/authorize')}?{urlencode(pairs)}", status_code=303)
+
+
+@get("/authorize/continue", access="protocol")
+async def authorize_continue(
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """After sign-in, or after a choice."""
+    issuer = await issuer_of(provider, slug)
+    return await _go_on(request, site, provider, issuer, clock, request.query_params.get("flow", ""))
+
+
+@post("/authorize/firm", access="anyone", status_code=303)
+async def choose_firm(
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """"Pour quelle entreprise ?" answered; only an account of this very person counts."""
+    issuer = await issuer_of(provider, slug)
+    form = await read_form(request)
+    try:
+        view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
+    except Refusal as error:
+        return error_page(request, site, error)
+    chosen = _account_chosen(form, view)
+    if chosen is None or view.signed_in is None:
+        wrong = {"firm": "Choisissez une entreprise."}
+        return _page(request, site, ToPage(FIRM, flow_id, view), errors=wrong)
+    async with provider.db.transaction(issuer.caisse) as tx:
+        await flow_store.choose_firm(tx, flow_id, view.signed_in.session_id, chosen[0])
+    return Redirect(_continue_address(issuer, flow_id), status_code=303)
+
+
+@post("/authorize/person", access="anyone", status_code=303)
+async def choose_person(
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """`prompt=select_account` answered."""
+    issuer = await issuer_of(provider, slug)
+    form = await read_form(request)
+    try:
+        view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
+    except Refusal as error:
+        return error_page(request, site, error)
+    if view.signed_in is None:
+        return Redirect(_continue_address(issuer, flow_id), status_code=303)
+    async with provider.db.transaction(issuer.caisse) as tx:
+        if form.text("choice") == "same":
+            await flow_store.confirm_person(tx, flow_id, view.signed_in.session_id)
+        else:
+            anew = replace(view.request, prompt=("login",))
+            await flow_store.ask_to_sign_in_again(tx, flow_id, anew, clock())
+    return Redirect(_continue_address(issuer, flow_id), status_code=303)
+
+
+@post("/authorize/consent", access="anyone", status_code=303)
+async def consent(
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """"J'accepte" or "Je refuse", for exactly what was shown: were it to change meanwhile, it is shown anew."""
+    issuer = await issuer_of(provider, slug)
+    form = await read_form(request)
+    try:
+        view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
+        if form.text("choice") != "accept":
+            denied = AccessDenied("The person refused.")
+            return shown(request, site, refused(return_address(view.request), denied, issuer))
+        if view.signed_in is not None and form.text("shown") == digest_of(view):
+            async with provider.db.transaction(issuer.caisse) as tx:
+                await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
+    except Refusal as error:
+        return error_page(request, site, error)
+    return Redirect(_continue_address(issuer, flow_id), status_code=303)
+
+
+async def _under_way(
+    request: AnyRequest, provider: Provider, issuer: Issuer, clock: Clock, flow: str
+) -> tuple[View, UUID]:
+    """The flow of this browser, seen with the session of this moment. Raises `InvalidRequestUri`."""
+    who = visit(request, issuer)
+    flow_id = _flow_id(flow)
+    now = clock()
+    async with provider.db.transaction(issuer.caisse) as tx:
+        found = await flow_store.flow_of_browser(tx, flow_id, who.browser_hash, now)
+        if found is None:
+            raise InvalidRequestUri("This request is unknown, finished or too old.")
+        view = await look(tx, provider, issuer, found[1], found[0], who, now)
+    return view, flow_id
+
+
+async def _go_on(
+    request: AnyRequest, site: Site, provider: Provider, issuer: Issuer, clock: Clock, flow: str
+) -> Response[Any]:
+    try:
+        outcome = await continue_flow(provider, issuer, _flow_id(flow), visit(request, issuer), clock())
+    except Refusal as error:
+        return error_page(request, site, error)
+    return shown(request, site, outcome)
+
+
+def _flow_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InvalidRequestUri("This request is unknown, finished or too old.") from error
+
+
+def _continue_address(issuer: Issuer, flow_id: UUID) -> str:
+    return f"{issuer.endpoint('/authorize/continue')}?flow={flow_id}"
+
+
+def _account_chosen(form: Form, view: View) -> tuple[UUID | None] | None:
+    """The account chosen, `(None,)` for the cabinet; `None` when the choice is not this person's to make."""
+    typed = form.text("firm")
+    if typed == NO_FIRM and view.works_in_a_cabinet:
+        return (None,)
+    try:
+        account_id = parse_public_id("acc", typed)
+    except InvalidPublicId:
+        return None
+    return (account_id,) if any(firm.account_id == account_id for firm in view.firms) else None
+
+
+def shown(request: AnyRequest, site: Site, outcome: ToClient | ToPage) -> Response[Any]:
+    """openid.md line 18: redirects are 303."""
+    if isinstance(outcome, ToPage):
+        if outcome.page == SIGN_IN:
+            return site.go(f"/sign-in?flow={outcome.flow_id}")
+        return _page(request, site, outcome)
+    uri, parameters = outcome.address.redirect_uri, outcome.parameters
+    if outcome.address.response_mode == "form_post":
+        allow_form_action(request.scope, origin_of(uri))
+        return site.page(request, "form_post.html", redirect_uri=uri, parameters=list(parameters.items()))
+    separator = "&" if "?" in uri else "?"
+    return Redirect(f"{uri}{separator}{urlencode(parameters)}", status_code=303)
+
+
+def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]:
+    """openid.md line 2: nowhere safe to answer, so the person reads it here."""
+    description = error.get_error_description() or ""
+    return site.page(
+        request, "authorization_error.html", status_code=400, error=str(error.error), description=description
+    )
+
+
+def _page(
+    request: AnyRequest, site: Site, outcome: ToPage, errors: dict[str, str] | None = None
+) -> Response[Any]:
+    view = outcome.view
+    allow_form_action(request.scope, origin_of(view.request.redirect_uri))
+    common: dict[str, Any] = {"flow_id": outcome.flow_id, "errors": errors or {}}
+    status = 422 if errors else 200
+    if outcome.page == FIRM:
+        return site.page(request, "choose_firm.html", status_code=status, options=_options(view), **common)
+    if outcome.page == PERSON:
+        email = view.person.email if view.person else ""
+        return site.page(request, "choose_person.html", email=email, **common)
+    if outcome.page != CONSENT:
+        raise RuntimeError(outcome.page)
+    return site.page(request, "consent.html", **_consent_values(view), **common)
+
+
+def _options(view: View) -> list[tuple[str, str, str]]:
+    options = [
+        (public_id("acc", firm.account_id), firm.legal_name or "", f"SIRET {firm.siret}" if firm.siret else "")
+        for firm in view.firms
+        if firm.account_id is not None
+    ]
+    if view.works_in_a_cabinet:
+        options.append((NO_FIRM, "Mon cabinet", "Agir pour les clients qui vous ont donné une délégation"))
+    return options
+
+
+def _consent_values(view: View) -> dict[str, Any]:
+    """openid.md line 29: client, adhérent with its SIRET, rights, duration."""
+    subject, metadata = subject_of(view), view.client.metadata
+    scopes = granted_scopes(view)
+    offline = "offline_access" in scopes
+    return {
+        "client_name": metadata.client_name,
+        "client_uri": metadata.client_uri or "",
+        "policy_uri": metadata.policy_uri or "",
+        "tos_uri": metadata.tos_uri or "",
+        "return_origin": origin_of(view.request.redirect_uri),
+        "firm": subject.legal_name or "",
+        "siret": subject.siret or "",
+        "rights": [in_words(scope) for scope in view.request.scopes if scope in scopes],
+        "duration": "90 jours, même sans vous reconnecter" if offline else "Le temps de votre session",
+        "shown": digest_of(view),
+    }
+
+
+def digest_of(view: View) -> str:
+    """What the person saw: consent given to one thing never covers another."""
+    seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(granted_scopes(view))]
+    return sha256("\n".join(seen).encode()).hexdigest()[:32]
+
+
+ROUTES = [authorize, authorize_posted, authorize_continue, choose_firm, choose_person, consent]
+"""Under `/{caisse}`."""
