@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from libs.common.access.revocations import REMEMBERED, Floors
 from libs.common.access.signatures import SigningKey, sign_compact
-from libs.common.bus.connection import Bus, BusUnavailable, MessagesLost, Told
+from libs.common.bus.connection import Bus, BusUnavailable, MessagesLost, Told, heed_cancellation
 from libs.common.bus.relay import Heartbeat
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT
 from libs.common.events.envelope import UnknownEvent, decode
@@ -64,6 +64,7 @@ class FloorFeed:
     async def run(self, stop: asyncio.Event | None = None) -> None:
         """Follow the revocations until `stop` (or cancellation), across every outage."""
         while stop is None or not stop.is_set():
+            heed_cancellation()
             try:
                 if await self._bus.wait_connected(1.0):
                     await self._follow(stop)
@@ -77,6 +78,7 @@ class FloorFeed:
             live = told.backlog == 0
             self._floors.caught_up = self._floors.caught_up or live
             async for message in told:
+                heed_cancellation()
                 live = live or message.pending == 0
                 await self._hear(message, live=live)
                 if live and not self._floors.caught_up:

@@ -49,6 +49,17 @@ class MessagesLost(Exception):
     """The server sent messages of a followed stream that never arrived: follow again from the past."""
 
 
+def heed_cancellation() -> None:
+    """End here if this task was asked to end.
+
+    `asyncio.wait_for` of Python 3.11, which nats-py leans on, may swallow a
+    cancellation that comes with its result: an endless loop then checks for itself.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Bus:
     """One connection to NATS for one process."""
 
@@ -216,6 +227,7 @@ class Bus:
 
     async def _stay_connected(self) -> None:
         while not self._closing:
+            heed_cancellation()
             closed = asyncio.Event()
 
             async def on_closed(closed: asyncio.Event = closed) -> None:

@@ -18,7 +18,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import APIError, NotFoundError
 from prometheus_client import Counter
 
-from libs.common.bus.connection import OUTAGE, Bus, BusUnavailable
+from libs.common.bus.connection import OUTAGE, Bus, BusUnavailable, heed_cancellation
 from libs.common.database import dead_letters, inbox
 from libs.common.database.pool import Database, DatabaseUnavailable
 from libs.common.database.transaction import Tx
@@ -60,6 +60,7 @@ async def consume(
     reactions = dict(handlers)
     subjects = sorted(f"{service_of(kind)}.*.{tag_of(kind)}" for kind in reactions)
     while stop is None or not stop.is_set():
+        heed_cancellation()
         try:
             if not await bus.wait_connected(FETCH_SECONDS):
                 continue
@@ -103,6 +104,7 @@ async def _react_while_it_lasts(
 ) -> None:
     quiet = 0
     while stop is None or not stop.is_set():
+        heed_cancellation()
         try:
             messages: list[Msg] = await pull.fetch(BATCH, timeout=FETCH_SECONDS)
             quiet = 0
@@ -117,6 +119,7 @@ async def _react_while_it_lasts(
             quiet = 0
             await _still_there(pull)
         for message in messages:
+            heed_cancellation()
             await _react(message, db, durable, reactions)
 
 
@@ -142,7 +145,7 @@ async def _react(message: Msg, db: Database, durable: str, reactions: dict[type[
     except (Unavailable, DatabaseUnavailable) as error:
         # Not the fact's fault: as often as it takes.
         log.info("consumer.postponed", consumer=durable, subject=message.subject, reason=type(error).__name__)
-        await _answer(lambda: message.nak(delay=min(5.0, 0.5 * attempt)))
+        await _answer(lambda: message.nak(delay=min(5.0, 0.25 * attempt)))
     except Exception as error:
         HEARD.labels(durable, "failed").inc()
         if not isinstance(error, UnknownEvent):
@@ -150,7 +153,7 @@ async def _react(message: Msg, db: Database, durable: str, reactions: dict[type[
         if attempt >= ATTEMPTS or isinstance(error, UnknownEvent):
             await _lay_aside(message, db, durable, error)
         else:
-            await _answer(lambda: message.nak(delay=0.2 * 2**attempt))
+            await _answer(lambda: message.nak(delay=0.1 * 2**attempt))
 
 
 async def _lay_aside(message: Msg, db: Database, durable: str, error: Exception) -> None:

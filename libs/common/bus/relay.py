@@ -18,7 +18,7 @@ import structlog
 from msgspec import Struct
 from prometheus_client import Gauge
 
-from libs.common.bus.connection import Bus, BusUnavailable
+from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
 from libs.common.database import outbox
 from libs.common.database.pool import Database, DatabaseUnavailable
@@ -121,6 +121,7 @@ async def relay(
 async def _again(duty: str, step: Callable[[], Awaitable[None]], *, pause: float = 1.0) -> None:
     """Do `step` for ever. Whatever goes wrong waits a moment: a relay that gives up strands every fact."""
     while True:
+        heed_cancellation()
         try:
             await step()
         except (BusUnavailable, DatabaseUnavailable) as error:

@@ -1,0 +1,215 @@
+"""The relay: in order, once marked, never lost, and never held up by one bad fact."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from libs.common.bus.connection import Bus, BusUnavailable
+from libs.common.bus.relay import Heartbeat, Lane
+from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
+from libs.common.database import outbox
+from libs.common.database.pool import Database
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import new_id
+from tests.bus.conftest import CAISSE, a_floor, an_account, record, relaying, unsent, until
+
+
+class Killed(Exception):
+    """The process dies here: its transaction is rolled back by the server."""
+
+
+async def stored(bus: Bus, stream: str, *, after: int = 0) -> list[tuple[str, UUID | None]]:
+    """Subject and message id of what a stream holds beyond sequence `after`."""
+    info = await bus.jetstream.stream_info(stream)
+    found: list[tuple[str, UUID | None]] = []
+    for sequence in range(max(info.state.first_seq, after + 1), info.state.last_seq + 1):
+        message = await bus.jetstream.get_msg(stream, sequence)
+        given = (message.headers or {}).get("Nats-Msg-Id")
+        found.append((message.subject or "", UUID(given) if given else None))
+    return found
+
+
+async def last_of(bus: Bus, stream: str) -> int:
+    return (await bus.jetstream.stream_info(stream)).state.last_seq
+
+
+def test_streams_follow_the_published_facts() -> None:
+    identity = {stream.name: stream for stream in streams_of("identity")}
+
+    assert set(identity) == {"IDENTITY", "AUTHZ"}
+    assert "identity.*.account.>" in identity["IDENTITY"].subjects
+    assert identity["AUTHZ"].subjects == ("identity.*.authz.>", HEARTBEAT_SUBJECT)
+    assert identity["AUTHZ"].max_age == timedelta(minutes=15)
+    assert [stream.name for stream in streams_of("documents")] == ["DOCUMENTS"]
+
+
+async def test_facts_leave_in_the_order_of_their_commits(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    await keep_streams(identity_bus, identity_relay, "identity")
+    before = await last_of(identity_bus, "IDENTITY")
+    facts = [an_account() for _ in range(250)]
+    await record(identity_db, *facts)
+
+    await Lane(identity_bus, identity_relay, urgent=False).drain()
+
+    sent = await stored(identity_bus, "IDENTITY", after=before)
+    assert [key for _, key in sent] == [fact.event_id for fact in facts]
+    assert {subject for subject, _ in sent} == {"identity.mediterranee.account.activated.v1"}
+    assert await unsent(identity_relay) == 0
+
+
+async def test_two_relays_share_the_work_without_repeating_it(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    await keep_streams(identity_bus, identity_relay, "identity")
+    before = await last_of(identity_bus, "IDENTITY")
+    facts = [an_account() for _ in range(300)]
+    await record(identity_db, *facts)
+
+    await asyncio.gather(*(Lane(identity_bus, identity_relay, urgent=False).drain() for _ in range(2)))
+
+    sent = [key for _, key in await stored(identity_bus, "IDENTITY", after=before)]
+    assert sorted(str(key) for key in sent) == sorted(str(fact.event_id) for fact in facts)
+
+
+async def test_killed_between_the_broker_and_the_mark_it_sends_again_and_the_broker_recognises_it(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    await keep_streams(identity_bus, identity_relay, "identity")
+    before = await last_of(identity_bus, "IDENTITY")
+    fact = an_account()
+    await record(identity_db, fact)
+
+    with pytest.raises(Killed):
+        async with identity_relay.across_caisses() as tx:
+            claimed = await outbox.claim_unsent(tx, urgent=False, resting=[], limit=10)
+            assert await identity_bus.publish_all(claimed) == {fact.event_id}
+            raise Killed
+
+    assert await unsent(identity_relay) == 1
+    await Lane(identity_bus, identity_relay, urgent=False).drain()
+    assert await unsent(identity_relay) == 0
+    assert [key for _, key in await stored(identity_bus, "IDENTITY", after=before)] == [fact.event_id]
+
+
+async def test_a_fact_that_the_broker_refuses_holds_up_no_other(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    await keep_streams(identity_bus, identity_relay, "identity")
+    refused, good = new_id(), an_account()
+    async with identity_db.transaction(CAISSE) as tx:
+        # No stream has this subject: what a fact of a coming version meets.
+        await tx.execute(
+            "INSERT INTO outbox (event_id, caisse, subject, body) VALUES ($1, $2, $3, $4)",
+            refused, CAISSE, "identity.mediterranee.unheard.of.v1", b"{}",
+        )  # fmt: skip
+    await record(identity_db, good)
+    lane = Lane(identity_bus, identity_relay, urgent=False)
+
+    await lane.drain()
+    later = an_account()
+    await record(identity_db, later)
+    await lane.drain()
+
+    assert await unsent(identity_relay) == 1
+    async with identity_relay.across_caisses() as tx:
+        assert [
+            fact.event_id for fact in await outbox.claim_unsent(tx, urgent=False, resting=[], limit=9)
+        ] == [refused]
+        await tx.execute("DELETE FROM outbox WHERE event_id = $1", refused)
+
+
+async def test_an_import_does_not_delay_a_revocation(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    await keep_streams(identity_bus, identity_relay, "identity")
+    before = await last_of(identity_bus, AUTHZ)
+    async with identity_db.transaction(CAISSE) as tx:
+        await outbox.record_all(tx, [an_account() for _ in range(5000)])
+    floor = a_floor()
+    await record(identity_db, floor)
+
+    await Lane(identity_bus, identity_relay, urgent=True).drain()
+
+    assert (await stored(identity_bus, AUTHZ, after=before))[0][1] == floor.event_id
+    assert await unsent(identity_relay) == 5000
+    async with identity_relay.across_caisses() as tx:
+        await tx.execute("DELETE FROM outbox")
+
+
+async def test_a_floor_is_followed_by_a_heartbeat_that_vouches_for_it(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    floor = a_floor()
+    async with relaying(identity_bus, identity_relay):
+        await record(identity_db, floor)
+        recorded = datetime.now(UTC)
+        async with identity_bus.following(AUTHZ, since=timedelta(minutes=1), patience=5) as told:
+            heard_floor = False
+            async for message in told:
+                if message.subject == "identity.mediterranee.authz.floor_raised.v1":
+                    heard_floor = heard_floor or str(floor.event_id).encode() in message.body
+                elif msgspec.json.decode(message.body, type=Heartbeat).vouched_until > recorded:
+                    break
+
+    assert heard_floor
+
+
+async def test_the_bell_rings_within_a_tenth_of_a_second(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    async with relaying(identity_bus, identity_relay):
+        await until(lambda: _is_silent(identity_relay))
+        delays: list[float] = []
+        for _ in range(10):
+            started = asyncio.get_running_loop().time()
+            await record(identity_db, a_floor())
+            await until(lambda: _is_silent(identity_relay))
+            delays.append(asyncio.get_running_loop().time() - started)
+
+    # Rounds alone would take 100 ms on average.
+    assert sorted(delays)[5] < 0.1
+
+
+async def _is_silent(relay_db: Database) -> bool:
+    return await unsent(relay_db) == 0
+
+
+async def test_nobody_vouches_for_a_floor_in_another_relays_hands(
+    identity_bus: Bus, identity_db: Database, identity_relay: Database
+) -> None:
+    await keep_streams(identity_bus, identity_relay, "identity")
+    await record(identity_db, a_floor())
+    mine = Lane(identity_bus, identity_relay, urgent=True)
+
+    async with identity_relay.across_caisses() as theirs:
+        claimed = await outbox.claim_unsent(theirs, urgent=True, resting=[], limit=10)
+        began = await mine.drain()
+        assert len(claimed) == 1
+        assert not await mine.vouches_for(began)
+        await outbox.mark_sent(theirs, [fact.event_id for fact in claimed])
+
+    assert await mine.vouches_for(await mine.drain())
+
+
+async def test_a_caisse_cannot_publish_as_another_service(adherent_bus: Bus) -> None:
+    with pytest.raises(BusUnavailable):
+        await adherent_bus.publish(HEARTBEAT_SUBJECT, b"{}", timeout=0.5)
+
+
+async def test_sent_facts_leave_the_outbox_after_thirty_days(
+    identity_db: Database, identity_relay: Database
+) -> None:
+    old, young = an_account(), an_account()
+    await record(identity_db, old, young, caisse=CaisseSlug("grand-ouest"))
+    async with identity_relay.across_caisses() as tx:
+        await outbox.mark_sent(tx, [old.event_id, young.event_id])
+        await tx.execute(
+            "UPDATE outbox SET recorded_at = now() - interval '31 days' WHERE event_id = $1", old.event_id
+        )
+        assert await outbox.forget_sent(tx) == 1
+        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE event_id = $1", young.event_id) == 1
