@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import httpx
 from litestar import Litestar, Request, Response
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from libs.common.access.issuer_keys import IssuerKeys
@@ -60,7 +61,9 @@ PROBLEMS[MandateOver] = Problem(403, "mandate-over", "Vous ne pouvez plus agir p
 PROBLEMS[NotAllowed] = Problem(403, "not-allowed", "Vous n’avez pas ce droit d’accès.")
 
 
-def create_app(settings: Settings, *, clock: Clock = utc_now, http: httpx.AsyncClient | None = None) -> Litestar:
+def create_app(
+    settings: Settings, *, clock: Clock = utc_now, http: httpx.AsyncClient | None = None
+) -> Litestar:
     """The application; it connects when its lifespan begins. `http` replaces the way out in tests."""
     settings.require(
         "portal.base", "portal.dsn", "portal.client_key", "identity.base", "adherent.base", "documents.base"
@@ -140,12 +143,16 @@ async def provide_portal(request: Request[Any, Any, Any]) -> Portal:
     return request.app.state.portal
 
 
-async def provide_caisse(caisse: str) -> CaisseSlug:
+async def provide_caisse(caisse: FromPath[str]) -> CaisseSlug:
     """The caisse of the address. Raises `InvalidCaisseSlug`, told as a page that does not exist."""
     return parse_caisse_slug(caisse)
 
 
-async def provide_session(request: Request[Any, Any, Any], portal: Portal, caisse_slug: CaisseSlug) -> Session:
+async def provide_session(
+    request: Request[Any, Any, Any],
+    portal: NamedDependency[Portal],
+    caisse_slug: NamedDependency[CaisseSlug],
+) -> Session:
     """The session a page needs. Raises `SignInWanted`, answered by the way to sign in and back."""
     session = await portal.session(caisse_slug, request.cookies.get(cookie_name(caisse_slug)))
     if session is None:

@@ -4,6 +4,7 @@ Every function takes what the services hold (cents, UTC instants, bare digits) o
 with the spaces French asks for: U+202F between thousands, U+00A0 before € and inside numbers read in groups.
 """
 
+import re
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import Literal
@@ -86,6 +87,18 @@ def month(value: date | datetime | str, language: Language = "fr") -> str:
     return f"{MONTHS[language][number - 1]} {year}"
 
 
+def period(value: str, language: Language = "fr") -> str:
+    """A period of the caisse's accounts: `2026-03` as `mars 2026`, `2026-T4` as `4e trimestre 2026`, `2026`."""
+    year, _, part = value.partition("-")
+    if re.fullmatch("[0-9]{4}", year) is None or not part:
+        return value
+    if re.fullmatch("T[1-4]", part):
+        if language == "en":
+            return f"Q{part[1]} {year}"
+        return f"{'1er' if part == 'T1' else part[1] + 'e'} trimestre {year}"
+    return month(value, language) if re.fullmatch("0[1-9]|1[0-2]", part) else value
+
+
 def _read(value: date | datetime | str) -> date | datetime:
     if not isinstance(value, str):
         return value
@@ -102,5 +115,6 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
         "date_fr": lambda value: day(value, language),
         "datetime_fr": lambda value: instant(value, language),
         "month_fr": lambda value: month(value, language),
+        "period_fr": lambda value: period(value, language),
         "euros": lambda cents: euros(cents, language),
     }

@@ -66,7 +66,9 @@ async def portfolio(
     )
 
 
-async def client_page(services: Services, session: Session, cabinet: OwnCabinet, mandate_id: str) -> ClientPage:
+async def client_page(
+    services: Services, session: Session, cabinet: OwnCabinet, mandate_id: str
+) -> ClientPage:
     """One client, through delegated tokens. Raises `NotFound`, `MandateOver`, `SessionOver`."""
     mandate = await find_client(services, session, cabinet, mandate_id)
     path = f"/adherents/{mandate.adherent_id}"

@@ -2,11 +2,11 @@
 
 import re
 import secrets
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, Parameter
+from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
 from libs.common.refusals import NotFound
@@ -29,14 +29,19 @@ async def known_mandate(mandate: str) -> str:
     return mandate
 
 
+def page_number(typed: str) -> int:
+    """The page asked for; anything else than a small number is the first."""
+    return int(typed) if re.fullmatch("[1-9][0-9]{0,4}", typed) else 1
+
+
 @get("/{caisse:str}/clients", access="session")
 async def clients(
     request: Request[Any, Any, Any],
     caisse_slug: NamedDependency[CaisseSlug],
     session: NamedDependency[Session],
     portal: NamedDependency[Portal],
-    q: Annotated[str, Parameter(max_length=80)] = "",
-    page: Annotated[int, Parameter(ge=1, le=10_000)] = 1,
+    q: FromQuery[str] = "",
+    page: FromQuery[str] = "1",
 ) -> Response[Any]:
     """The portfolio: who entrusted what, and what waits for an answer."""
     me = await who_is_signed_in(portal.services, session)
@@ -45,7 +50,9 @@ async def clients(
         request,
         brand=await portal.brands.of(caisse_slug),
         session=session,
-        portfolio=await portfolio(portal.services, session, own_cabinet(me), searched=q.strip(), page=page),
+        portfolio=await portfolio(
+            portal.services, session, own_cabinet(me), searched=q.strip()[:80], page=page_number(page)
+        ),
         account_base=portal.account_base,
         me=me,
     )

@@ -1,6 +1,10 @@
-"""Qui a fait quoi pour mon entreprise: the acts of every service, newest first."""
+"""Qui a fait quoi pour mon entreprise: the acts of every service, newest first, with the names of their authors."""
 
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from services.portal.calls.services import Services, gathered
 from services.portal.home.facts import Act, OwnAccount, read_list
@@ -24,4 +28,21 @@ async def every_act(services: Services, session: Session, account: OwnAccount) -
             "documents": services.get(session, "documents", path),
         }
     )
-    return merged_acts(told["adherent"], told["documents"])
+    acts = merged_acts(told["adherent"], told["documents"])
+    return await named(services, session, account, acts) if acts else acts
+
+
+async def named(services: Services, session: Session, account: OwnAccount, acts: Sequence[Act]) -> list[Act]:
+    """The acts with names in place of public ids. Identity away leaves the ids out, never the acts."""
+    ids = sorted({one for act in acts for one in (act.person, act.cabinet) if one})
+    known: dict[str, str] = {}
+    if ids:
+        path = f"/api/adherents/{account.adherent_id}/names?ids={quote(','.join(ids))}"
+        told = await gathered({"names": services.get(session, "identity", path)})
+        known = (told["names"] or {}).get("names", {})
+    return [
+        msgspec.structs.replace(
+            act, person=known.get(act.person or ""), cabinet=known.get(act.cabinet or "", act.cabinet and "")
+        )
+        for act in acts
+    ]

@@ -18,10 +18,20 @@ ACTS = {
     "attestation.downloaded": "Attestation téléchargée",
     "standing.read": "Situation consultée",
     "member_file.read": "Dossier consulté",
-    "statement.read": "Relevés consultés",
+    "statements.read": "Relevés consultés",
     "declaration.submitted": "Déclaration déposée",
 }
 """What each act is called on the page; English in the catalogue."""
+
+
+REASONS = {
+    "struck_off": "Entreprise radiée",
+    "declaration_missing": "Déclaration manquante",
+    "statement_unpaid": "Paiement en retard",
+    "statement_in_payment_plan": "Échéancier en cours",
+    "statement_in_litigation": "Paiement contesté",
+}
+"""What each reason against a firm is called."""
 
 
 class Establishment(Struct, frozen=True):
@@ -56,6 +66,11 @@ class Reason(Struct, frozen=True):
     establishment: str | None = None
     amount_cents: int | None = None
     due_on: date | None = None
+
+    @property
+    def title(self) -> str:
+        """The reason in three words."""
+        return REASONS.get(self.code, "Point à régulariser")
 
 
 class Standing(Struct, frozen=True):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from libs.common.pages.formats import PARIS
 from services.portal.calls.services import Services, gathered
-from services.portal.home.activity import merged_acts
+from services.portal.home.activity import merged_acts, named
 from services.portal.home.facts import (
     Act,
     Attestation,
@@ -55,6 +55,8 @@ async def member_home(services: Services, session: Session, account: OwnAccount,
     statements = read_list(Statement, told["statements"], "statements")
     delegations = read_list(Delegation, told["delegations"], "delegations")
     acts = merged_acts(told["adherent_acts"], told["documents_acts"])
+    if acts:
+        acts = await named(services, session, account, acts[:SHOWN_ACTS])
     return MemberHome(
         account=account,
         file=read_as(MemberFile, told["file"]),
@@ -63,5 +65,5 @@ async def member_home(services: Services, session: Session, account: OwnAccount,
         statements=statements,
         attestations=read_list(Attestation, told["attestations"], "attestations"),
         delegations=delegations,
-        acts=acts[:SHOWN_ACTS] if acts is not None else None,
+        acts=acts,
     )

@@ -28,9 +28,9 @@ from services.portal.relying_party.provider import Provider, Providers
 log = structlog.get_logger()
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 MANDATE_TYPE: Final = "urn:espace:params:oauth:token-type:mandate"
-ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 
 
 class RefusedByIdentity(DomainError):
@@ -59,7 +59,9 @@ class AuthorizationRequest(Struct, frozen=True):
     @classmethod
     def new(cls) -> "AuthorizationRequest":
         draw = secrets.token_urlsafe
-        return cls(state=draw(32), nonce=draw(32), code_verifier=draw(48), dpop_pem=SigningKey.generate().pem())
+        return cls(
+            state=draw(32), nonce=draw(32), code_verifier=draw(48), dpop_pem=SigningKey.generate().pem()
+        )
 
     @property
     def code_challenge(self) -> str:
@@ -183,13 +185,19 @@ class IdentityClient:
         if answer.is_success and isinstance(body, dict):
             return body  # type: ignore[reportUnknownVariableType]
         code = str(body.get("error", "")) if isinstance(body, dict) else ""  # type: ignore[reportUnknownMemberType]
-        log.info("identity.refused", status=answer.status_code, error=code, grant=form.get("grant_type", "par"))
+        log.info(
+            "identity.refused", status=answer.status_code, error=code, grant=form.get("grant_type", "par")
+        )
         raise RefusedByIdentity(code)
 
     async def _send(
         self, provider: Provider, endpoint: str, form: Mapping[str, str], key: SigningKey
     ) -> httpx.Response:
-        sent = {**form, "client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion(provider)}
+        sent = {
+            **form,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": self._assertion(provider),
+        }
         sent.setdefault("client_id", self.client_id)
         proof = dpop_proof(key, "POST", endpoint, nonce=self._nonces.get(provider.issuer))
         try:
@@ -218,4 +226,6 @@ def _wants_nonce(answer: httpx.Response) -> bool:
     """RFC 9449 §8 and §9: the server asks for its nonce."""
     if answer.status_code not in (400, 401):
         return False
-    return b"use_dpop_nonce" in answer.content or "use_dpop_nonce" in answer.headers.get("www-authenticate", "")
+    return b"use_dpop_nonce" in answer.content or "use_dpop_nonce" in answer.headers.get(
+        "www-authenticate", ""
+    )

@@ -1,11 +1,11 @@
 """Signing in and out: the addresses a browser and identity come to."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
-from litestar.params import Parameter
+from litestar.params import FromQuery
 from litestar.response import Redirect
 
 from libs.common.http.csrf import browser_of
@@ -29,8 +29,8 @@ async def begin(
     request: Request[Any, Any, Any],
     caisse_slug: NamedDependency[CaisseSlug],
     portal: NamedDependency[Portal],
-    to: Annotated[str | None, Parameter(max_length=600)] = None,
-    prompt: Annotated[str | None, Parameter(max_length=20)] = None,
+    to: FromQuery[str | None] = None,
+    prompt: FromQuery[str | None] = None,
 ) -> Redirect:
     """The person pressed "Espace sécurisé Entreprise", or a page asked who they are."""
     extra = {"claims": NAME_CLAIMS, "ui_locales": language_of(request)}
@@ -142,7 +142,13 @@ async def backchannel_logout(
 
 def _cookie(caisse: CaisseSlug, value: str, max_age: int) -> Cookie:
     return Cookie(
-        cookie_name(caisse), value, path="/", max_age=max_age, secure=True, httponly=True, samesite="lax"
+        cookie_name(caisse),
+        value=value,
+        path="/",
+        max_age=max_age,
+        secure=True,
+        httponly=True,
+        samesite="lax",
     )
 
 

@@ -55,11 +55,19 @@ def cookie_name(caisse: CaisseSlug) -> str:
 
 
 async def open_session(
-    tx: Tx, keys: KeyEncryption, caisse: CaisseSlug, token: IdToken, tokens: Tokens, dpop_pem: str, now: datetime
+    tx: Tx,
+    keys: KeyEncryption,
+    caisse: CaisseSlug,
+    token: IdToken,
+    tokens: Tokens,
+    dpop_pem: str,
+    now: datetime,
 ) -> str:
     """A new session for a verified ID token; the cookie's value, which is stored nowhere."""
     session_id = new_id()
-    kept = Secrets(dpop_pem=dpop_pem, refresh_token=tokens.refresh_token or "", id_token=tokens.id_token or "")
+    kept = Secrets(
+        dpop_pem=dpop_pem, refresh_token=tokens.refresh_token or "", id_token=tokens.id_token or ""
+    )
     row = store.SessionRow(
         id=session_id,
         sid=token.sid,

@@ -3,8 +3,10 @@
 Tokens stay here, sealed. One audience a token (RFC 8707), each bound to the session's DPoP key.
 """
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -32,31 +34,49 @@ class SessionTokens:
         self._db = db
         self._identity = identity
         self._keys = keys
+        self._asking: dict[tuple[UUID, str, str], asyncio.Task[str]] = {}
 
     async def own(self, session: Session, audience: str, now: datetime) -> str:
         """The person's own token. Raises `SessionOver` once identity ended the session, `ServiceDown`."""
-        kept = await self._kept(session, audience, "", now)
+        return await self._one_at_a_time(session, audience, "", now)
+
+    async def delegated(self, session: Session, audience: str, mandate: str, now: datetime) -> str:
+        """A token to act on `mandate` (`mdt_…`). Raises `MandateOver`, `SessionOver`, `ServiceDown`."""
+        return await self._one_at_a_time(session, audience, mandate, now)
+
+    async def _one_at_a_time(self, session: Session, audience: str, mandate: str, now: datetime) -> str:
+        # A page calls several services at once: its calls wait together for one token. Another process may ask
+        # at the same moment, which costs a token more and breaks nothing.
+        name = (session.id, audience, mandate)
+        asking = self._asking.get(name)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(session, audience, mandate, now))
+            self._asking[name] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(name, None))
+        return await asyncio.shield(asking)
+
+    async def _ask(self, session: Session, audience: str, mandate: str, now: datetime) -> str:
+        kept = await self._kept(session, audience, mandate, now)
         if kept is not None:
             return kept
-        refresh_token = session.secrets.refresh_token
+        if mandate:
+            actor_token = await self.own(session, self._identity.providers.issuer(session.caisse), now)
+            tokens = await self._identity.exchange(
+                session.caisse, mandate, actor_token, session.key, audience, DELEGATED_SCOPE
+            )
+        else:
+            tokens = await self._refreshed(session, audience)
+        return await self._keep(session, audience, mandate, tokens, now)
+
+    async def _refreshed(self, session: Session, audience: str) -> Tokens:
         try:
-            tokens = await self._identity.refresh(session.caisse, refresh_token, session.key, audience)
+            return await self._identity.refresh(
+                session.caisse, session.secrets.refresh_token, session.key, audience
+            )
         except SessionOver:
             async with self._db.transaction(session.caisse) as tx:
                 await store.delete_session(tx, session.id)
             raise
-        return await self._keep(session, audience, "", tokens, now)
-
-    async def delegated(self, session: Session, audience: str, mandate: str, now: datetime) -> str:
-        """A token to act on `mandate` (`mdt_…`). Raises `MandateOver`, `SessionOver`, `ServiceDown`."""
-        kept = await self._kept(session, audience, mandate, now)
-        if kept is not None:
-            return kept
-        actor_token = await self.own(session, self._identity.providers.issuer(session.caisse), now)
-        tokens = await self._identity.exchange(
-            session.caisse, mandate, actor_token, session.key, audience, DELEGATED_SCOPE
-        )
-        return await self._keep(session, audience, mandate, tokens, now)
 
     async def forget(self, session: Session, audience: str, mandate: str) -> None:
         """Drop a token that a service refused."""
@@ -73,7 +93,9 @@ class SessionTokens:
         except SealBroken:
             return None
 
-    async def _keep(self, session: Session, audience: str, mandate: str, tokens: Tokens, now: datetime) -> str:
+    async def _keep(
+        self, session: Session, audience: str, mandate: str, tokens: Tokens, now: datetime
+    ) -> str:
         sealed = self._keys.seal(
             PURPOSE, tokens.access_token.encode(), context=_context(session, audience, mandate)
         )
