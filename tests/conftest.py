@@ -17,6 +17,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from libs.common.access.signatures import SigningKey
 from libs.common.database.migrate import migrate
 from libs.common.database.pool import Database
 from libs.common.database.roles import KINDS, prepare_roles
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("identity", "adherent", "documents", "portal")
 PASSWORDS = {kind: f"test-password-of-{kind}" for kind in KINDS}
 TEMPLATE = "espace_template"
+CLIENT_KEY = SigningKey.generate("ES256").pem()
+"""The services' own key as OAuth clients, in this run."""
 
 
 @dataclass
@@ -106,6 +109,7 @@ def settings(servers: Servers, database_name: str, tmp_path_factory: pytest.Temp
             owner_dsn=dsn("owner"),
             nats_user=service,
             nats_password=servers.nats.passwords[service],
+            client_key=CLIENT_KEY,
         )
 
     return Settings(

@@ -88,7 +88,8 @@ def filled_struct(function: ast.AST, module: Any) -> type | None:
 def statements() -> Iterator[Statement]:
     for path in stores():
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        service = path.relative_to(ROOT).parts[1]
+        folder = path.relative_to(ROOT).parts[1]
+        service = "identity" if folder == "demonstration" else folder
         for function in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(function, ast.AsyncFunctionDef):
                 continue
