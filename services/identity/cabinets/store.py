@@ -9,7 +9,7 @@ from libs.common.access.rights import Family, Role
 from libs.common.database.transaction import Row, Tx
 from services.identity.delegation.store import POWER
 
-LONGEST_PAGE = 100
+LONGEST_PAGE = 5000
 
 
 class Cabinet(NamedTuple):
