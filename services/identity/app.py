@@ -21,7 +21,12 @@ from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings
 from services.identity.account import routes as account
+from services.identity.cabinets import routes as cabinets
 from services.identity.caisses.caisse import Caisse
+from services.identity.delegation import routes as delegation
+from services.identity.delegation.api import routes as delegation_api
+from services.identity.delegation.notices import Notices
+from services.identity.delegation.one_mandate import routes as one_mandate
 from services.identity.first_connection import routes as first_connection
 from services.identity.first_connection.confirmation import routes as confirmation
 from services.identity.letters.paper_secret import PaperSecrets
@@ -51,7 +56,8 @@ from services.identity.site.routes import (
 
 HERE = Path(__file__).parent
 
-TEMPLATES = [HERE / feature / "pages" for feature in ("sign_in", "first_connection", "account", "openid")]
+FEATURES_WITH_PAGES = ("sign_in", "first_connection", "account", "openid", "delegation", "cabinets")
+TEMPLATES = [HERE / feature / "pages" for feature in FEATURES_WITH_PAGES]
 """A template's name is unique over all of them."""
 
 PAGES = [
@@ -63,6 +69,9 @@ PAGES = [
     *account.ROUTES,
     *openid_pages.ROUTES,
     *logout.ROUTES,
+    *delegation.ROUTES,
+    *one_mandate.ROUTES,
+    *cabinets.ROUTES,
 ]
 """What people see, under `/{caisse}`."""
 
@@ -111,6 +120,7 @@ def create_app(
                 route_handlers=PAGES,
                 exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
             ),
+            Router("/{slug:str}", route_handlers=delegation_api.ROUTES),
             *openid.ROOT_ROUTES,
             Router(
                 "/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}
@@ -128,6 +138,7 @@ def create_app(
             "passwords": _always(passwords),
             "paper": _always(paper),
             "mail": _always(Mail(keys)),
+            "notices": _always(Notices(Mail(keys), settings.identity.base)),
             "pages": _always(pages),
             "provider": Provide(_provider),
             "caisse": Provide(provide_caisse),
@@ -148,6 +159,7 @@ def create_app(
             Database,
             KeyEncryption,
             Mail,
+            Notices,
             Pages,
             PaperSecrets,
             Passwords,
