@@ -14,10 +14,9 @@ from libs.common.http.application import Clock, build_application, utc_now
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from services.adherent.acts.routes import acts
-from services.adherent.addresses import AdherentId, provide_adherent_id
 from services.adherent.contributions.routes import statements
-from services.adherent.member_file.routes import member_file
-from services.adherent.permission import FILE_SCOPES, STANDING_SCOPES, STATEMENT_SCOPES
+from services.adherent.member_file.routes import member_file, provide_adherent_id
+from services.adherent.permission import FILE_SCOPES, STANDING_SCOPES, STATEMENT_SCOPES, AdherentId
 from services.adherent.standing.routes import standing
 
 

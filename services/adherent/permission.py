@@ -1,12 +1,15 @@
 """Proofs that the caller, adhérent, cabinet or service, may read what it asks for."""
 
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 from uuid import UUID
 
 from libs.common.access.access_token import AccessToken
 from libs.common.access.refusals import InsufficientScope
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug
+
+AdherentId = NewType("AdherentId", UUID)
+"""The adhérent that an address names, `adh_…`, not yet compared with the token."""
 
 FILE_SCOPES = ("declaration.read", "attestation.read")
 STANDING_SCOPES = ("attestation.read", "standing.read")

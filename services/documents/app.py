@@ -22,25 +22,25 @@ from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings, SettingsRefused
 from services.documents.acts.routes import acts
-from services.documents.addresses import (
-    AdherentId,
-    AttestationId,
-    provide_adherent_id,
-    provide_attestation_id,
-    provide_caisse_slug,
-)
 from services.documents.attestations.ask_adherent import AskAdherent
 from services.documents.attestations.eligibility import Eligibility
 from services.documents.attestations.files import Files
 from services.documents.attestations.issue import Workshop
-from services.documents.attestations.permission import READ, REQUEST
+from services.documents.attestations.permission import READ, REQUEST, AdherentId, AttestationId
 from services.documents.attestations.press import Press
-from services.documents.attestations.routes import attestation_file, list_attestations, request_attestation
+from services.documents.attestations.routes import (
+    attestation_file,
+    list_attestations,
+    provide_adherent_id,
+    provide_attestation_id,
+    request_attestation,
+)
 from services.documents.seals.routes import authority_certificate, revoked_seals
 from services.documents.verification.routes import (
     answer_of_qr_code,
     check_code,
     check_file,
+    provide_caisse_slug,
     show_verification,
 )
 

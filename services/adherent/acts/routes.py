@@ -9,8 +9,7 @@ from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
 from libs.common.database.acts import acts_for, as_told
 from libs.common.database.pool import Database
-from services.adherent.addresses import AdherentId
-from services.adherent.permission import ACTS_SCOPES, may_read_acts
+from services.adherent.permission import ACTS_SCOPES, AdherentId, may_read_acts
 
 
 @get(

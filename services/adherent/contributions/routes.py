@@ -12,10 +12,9 @@ from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.refusals import NotFound
 from services.adherent.acts.journal_reads import note_delegated_read
-from services.adherent.addresses import AdherentId
 from services.adherent.contributions import store
 from services.adherent.member_file.store import find_member
-from services.adherent.permission import STATEMENT_SCOPES, may_read_statements
+from services.adherent.permission import STATEMENT_SCOPES, AdherentId, may_read_statements
 
 
 @get("/{caisse:str}/adherents/{adherent:str}/statements", access=Scopes(*STATEMENT_SCOPES))

@@ -69,7 +69,8 @@ async def statements_of(tx: Tx, adherent_number: str) -> list[Statement]:
 async def keep_statements(tx: Tx, statements: Sequence[StatementToKeep]) -> None:
     await tx.executemany(
         """
-        INSERT INTO statement (caisse, adherent_number, period, kind, establishment_siret, amount_cents, due_on, collection)
+        INSERT INTO statement (caisse, adherent_number, period, kind, establishment_siret, amount_cents, due_on,
+                               collection)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         ON CONFLICT (caisse, adherent_number, period, kind) DO UPDATE
            SET establishment_siret = excluded.establishment_siret, amount_cents = excluded.amount_cents,

@@ -5,17 +5,22 @@ from typing import Any
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.refusals import NotFound
-from libs.common.values.identifiers import public_id
+from libs.common.values.identifiers import parse_public_id, public_id
 from services.adherent.acts.journal_reads import note_delegated_read
-from services.adherent.addresses import AdherentId
 from services.adherent.member_file import store
-from services.adherent.permission import FILE_SCOPES, may_read_file
+from services.adherent.permission import FILE_SCOPES, AdherentId, may_read_file
+
+
+async def provide_adherent_id(adherent: FromPath[str]) -> AdherentId:
+    """The dependency `adherent_id`. Raises `InvalidPublicId`, which answers like an unknown firm."""
+    return AdherentId(parse_public_id("adh", adherent))
 
 
 @get("/{caisse:str}/adherents/{adherent:str}", access=Scopes(*FILE_SCOPES))

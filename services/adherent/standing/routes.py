@@ -9,8 +9,7 @@ from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.problems import PROBLEMS, Problem
 from services.adherent.acts.journal_reads import note_delegated_read
-from services.adherent.addresses import AdherentId
-from services.adherent.permission import STANDING_SCOPES, may_read_standing
+from services.adherent.permission import STANDING_SCOPES, AdherentId, may_read_standing
 from services.adherent.standing.judge import ContributionsUnknown, Standing, judge_standing
 
 PROBLEMS[ContributionsUnknown] = Problem(

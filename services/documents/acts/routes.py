@@ -8,9 +8,8 @@ from litestar.di import NamedDependency
 from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
 from libs.common.database.acts import acts_for, as_told
-from services.documents.addresses import AdherentId
 from services.documents.attestations.issue import Workshop
-from services.documents.attestations.permission import READ, may_read_attestations
+from services.documents.attestations.permission import READ, AdherentId, may_read_attestations
 
 
 @get("/{caisse:str}/adherents/{adherent:str}/acts", access=Scopes(READ, delegable=False, services=False))

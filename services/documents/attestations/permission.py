@@ -1,6 +1,6 @@
 """Proofs that the caller, adhérent or cabinet, may ask for an attestation, read one, or take one back."""
 
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 from uuid import UUID
 
 from libs.common.access.access_token import AccessToken
@@ -8,6 +8,12 @@ from libs.common.access.refusals import InsufficientScope
 from libs.common.events.documents import ActedBy
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug
+
+AdherentId = NewType("AdherentId", UUID)
+"""The adhérent that an address names, `adh_…`, not yet compared with the token."""
+
+AttestationId = NewType("AttestationId", UUID)
+"""The attestation that an address names, `att_…`."""
 
 REQUEST = "attestation.request"
 READ = "attestation.read"

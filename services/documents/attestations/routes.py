@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 
 from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
@@ -15,8 +15,7 @@ from libs.common.http.application import Clock
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.pages.formats import groups
 from libs.common.refusals import DomainError, NotFound
-from libs.common.values.identifiers import public_id
-from services.documents.addresses import AdherentId, AttestationId
+from libs.common.values.identifiers import parse_public_id, public_id
 from services.documents.attestations import store
 from services.documents.attestations.eligibility import Eligibility, EligibilityUnavailable, NotUpToDate
 from services.documents.attestations.files import FilesUnavailable
@@ -31,6 +30,8 @@ from services.documents.attestations.issue import (
 from services.documents.attestations.permission import (
     READ,
     REQUEST,
+    AdherentId,
+    AttestationId,
     acted_by,
     may_read_attestations,
     may_request_attestation,
@@ -73,6 +74,16 @@ class AttestationAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked for: the only kind issued so far says that the firm is up to date."""
 
     kind: Annotated[Literal["up_to_date"], msgspec.Meta(description="Nature de l'attestation")] = "up_to_date"
+
+
+async def provide_adherent_id(adherent: FromPath[str]) -> AdherentId:
+    """The dependency `adherent_id`. Raises `InvalidPublicId`, which answers like an unknown firm."""
+    return AdherentId(parse_public_id("adh", adherent))
+
+
+async def provide_attestation_id(attestation: FromPath[str]) -> AttestationId:
+    """The dependency `attestation_id`. Raises `InvalidPublicId`, which answers like an unknown attestation."""
+    return AttestationId(parse_public_id("att", attestation))
 
 
 @post(

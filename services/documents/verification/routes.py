@@ -13,7 +13,7 @@ from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.pages.brand import DEFAULT_COLOUR, Brand, ColourNotReadable, parse_colour
 from libs.common.pages.environment import PLATFORM, Pages, language_of
 from libs.common.refusals import NotFound
-from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from services.documents.attestations.issue import Workshop
 from services.documents.caisses.store import Caisse, find_caisse
 from services.documents.verification.check_file import CheckBusy, check_content
@@ -30,6 +30,11 @@ HEADERS = {
 }
 LONGEST_TYPED = 64
 AnyRequest = Request[Any, Any, Any]
+
+
+async def provide_caisse_slug(caisse: FromPath[str]) -> CaisseSlug:
+    """The dependency `caisse_slug`. Raises `InvalidCaisseSlug`, which answers like an unknown caisse."""
+    return parse_caisse_slug(caisse)
 
 
 @get("/{caisse:str}/verification", access="anyone")
