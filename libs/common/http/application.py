@@ -23,6 +23,7 @@ from libs.common.http import csrf
 from libs.common.http.deadlines import Deadlines
 from libs.common.http.forms import MalformedForm
 from libs.common.http.health import Check, live, metrics, ready
+from libs.common.http.hosts import believed_hosts
 from libs.common.http.problems import PROBLEMS, Problem, on_defect, on_domain_error, on_http_error
 from libs.common.http.security_headers import SecurityHeaders
 from libs.common.keys.key_encryption import KeyEncryption
@@ -81,7 +82,7 @@ def build_application(
 
     app = Litestar(
         [live, ready, metrics, *routes],
-        allowed_hosts=AllowedHostsConfig(allowed_hosts=list(allowed_hosts), www_redirect=False),
+        allowed_hosts=AllowedHostsConfig(allowed_hosts=believed_hosts(allowed_hosts, base), www_redirect=False),
         before_request=csrf.refuse_forged_forms,
         dependencies={"clock": Provide(the_clock), **dependencies},
         exception_handlers={

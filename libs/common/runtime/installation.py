@@ -205,6 +205,7 @@ class Installation:
             write_private(self.config_of(service.name), to_toml(self.settings_of(service.name)))
         catcher = Settings(
             portal=ServiceSettings(base=self.settings.portal.base),
+            mail=MailSettings(web=self.settings.mail.web),
             catcher=self.settings.catcher,
             allowed_hosts=self.settings.allowed_hosts,
             post_office=self.settings.post_office,

@@ -100,8 +100,8 @@ async def _everything(
     with _step("Schémas de la base"):
         await _prepare_database(place)
     with _step("Services et courrier"):
-        await supervisor.start([_mail_catcher(place), *_serving(place)])
-        await supervisor.start(_working(place))
+        # Together: a service is ready once it has heard the revocations that identity's worker announces.
+        await supervisor.start([_mail_catcher(place), *_serving(place), *_working(place)])
     if place.tls:
         with _step("https (Caddy)"):
             await supervisor.start([_caddy(place)])
@@ -219,7 +219,7 @@ def _answers(port: int) -> Callable[[asyncio.subprocess.Process], Any]:
 
 
 def _is_healthy(port: int) -> bool:
-    request = Request(f"http://127.0.0.1:{port}/health/ready", headers={"Host": f"localhost:{port}"})
+    request = Request(f"http://127.0.0.1:{port}/health/ready", headers={"Host": "localhost"})
     try:
         with build_opener(ProxyHandler({})).open(request, timeout=2) as answer:
             return bool(answer.status == 200)
