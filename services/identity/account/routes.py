@@ -101,7 +101,7 @@ async def show_name(
     """One field."""
     async with db.transaction(site.slug) as tx:
         person = await person_of(tx, session)
-    return site.page(request, "account_name.html", name=person.full_name)
+    return site.page(request, "account_name.html", full_name=person.full_name)
 
 
 @post("/account/name", access="session", status_code=303)
@@ -116,7 +116,7 @@ async def change_name(
     typed = " ".join((await read_form(request)).text("name").split())
     if not typed or len(typed) > 80:
         wrong = {"name": "Indiquez vos prénom et nom, en 80 caractères au plus."}
-        return site.page(request, "account_name.html", status_code=422, name=typed, errors=wrong)
+        return site.page(request, "account_name.html", status_code=422, full_name=typed, errors=wrong)
     async with db.transaction(site.slug) as tx:
         await rename(tx, await person_of(tx, session), typed, now=clock())
     return site.go(LANDING)

@@ -160,7 +160,7 @@ async def show_email(
     if isinstance(first, Response):
         return first
     return site.page(
-        request, "first_connection_email.html", first=first, email=first.email or "", name=first.full_name
+        request, "first_connection_email.html", first=first, email=first.email or "", full_name=first.full_name
     )
 
 
@@ -182,7 +182,7 @@ async def email(
     try:
         address = parse_email(typed)
     except InvalidEmail as error:
-        return _wrong(request, site, "email", error.reason, first=first, email=typed, name=name)
+        return _wrong(request, site, "email", error.reason, first=first, email=typed, full_name=name)
     now = clock()
     try:
         async with db.transaction(site.slug) as tx:
@@ -199,7 +199,7 @@ async def email(
                 )
     except MailLimitReached:
         wait = PROBLEMS[MailLimitReached].title
-        return _wrong(request, site, "email", wait, first=first, email=typed, name=name)
+        return _wrong(request, site, "email", wait, first=first, email=typed, full_name=name)
     return site.go("/first-connection/mailbox" if first.has_password else "/first-connection/password")
 
 
