@@ -115,13 +115,13 @@ async def require_session(connection: ASGIConnection[Any, Any, Any, Any]) -> Non
     connection.scope["state"]["espace.session"] = session
 
 
-async def to_sign_in(request: AnyRequest, _: SignInRequired) -> Response[Any]:
+def to_sign_in(request: AnyRequest, _: SignInRequired) -> Response[Any]:
     """Sign in, then come back here. A form that was posted is shown again, empty: nothing is replayed."""
     slug = request.path_params.get("slug", "")
     return Redirect(f"/{slug}/sign-in?continue={quote(_way_back(request), safe='')}", status_code=303)
 
 
-async def to_step_up(request: AnyRequest, _: Exception) -> Response[Any]:
+def to_step_up(request: AnyRequest, _: Exception) -> Response[Any]:
     """Prove it is still you, then come back here."""
     slug = request.path_params.get("slug", "")
     return Redirect(f"/{slug}/step-up?continue={quote(_way_back(request), safe='')}", status_code=303)
