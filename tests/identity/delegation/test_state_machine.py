@@ -98,7 +98,9 @@ def a_mandate(state: State, *, late: bool = False) -> Mandate:
 def test_only_the_moves_of_the_table_are_made(state: State) -> None:
     for event, side in product(EVENTS, SIDES):
         mandate = a_mandate(state, late=event in ("expired", "ended"))
-        allowed = {target for source, name, target, who in TABLE if (source, name, who) == (state, event, side)}
+        allowed = {
+            target for source, name, target, who in TABLE if (source, name, who) == (state, event, side)
+        }
         try:
             made = {target_of(mandate, event, side, NOW)}
         except (NotPossible, WrongSide):

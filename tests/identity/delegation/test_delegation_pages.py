@@ -1,0 +1,343 @@
+"""The pages, as a browser without script meets them: forms, redirects, and what they say."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import datetime
+from html import unescape
+from typing import NamedTuple
+from uuid import UUID
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from libs.common.database.pool import Database
+from libs.common.runtime.settings import Settings
+from libs.common.values.identifiers import new_id, public_id
+from services.identity.app import create_app
+from services.identity.delegation import store
+from services.identity.delegation.mandate import Mandate
+from services.identity.delegation.record_former import record_former
+from services.identity.sign_in.session import cookie_name, open_session
+from tests.conftest import HeldClock
+from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene, a_scene, an_active_mandate, an_offer
+
+BASE = "https://id.example.test"
+HTML = {"accept": "text/html"}
+
+
+class Browser(NamedTuple):
+    """A signed-in browser that follows no redirect by itself."""
+
+    client: httpx.AsyncClient
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.client.get(path, headers=HTML)
+
+    async def press(self, page: httpx.Response, button: str, **typed: object) -> httpx.Response:
+        """Send the form that holds the button `id`, with what it already carried and what is typed."""
+        form = next(f for f in re.findall(r"<form.*?</form>", page.text, re.S) if f'id="{button}"' in f)
+        fields: dict[str, object] = {}
+        for tag in re.findall(r"<input[^>]*>", form):
+            name, value = re.search(r'name="([^"]*)"', tag), re.search(r'value="([^"]*)"', tag)
+            kind = re.search(r'type="([^"]*)"', tag)
+            if name is None or (kind and kind[1] in ("radio", "checkbox") and " checked" not in tag):
+                continue
+            held = unescape(value[1]) if value else ""
+            kept = fields.get(name[1])
+            fields[name[1]] = (
+                [*kept, held] if isinstance(kept, list) else held if kept is None else [kept, held]
+            )
+        fields |= typed
+        action = re.search(r'action="([^"]*)"', form)
+        assert action is not None
+        if 'method="get"' in form:
+            return await self.client.get(unescape(action[1]), params=fields, headers=HTML)  # type: ignore[arg-type]
+        headers = {**HTML, "sec-fetch-site": "same-origin"}
+        return await self.client.post(unescape(action[1]), data=fields, headers=headers)
+
+
+@pytest.fixture
+async def app(settings: Settings, clock: HeldClock) -> AsyncIterator[Litestar]:
+    application = create_app(settings, clock=clock)
+    ready, stop = asyncio.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        # In a task of its own: a lifespan must end in the task where it began.
+        async with application.lifespan():
+            ready.set()
+            await stop.wait()
+
+    serving = asyncio.create_task(serve())
+    await ready.wait()
+    yield application
+    stop.set()
+    await serving
+
+
+async def signed_in(
+    app: Litestar,
+    db: Database,
+    person_id: UUID,
+    now: datetime,
+    *,
+    stepped_up: bool = True,
+    acr: str = "mfa",
+    caisse: object = HERE,
+) -> Browser:
+    async with db.transaction(caisse) as tx:  # type: ignore[arg-type]
+        opened = await open_session(
+            tx,
+            person_id=person_id,
+            acr=acr,  # type: ignore[arg-type]
+            amr=["pwd", "otp"],
+            now=now,
+            second_factor_at=now if stepped_up else None,
+        )
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE)
+    client.cookies.set(cookie_name(caisse), opened.cookie)  # type: ignore[arg-type]
+    return Browser(client)
+
+
+async def siren_of(db: Database, scene: Scene) -> str:
+    async with db.transaction(HERE) as tx:
+        return await store.siren_of_cabinet(tx, scene.cabinet_id)
+
+
+async def mandates(db: Database, scene: Scene) -> list[Mandate]:
+    async with db.transaction(scene.caisse) as tx:
+        return await store.live_of_adherent(tx, scene.adherent_id)
+
+
+async def test_a_delegation_takes_three_clicks_and_gives_nothing_before_the_last(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    start = await browser.get(f"/{HERE}/delegations")
+    assert start.status_code == 200
+    assert "Déléguer à mon cabinet comptable" in start.text
+
+    rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
+    assert "Cabinet Ferrand" in rights.text
+    chosen = await browser.press(rights, "continue")
+    assert chosen.status_code == 303, chosen.text
+    check = await browser.get(chosen.headers["location"])
+    assert "déposer et corriger vos déclarations" in check.text
+    assert "changer votre IBAN" in check.text
+    assert await mandates(identity_db, scene) == []
+
+    done = await browser.press(check, "confirm")
+    receipt = await browser.get(done.headers["location"])
+    assert "Délégation proposée à Cabinet Ferrand" in receipt.text
+    [offered] = await mandates(identity_db, scene)
+    assert (offered.state, offered.family, offered.role) == ("offered", "contributions", "principal")
+
+
+async def test_without_a_fresh_step_up_the_button_waits_for_it_and_then_acts_once(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.administrator, clock(), stepped_up=False)
+    start = await browser.get(f"/{HERE}/delegations")
+    rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
+    chosen = await browser.press(rights, "continue", bundle="full", amount_cap="1 500")
+    check = await browser.get(chosen.headers["location"])
+    asked = await browser.press(check, "confirm")
+    assert "/step-up?continue=" in asked.headers["location"]
+    assert await mandates(identity_db, scene) == []
+
+    after = await signed_in(app, identity_db, scene.administrator, clock())
+    back = chosen.headers["location"] + "/confirmed"
+    for _ in range(2):
+        done = await after.get(back)
+        assert "/delegations/receipts/" in done.headers["location"]
+    assert sorted(mandate.family for mandate in await mandates(identity_db, scene)) == [
+        "contributions",
+        "time_off",
+    ]
+
+
+async def test_a_draft_nobody_confirmed_is_not_carried_out_by_an_address(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    start = await browser.get(f"/{HERE}/delegations")
+    rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
+    chosen = await browser.press(rights, "continue")
+    answer = await browser.get(chosen.headers["location"] + "/confirmed")
+
+    assert answer.headers["location"] == chosen.headers["location"]
+    assert await mandates(identity_db, scene) == []
+
+
+async def test_an_unknown_cabinet_is_told_beside_its_field(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    start = await browser.get(f"/{HERE}/delegations")
+    for typed in ("", "123", "356000000", "732 829 321"):
+        answer = await browser.press(start, "delegate", cabinet=typed)
+        assert answer.status_code == 422
+        assert "<title>Erreur" in answer.text
+        assert 'href="#cabinet"' in answer.text
+
+
+async def test_terms_that_are_wrong_are_shown_again_as_typed(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    start = await browser.get(f"/{HERE}/delegations")
+    rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
+    wrong = await browser.press(rights, "continue", bundle="declare_and_pay", **{"ends_on-year": "20"})
+
+    assert wrong.status_code == 422
+    assert 'href="#ends_on"' in wrong.text
+    assert 'value="declare_and_pay" checked' in wrong.text
+    nothing = await browser.press(rights, "continue", bundle="custom")
+    assert 'href="#scopes"' in nothing.text
+
+
+async def test_a_former_authorisation_is_renewed_from_a_filled_page(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    async with identity_db.transaction(HERE) as tx:
+        former_id = await record_former(
+            tx,
+            scene.adherent_id,
+            scene.cabinet_id,
+            reference=str(new_id()),
+            label="Accès complet",
+            family="contributions",
+            now=clock(),
+        )
+    assert former_id is not None
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    start = await browser.get(f"/{HERE}/delegations")
+    assert "Ancienne autorisation, sans effet" in start.text
+    filled = await browser.get(f"/{HERE}/delegations/{public_id('mdt', former_id)}/renew")
+    done = await browser.press(filled, "confirm")
+
+    assert "/delegations/receipts/" in done.headers["location"]
+    assert [(mandate.id, mandate.state) for mandate in await mandates(identity_db, scene)] == [
+        (former_id, "offered")
+    ]
+
+
+async def test_the_cabinet_accepts_then_the_firm_revokes_with_a_receipt(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    offered = await an_offer(identity_db, scene, clock())
+    cabinet = await signed_in(app, identity_db, scene.owner, clock())
+    workspace = await cabinet.get(f"/{HERE}/cabinet")
+    assert "L’Équerre" in unescape(workspace.text)
+    page = await cabinet.get(f"/{HERE}/cabinet/mandates/{public_id('mdt', offered.id)}")
+    accepted = await cabinet.press(page, "accept")
+    assert "En vigueur" in (await cabinet.get(accepted.headers["location"])).text
+    assert 'id="clients"' in (await cabinet.get(f"/{HERE}/cabinet?search=équerre")).text
+
+    firm = await signed_in(app, identity_db, scene.administrator, clock())
+    address = f"/{HERE}/delegations/{public_id('mdt', offered.id)}"
+    assert "Qui a fait quoi" in (await firm.get(address)).text
+    revoked = await firm.press(await firm.get(address + "/revoke"), "confirm-revoke")
+    assert "Reçu de révocation" in (await firm.get(revoked.headers["location"])).text
+    assert await mandates(identity_db, scene) == []
+
+
+async def test_narrowing_takes_rights_away_and_refuses_more(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    firm = await signed_in(app, identity_db, scene.administrator, clock())
+    address = f"/{HERE}/delegations/{public_id('mdt', mandate.id)}"
+    page = await firm.get(address + "/narrow")
+    same = await firm.press(page, "confirm-narrow")
+    assert same.status_code == 422
+    more = await firm.press(page, "confirm-narrow", scopes=["declaration.read", "payment.order"])
+    assert more.status_code == 422
+
+    less = await firm.press(page, "confirm-narrow", scopes=["declaration.read", "attestation.request"])
+    assert less.headers["location"].endswith("notice=narrowed")
+    [after] = await mandates(identity_db, scene)
+    assert set(after.scopes) == {"declaration.read", "attestation.request"}
+
+
+async def test_suspend_resume_withdraw_and_resign_by_their_buttons(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    firm = await signed_in(app, identity_db, scene.administrator, clock())
+    address = f"/{HERE}/delegations/{public_id('mdt', mandate.id)}"
+    await firm.press(await firm.get(address), "suspend")
+    await firm.press(await firm.get(address), "resume")
+    [after] = await mandates(identity_db, scene)
+    assert (after.state, after.version) == ("active", mandate.version + 2)
+
+    offered = await an_offer(identity_db, scene, clock(), "leave")
+    await firm.press(await firm.get(f"/{HERE}/delegations/{public_id('mdt', offered.id)}"), "withdraw")
+    cabinet = await signed_in(app, identity_db, scene.owner, clock())
+    page = await cabinet.get(f"/{HERE}/cabinet/mandates/{public_id('mdt', mandate.id)}/resign")
+    await cabinet.press(page, "confirm-resign")
+    assert await mandates(identity_db, scene) == []
+
+
+async def test_strangers_meet_the_same_page_for_a_foreign_and_an_unknown_mandate(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    """Case 9 and case 32, on the pages."""
+    scene, stranger = await a_scene(identity_db, clock()), await a_scene(identity_db, clock())
+    await a_scene(identity_db, clock(), caisse=ELSEWHERE)
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    for person in (stranger.administrator, stranger.owner):
+        browser = await signed_in(app, identity_db, person, clock())
+        for kind in ("delegations", "cabinet/mandates"):
+            foreign = await browser.get(f"/{HERE}/{kind}/{public_id('mdt', mandate.id)}")
+            unknown = await browser.get(f"/{HERE}/{kind}/{public_id('mdt', new_id())}")
+            malformed = await browser.get(f"/{HERE}/{kind}/mdt_nonsense")
+            assert (foreign.status_code, unknown.status_code, malformed.status_code) == (404, 404, 404)
+            assert foreign.text == unknown.text
+
+
+async def test_a_cabinet_without_two_factors_is_sent_to_prove_them(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.owner, clock(), acr="pwd", stepped_up=False)
+    answer = await browser.get(f"/{HERE}/cabinet")
+
+    assert answer.status_code == 303
+    assert "/step-up?continue=" in answer.headers["location"]
+
+
+async def test_a_member_of_the_cabinet_sees_the_offer_but_cannot_answer(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    offered = await an_offer(identity_db, scene, clock())
+    member = await signed_in(app, identity_db, scene.member, clock())
+    address = f"/{HERE}/cabinet/mandates/{public_id('mdt', offered.id)}"
+    assert 'id="not-admin"' in (await member.get(address)).text
+
+    owner = await signed_in(app, identity_db, scene.owner, clock())
+    page = await owner.get(address)
+    member.client.cookies.update({"__Host-espace-browser": owner.client.cookies["__Host-espace-browser"]})
+    assert (await member.press(page, "accept")).status_code == 403
+
+
+async def test_nobody_signed_in_is_sent_to_sign_in(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_scene(identity_db, clock())
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE)
+    answer = await client.get(f"/{HERE}/delegations", headers=HTML)
+
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith(f"/{HERE}/sign-in?continue=")
