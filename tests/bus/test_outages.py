@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,8 @@ async def own_nats(tmp_path: Path) -> AsyncIterator[OwnNats]:
 
 
 @contextlib.asynccontextmanager
-async def working(*jobs: "asyncio._CoroutineLike[None]") -> AsyncGenerator[None, None]:
-    tasks = [asyncio.ensure_future(job) for job in jobs]
+async def working(*jobs: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
+    tasks = [asyncio.create_task(job) for job in jobs]
     try:
         yield
     finally:

@@ -182,6 +182,10 @@ class TokenVerifier:
         self._capacity = capacity
         self._verified: OrderedDict[bytes, tuple[AccessToken, float, int]] = OrderedDict()
 
+    def __len__(self) -> int:
+        """How many verified tokens are remembered."""
+        return len(self._verified)
+
     async def verify(self, unverified_token: str, caisse: CaisseSlug) -> AccessToken:
         """The token, believed, for a request addressed to `caisse`. Raises `InvalidToken`."""
         digest = hashlib.sha256(unverified_token.encode("utf-8", "replace")).digest()
