@@ -131,7 +131,7 @@ async def test_a_refusal_says_period_amount_and_remedy(visitor: Visitor, far_sid
 
     assert page.status_code == 409
     assert "septembre 2026" in page.text
-    assert "Réglez 1 234,56 €" in page.text
+    assert "Réglez 1 234,56\u00a0€" in page.text
 
 
 async def test_a_form_of_another_site_does_nothing(visitor: Visitor, far_side: FarSide) -> None:

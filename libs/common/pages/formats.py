@@ -10,11 +10,11 @@ from datetime import date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from libs.common.pages.typography import NBSP, THIN, set_french
+
 Language = Literal["fr", "en"]
 
 PARIS = ZoneInfo("Europe/Paris")
-NBSP = "\u00a0"
-THIN = "\u202f"
 
 MONTHS: dict[Language, tuple[str, ...]] = {
     "fr": (
@@ -115,6 +115,7 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
         "date_fr": lambda value: day(value, language),
         "datetime_fr": lambda value: instant(value, language),
         "month_fr": lambda value: month(value, language),
+        "typo": set_french if language == "fr" else str,
         "period_fr": lambda value: period(value, language),
         "euros": lambda cents: euros(cents, language),
     }

@@ -13,6 +13,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from libs.common.pages.formats import Language
+from libs.common.pages.typography import FrenchTranslations
 
 LANGUAGES: tuple[Language, ...] = ("fr", "en")
 
@@ -57,4 +58,4 @@ def read_catalogues(folders: Iterable[Path]) -> dict[Language, NullTranslations]
     compiled = io.BytesIO()
     write_mo(compiled, merged)
     compiled.seek(0)
-    return {"fr": NullTranslations(), "en": GNUTranslations(compiled)}
+    return {"fr": FrenchTranslations(), "en": GNUTranslations(compiled)}

@@ -1,0 +1,116 @@
+"""What people read: typeset French, plain words, and English for every sentence of the shared pages.
+
+The templates hold plain spaces; the French catalogue sets the unbreakable ones (libs/common/pages/typography.py).
+So the sentences are judged as people get them, and the templates for what never reaches the catalogue.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_file
+from babel.messages.pofile import read_po
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.common.pages.typography import set_french
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = sorted(
+    path
+    for folder in ("libs", "services")
+    for path in (ROOT / folder).rglob("*.html")
+    if "pages" in path.relative_to(ROOT).parts
+)
+KEYWORDS = {"_": None, "gettext": None, "ngettext": (1, 2)}
+JARGON = re.compile(
+    r"\b(tokens?|scopes?|jetons?|login|e-?mails? address|user|cookie jar|bearer|client_id|oauth|openid)\b",
+    re.IGNORECASE,
+)
+WRONG_SPACES = (
+    re.compile(r"[^\u202f\s][;!?](?=\s|$)"),
+    re.compile(r"[ \u00a0\w][;!?](?=\s|$)"),
+    re.compile(r"[ \u202f\w]:(?=\s|$)"),
+    re.compile(r"«(?!\u00a0)|(?<!\u00a0)»"),
+    re.compile(r"\w'\w"),
+)
+
+
+def sentences(template: Path) -> list[str]:
+    """Every French sentence that the template asks of the catalogue."""
+    found: list[str] = []
+    for _, messages, _, _ in extract_from_file("jinja2", template, keywords=KEYWORDS):
+        found += [messages] if isinstance(messages, str) else [one for one in messages if one]
+    return found
+
+
+def english(folder: Path) -> set[str]:
+    with (folder / "en.po").open("rb") as lines:
+        catalogue = read_po(lines, locale="en")
+    ids = [message.id for message in catalogue if message.id and message.string]
+    return {one for entry in ids for one in ([entry] if isinstance(entry, str) else entry)}
+
+
+def name(template: Path) -> str:
+    return str(template.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_sentences_are_typeset(template: Path) -> None:
+    wrong = [s for s in map(set_french, sentences(template)) for rule in WRONG_SPACES if rule.search(s)]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_sentences_use_the_words_of_the_field(template: Path) -> None:
+    assert [sentence for sentence in sentences(template) if JARGON.search(sentence)] == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_sentences_are_short_enough_to_be_read_once(template: Path) -> None:
+    long = [
+        part
+        for sentence in sentences(template)
+        for part in re.split(r"(?<=[.!?:;])\s", sentence)
+        if len(part.split()) > 35
+    ]
+
+    assert long == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_a_percent_sign_is_doubled(template: Path) -> None:
+    """The catalogue formats each sentence: a lone % would break the page."""
+    lone = re.compile(r"%(?!%|\(\w+\)[sd])")
+
+    assert [s for s in sentences(template) if lone.search(s.replace("%%", ""))] == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_pages_carry_no_style_nor_script_of_their_own(template: Path) -> None:
+    source = template.read_text("utf-8")
+
+    assert re.findall(r"<style|\sstyle=|<script|\son[a-z]+=|https?://(?!www\.w3\.org)", source) == []
+
+
+@pytest.mark.parametrize(
+    ("templates", "catalogues"),
+    [
+        ("libs/common/pages/templates", ["libs/common/pages/catalogues"]),
+        (
+            "services/portal/pages/templates",
+            ["services/portal/pages/catalogues", "libs/common/pages/catalogues"],
+        ),
+    ],
+)
+def test_english_is_complete(templates: str, catalogues: list[str]) -> None:
+    known = set[str]().union(*(english(ROOT / folder) for folder in catalogues))
+    asked = {s for template in (ROOT / templates).rglob("*.html") for s in sentences(template)}
+
+    assert sorted(asked - known) == []
+
+
+@given(st.text(alphabet="ab :;!?«»%€'’\u00a0\u202f", max_size=30))
+def test_setting_a_sentence_twice_changes_nothing(text: str) -> None:
+    assert set_french(set_french(text)) == set_french(text)
