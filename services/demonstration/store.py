@@ -21,15 +21,22 @@ async def person_of(tx: Tx, person_id: UUID, email: str, full_name: str, now: da
     )
 
 
-async def adherents_of(tx: Tx, numbers: list[str]) -> list[UUID]:
-    """Those of the adhérent numbers that were imported, in their order."""
+async def has_letters(tx: Tx) -> bool:
+    """Whether this caisse has written to anyone yet."""
+    return await tx.fetchval("SELECT EXISTS (SELECT FROM letter_pair)")
+
+
+async def without_letters(tx: Tx, numbers: list[str]) -> list[dict[str, str]]:
+    """Number and SIRET of those adhérents of `numbers` that were imported and never had a letter."""
     rows = await tx.fetch(
         """
-        SELECT adherent.id
+        SELECT adherent.adherent_number, adherent.siret
           FROM unnest($1::text[]) WITH ORDINALITY AS wanted (number, rank)
           JOIN adherent ON adherent.adherent_number = wanted.number
+         WHERE adherent.siret IS NOT NULL
+           AND NOT EXISTS (SELECT FROM letter_pair WHERE letter_pair.adherent_id = adherent.id)
          ORDER BY wanted.rank
         """,
         numbers,
     )
-    return [row["id"] for row in rows]
+    return [{"adherent_number": row["adherent_number"], "siret": row["siret"]} for row in rows]
