@@ -5,12 +5,11 @@ from urllib.parse import urlsplit
 
 
 def believed_hosts(hosts: Iterable[str], base: str) -> list[str]:
-    """Each name, and that of `base`, as browsers send it: bare on the usual port, else with the port of `base`.
+    """Each name of `hosts`, and that of `base`, as browsers send it: bare on the usual port, else with `base`'s port.
 
     The bare name is always believed too: a health check from inside needs no port.
     """
     public = urlsplit(base)
-    names = dict.fromkeys([*hosts, *([public.hostname] if public.hostname else [])])
-    if public.port is None:
-        return list(names)
-    return [host for name in names for host in (name, f"{name}:{public.port}") if name != "*" or host == "*"]
+    names = [name for name in (*hosts, public.hostname) if name]
+    with_port = [f"{name}:{public.port}" for name in names if public.port is not None and name != "*"]
+    return list(dict.fromkeys([*names, *with_port]))

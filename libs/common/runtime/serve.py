@@ -1,22 +1,18 @@
 """`espace serve NAME`: one service's HTTP application under granian, until SIGTERM."""
 
+import logging
 import os
 import sys
 from functools import partial
 from typing import Any
 
 import rich_click as click
-import structlog
 from granian.constants import Interfaces, Loops
-from granian.log import LogLevels
 from granian.server import Server
 
 from libs.common.runtime.child_process import StartRefused, die_with_parent, port_is_taken
-from libs.common.runtime.logging import configure_logging, logging_configuration
 from libs.common.runtime.settings import Settings, load_settings
 from services.registry import entry_point, service_named
-
-log = structlog.get_logger()
 
 KILL_AFTER = 3
 """Seconds a worker gets to end its requests; without it granian loses a SIGTERM of its first two seconds."""
@@ -44,7 +40,7 @@ def answer(target: str, name: str, host: str, port: int, settings: Settings, *, 
             f"Le port {port} est déjà pris sur {host} : arrêtez le programme qui l'occupe "
             f"(ss -ltnp 'sport = :{port}'), ou changez le port de {name}."
         )
-    configure_logging(name, settings.log_level)
+    # The server itself imports and says as little as possible: five of them start at once on a small machine.
     server = Server(
         target,
         address=host,
@@ -55,8 +51,7 @@ def answer(target: str, name: str, host: str, port: int, settings: Settings, *, 
         workers_kill_timeout=KILL_AFTER,
         respawn_failed_workers=False,
         websockets=False,
-        log_dictconfig=logging_configuration(name, settings.log_level),
-        log_level=LogLevels(settings.log_level),
+        log_enabled=False,
         log_access=False,
     )
     server.serve(target_loader=partial(_application, os.getpid(), name, target), wrap_loader=False)
@@ -66,10 +61,15 @@ def _application(server: int, name: str, target: str) -> Any:
     """Build the application inside granian's worker, which ends when its server is killed."""
     if os.getpid() != server:
         die_with_parent(expected_parent=server)
+    from libs.common.runtime.logging import configure_logging
+
     settings = load_settings()
     configure_logging(name, settings.log_level)
+    log = logging.getLogger("espace")
     try:
-        return entry_point(target)(settings)
+        application = entry_point(target)(settings)
+        log.info("service.serving")
+        return application
     except Exception:
         # Logged here: granian's worker would print it as it is, secrets included.
         log.exception("service.cannot_start")

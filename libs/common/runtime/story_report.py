@@ -32,16 +32,18 @@ def print_addresses(console: Console, place: Installation) -> None:
     """Where everything is, and what to click first."""
     answer = place.ready_answer()
     demo = cast(dict[str, Any], answer["demo"])
-    table = Table(box=None, show_header=False, padding=(0, 2))
-    table.add_row("Portail", f"[bold]{answer['portal']}[/]", "commencez ici : choisissez une caisse")
-    table.add_row("Courrier et lettres", f"[bold]{answer['mail']}[/]", "mails reçus, lettres à l'écran")
-    for name in ("identity", "adherent", "documents"):
-        table.add_row(name, str(answer[name]), "")
-    table.add_row("Réglages", str(answer["config"]), "pour les commandes : ESPACE_CONFIG=ce fichier")
-    table.add_row("Journaux", str(place.logs), "")
+    rows = [
+        ("Portail", answer["portal"], "commencez ici : choisissez une caisse"),
+        ("Courrier", answer["mail"], "tous les mails de la démonstration"),
+        ("Lettres", f"{answer['mail']}/letters", "les lettres, à l'écran"),
+        *((name, answer[name], "") for name in ("identity", "adherent", "documents")),
+        ("Réglages", answer["config"], "espace --config CE_FICHIER caisse list"),
+        ("Journaux", place.logs, ""),
+    ]
     if "ca" in answer:
-        table.add_row("Autorité https", str(answer["ca"]), "à importer dans le navigateur")
-    console.print(table)
+        rows.append(("Autorité", answer["ca"], "à importer dans le navigateur"))
+    for name, where, says in rows:
+        console.print(f"  {name:<10} [bold]{where}[/]" + (f"  [dim]{says}[/]" if says else ""))
     _print_accounts(console, _rows(demo.get("accounts")))
     if demo:
         console.print(
