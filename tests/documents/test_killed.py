@@ -58,7 +58,7 @@ async def somebody_waits(owner: asyncpg.Connection) -> None:  # type: ignore[typ
         while not await owner.fetchval(
             "SELECT true FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         ):
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - the event is in PostgreSQL
+            await asyncio.sleep(0.02)
 
 
 async def start(order: Order) -> asyncio.subprocess.Process:
