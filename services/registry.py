@@ -52,7 +52,7 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("caisse", "services.identity.caisses.commands:caisse", "Caisses : créer, lister."),
     CommandRow(
         "import",
-        "services.identity.legacy_import.commands:import_",
+        "services.legacy_import.commands:import_",
         "Importer l'export d'un ancien logiciel.",
     ),
     CommandRow("letters", "services.identity.letters.commands:letters", "Lettres : lots, réémission."),

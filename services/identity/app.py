@@ -29,8 +29,10 @@ from services.identity.delegation.notices import Notices
 from services.identity.delegation.one_mandate import routes as one_mandate
 from services.identity.first_connection import routes as first_connection
 from services.identity.first_connection.confirmation import routes as confirmation
+from services.identity.letters import routes as letters
 from services.identity.letters.paper_secret import PaperSecrets
 from services.identity.mail.enqueue import Mail
+from services.identity.names import routes as names
 from services.identity.openid import logout_routes as logout
 from services.identity.openid import page_routes as openid_pages
 from services.identity.openid import routes as openid
@@ -120,7 +122,7 @@ def create_app(
                 route_handlers=PAGES,
                 exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
             ),
-            Router("/{slug:str}", route_handlers=delegation_api.ROUTES),
+            Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *letters.ROUTES]),
             *openid.ROOT_ROUTES,
             Router(
                 "/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}

@@ -15,9 +15,11 @@ from libs.common.http.application import utc_now
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from services.identity.first_connection import store as first_connections
+from services.identity.letters.sweep import sweep_letters
 from services.identity.mail import store as mails
 from services.identity.mail.courier import KEEP, run_courier
 from services.identity.mail.enqueue import Mail
+from services.identity.openid.duties import openid_duties
 from services.identity.sign_in import store as sign_ins
 
 log = structlog.get_logger()
@@ -39,6 +41,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             duties.create_task(run_courier(sweeps, Mail(keys), settings.mail, utc_now, stop))
             duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
             duties.create_task(sweep_for_ever(sweeps, stop))
+            duties.create_task(openid_duties(settings, keys, sweeps, stop, utc_now))
     finally:
         await bus.close()
         await sweeps.close()
@@ -51,6 +54,7 @@ async def forget_what_has_served(tx: Tx, now: datetime) -> None:
         sign_ins.forget_old_proofs,
         sign_ins.forget_old_resets,
         first_connections.forget_before,
+        sweep_letters,
     ]
     for forget in forgets:
         await forget(tx, now)

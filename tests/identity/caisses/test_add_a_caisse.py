@@ -7,7 +7,7 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import parse_caisse_slug
 from services.identity.caisses import store
 from services.identity.caisses.add import CaisseAlreadyThere, add_caisse
-from services.identity.caisses.command import described
+from services.identity.caisses.commands import described
 
 
 async def test_a_caisse_is_a_row_its_keys_and_its_calendar(identity_db: Database, keys: KeyEncryption):

@@ -16,7 +16,7 @@ from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from services.demonstration.export_traps import Planted
 from services.demonstration.former_export import FormerExport, write_former_export
 from services.identity.caisses.add import add_caisse
-from services.identity.caisses.command import described
+from services.identity.caisses.commands import described
 from services.identity.legacy_import import mapping
 from services.identity.legacy_import.import_export import ImportReport, NoSuchCaisse, import_export
 

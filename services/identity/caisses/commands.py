@@ -1,18 +1,18 @@
 """`espace caisse add | list`."""
 
 import asyncio
-import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-import click
 import msgspec
+import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
 from libs.common.values.siret import InvalidSiren, parse_siren
@@ -20,18 +20,16 @@ from services.identity.caisses import store
 from services.identity.caisses.add import CaisseAlreadyThere, add_caisse
 from services.identity.caisses.caisse import Caisse, CaisseSettings, Cutover
 
-USAGE, TAKEN = 2, 3
-
 
 @click.group("caisse")
-def caisse_command() -> None:
+def caisse() -> None:
     """Les caisses de cette installation.
 
-    Codes de sortie : 0 fait, 2 demande mal formée, 3 caisse déjà présente.
+    Codes de sortie : 0 fait, 1 caisse déjà présente, 2 demande mal formée, 3 configuration refusée.
     """
 
 
-@caisse_command.command("add")
+@caisse.command("add")
 @click.argument("slug")
 @click.option("--name", default="", help="Nom imprimé ; par défaut tiré de SLUG.")
 @click.option("--network-number", default="", help="Numéro de la caisse dans le réseau (deux chiffres).")
@@ -45,40 +43,38 @@ def caisse_command() -> None:
 @click.option(
     "--cutover", nargs=3, default=None, metavar="FERMETURE REPRISE OUVERTURE", help="AAAA-MM-JJ × 3."
 )
-@click.option("--json", "as_json", is_flag=True, help="Répondre en JSON.")
+@json_option
 def add(slug: str, as_json: bool, **given: Any) -> None:
     """Ouvrir la caisse SLUG : sa ligne, ses clés, son calendrier."""
     try:
-        caisse = described(slug, **given)
+        wanted = described(slug, **given)
     except (InvalidCaisseSlug, InvalidSiren, msgspec.ValidationError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(USAGE)
+        raise click.UsageError(str(error)) from error
     began = time.perf_counter()
     try:
-        asyncio.run(_add(load_settings(), caisse))
-    except CaisseAlreadyThere:
-        click.echo(f"La caisse {slug} existe déjà : rien n'a été changé.", err=True)
-        sys.exit(TAKEN)
+        asyncio.run(_add(load_settings(), wanted))
+    except CaisseAlreadyThere as error:
+        raise click.ClickException(f"La caisse {slug} existe déjà : rien n'a été changé.") from error
     took_ms = round((time.perf_counter() - began) * 1000)
     if as_json:
-        click.echo(msgspec.json.encode({**caisse.as_json(), "took_ms": took_ms}))
+        print_json({**wanted.as_json(), "took_ms": took_ms})
         return
     click.echo(f"La caisse {slug} est ouverte ({took_ms} ms).")
-    if missing := [name for name in ("siren", "address", "phone", "email") if not getattr(caisse, name)]:
+    if missing := [name for name in ("siren", "address", "phone", "email") if not getattr(wanted, name)]:
         click.echo(f"À compléter avant ses premiers courriers : {', '.join(missing)}.")
 
 
-@caisse_command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Répondre en JSON.")
+@caisse.command("list")
+@json_option
 def list_all(as_json: bool) -> None:
     """Les caisses ouvertes, par nom."""
     caisses = asyncio.run(_every(load_settings()))
     if as_json:
-        click.echo(msgspec.json.encode([caisse.as_json() for caisse in caisses]))
+        print_json([one.as_json() for one in caisses])
         return
     table = Table("Caisse", "Nom", "Réseau", "Ouverte le")
-    for caisse in caisses:
-        table.add_row(caisse.slug, caisse.name, caisse.network_number, f"{caisse.created_at:%d/%m/%Y}")
+    for one in caisses:
+        table.add_row(one.slug, one.name, one.network_number, f"{one.created_at:%d/%m/%Y}")
     Console().print(table)
 
 
@@ -118,13 +114,13 @@ def described(
     )
 
 
-async def _add(settings: Settings, caisse: Caisse) -> None:
+async def _add(settings: Settings, wanted: Caisse) -> None:
     settings.require("identity.dsn", "keys.key_encryption_key")
     keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
     db = await Database.open(settings.identity.dsn, name="espace caisse", max_size=1)
     try:
-        async with db.transaction(caisse.slug) as tx:
-            await add_caisse(tx, keys, caisse)
+        async with db.transaction(wanted.slug) as tx:
+            await add_caisse(tx, keys, wanted)
     finally:
         await db.close()
 
