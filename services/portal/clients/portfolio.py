@@ -1,5 +1,7 @@
 """The cabinet's side: its clients, and one client at a time."""
 
+from urllib.parse import urlencode
+
 from msgspec import Struct
 
 from libs.common.refusals import NotFound
@@ -17,17 +19,19 @@ from services.portal.home.facts import (
 from services.portal.session.session import Session
 
 PAGE = 50
+EVERY = 5_000
+"""Identity's longest page: enough to find one mandate again."""
 
 
 class Portfolio(Struct, frozen=True):
-    """The clients of one cabinet, filtered and cut in pages of `PAGE`."""
+    """One page of a cabinet's clients; on the first, what waits for an answer."""
 
     cabinet: OwnCabinet
+    waiting: list[Delegation]
     clients: list[Delegation]
     searched: str
-    found: int
     page: int
-    pages: int
+    has_more: bool
 
 
 class ClientPage(Struct, frozen=True):
@@ -49,20 +53,17 @@ def own_cabinet(me: Me) -> OwnCabinet:
 async def portfolio(
     services: Services, session: Session, cabinet: OwnCabinet, *, searched: str = "", page: int = 1
 ) -> Portfolio:
-    """The clients whose name, SIREN or number contains `searched`, waiting ones first. Raises `ServiceDown`."""
-    every = await _mandates(services, session, cabinet)
-    wanted = _folded(searched)
-    found = [client for client in every if wanted in _folded(_words(client))]
-    found.sort(key=lambda client: (client.state != "offered", client.legal_name))
-    pages = max(1, -(-len(found) // PAGE))
-    page = min(max(1, page), pages)
+    """The clients whose name, SIREN or number contains `searched`. Raises `ServiceDown`, `NotAllowed`."""
+    query = {"search": searched, "page": page, "per_page": PAGE}
+    told = await services.get(session, "identity", f"{_address(cabinet)}?{urlencode(query)}")
+    every = read_list(Delegation, told, "clients") or []
     return Portfolio(
         cabinet=cabinet,
-        clients=found[(page - 1) * PAGE : page * PAGE],
+        waiting=[one for one in every if one.state != "active"] if page == 1 and not searched else [],
+        clients=[one for one in every if one.state == "active"],
         searched=searched,
-        found=len(found),
         page=page,
-        pages=pages,
+        has_more=bool(told.get("has_more", False)),
     )
 
 
@@ -90,21 +91,13 @@ async def client_page(
 async def find_client(
     services: Services, session: Session, cabinet: OwnCabinet, mandate_id: str
 ) -> Delegation:
-    """The mandate, if the cabinet has it. Raises `NotFound`: unknown and foreign are one answer."""
-    for mandate in await _mandates(services, session, cabinet):
-        if mandate.id == mandate_id:
+    """The mandate, if this collaborator may use it. Raises `NotFound`: unknown and foreign are one answer."""
+    told = await services.get(session, "identity", f"{_address(cabinet)}?per_page={EVERY}")
+    for mandate in read_list(Delegation, told, "clients") or []:
+        if mandate.id == mandate_id and mandate.state == "active":
             return mandate
     raise NotFound
 
 
-async def _mandates(services: Services, session: Session, cabinet: OwnCabinet) -> list[Delegation]:
-    told = await services.get(session, "identity", f"/api/cabinets/{cabinet.cabinet_id}/portfolio")
-    return read_list(Delegation, told, "clients") or []
-
-
-def _words(client: Delegation) -> str:
-    return f"{client.legal_name} {client.siren or ''} {client.adherent_number}"
-
-
-def _folded(text: str) -> str:
-    return "".join(text.casefold().split())
+def _address(cabinet: OwnCabinet) -> str:
+    return f"/api/cabinets/{cabinet.cabinet_id}/portfolio"
