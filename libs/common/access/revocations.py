@@ -8,7 +8,7 @@ no longer knows what was revoked, and says so.
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -118,6 +118,13 @@ class Floors:
 
     def __len__(self) -> int:
         return len(self._floors)
+
+    def known(self) -> dict[tuple[str, str], tuple[int | None, datetime]]:
+        """By kind and key, the least version and the instant of each floor."""
+        return {
+            key: (floor.version, datetime.fromtimestamp(floor.not_before, UTC))
+            for key, floor in self._floors.items()
+        }
 
     def _forget(self) -> None:
         oldest_useful = self._wall() - REMEMBERED

@@ -1,0 +1,137 @@
+"""The keys of an issuer: fetched once, found again after a rotation, and never at a stranger's beat."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from libs.common.access.issuer_keys import IssuerKeys, IssuerUnavailable
+from libs.common.access.signatures import SigningKey
+from libs.common.values.caisse_slug import CaisseSlug
+from tests.access.tokens import CAISSE, ISSUER_BASE
+
+
+class JwksServer:
+    """A real HTTP answer, over ASGI, to `/{caisse}/jwks`."""
+
+    def __init__(self) -> None:
+        self.keys: list[dict[str, Any]] = []
+        self.asked: list[str] = []
+        self.status = 200
+        self.slow = 0.0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.append(scope["path"])
+        body = httpx.Response(200, json={"keys": list(self.keys)}).content
+        await asyncio.sleep(self.slow)
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Seconds:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> JwksServer:
+    return JwksServer()
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def keys(server: JwksServer, seconds: Seconds) -> IssuerKeys:
+    return IssuerKeys(httpx.AsyncClient(transport=httpx.ASGITransport(server)), ISSUER_BASE, clock=seconds)
+
+
+async def test_a_key_is_fetched_once_for_all_who_ask(server: JwksServer, keys: IssuerKeys) -> None:
+    key = SigningKey.generate()
+    server.keys, server.slow = [key.published_jwk()], 0.02
+
+    found = await asyncio.gather(*(keys.find(CAISSE, key.kid) for _ in range(50)))
+
+    assert {one.kid for one in found if one} == {key.kid}
+    assert server.asked == ["/mediterranee/jwks"]
+
+
+async def test_a_rotated_key_is_found_by_the_first_token_that_names_it(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    old, new = SigningKey.generate(), SigningKey.generate()
+    server.keys = [old.published_jwk()]
+    await keys.find(CAISSE, old.kid)
+    server.keys = [old.published_jwk(), new.published_jwk()]
+    seconds.now += 2
+
+    assert await keys.find(CAISSE, new.kid)
+    assert await keys.find(CAISSE, old.kid)
+    assert keys.edition(CAISSE) == 0, "adding a key withdraws nothing"
+
+
+async def test_strangers_cost_one_fetch_a_second(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    for _ in range(3):
+        found = await asyncio.gather(*(keys.find(CAISSE, f"stranger-{n}") for n in range(200)))
+        assert set(found) == {None}
+        seconds.now += 1
+
+    assert len(server.asked) <= 6
+
+
+async def test_a_withdrawn_key_changes_the_edition(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    old, new = SigningKey.generate(), SigningKey.generate()
+    server.keys = [old.published_jwk()]
+    await keys.find(CAISSE, old.kid)
+    server.keys = [new.published_jwk()]
+    seconds.now += 2
+
+    assert await keys.find(CAISSE, new.kid)
+    assert await keys.find(CAISSE, old.kid) is None
+    assert keys.edition(CAISSE) == 1
+
+
+async def test_known_keys_outlive_an_outage_of_the_issuer(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    key = SigningKey.generate()
+    server.keys = [key.published_jwk()]
+    await keys.find(CAISSE, key.kid)
+    server.status = 500
+    seconds.now += 3600
+
+    assert await keys.find(CAISSE, key.kid)
+    await asyncio.sleep(0.05)
+    assert await keys.find(CAISSE, key.kid)
+
+
+async def test_an_issuer_never_read_is_unavailable_not_wrong(server: JwksServer, keys: IssuerKeys) -> None:
+    server.status = 503
+    with pytest.raises(IssuerUnavailable):
+        await keys.find(CAISSE, "any")
+
+
+async def test_an_unknown_caisse_has_no_key(server: JwksServer, keys: IssuerKeys) -> None:
+    server.status = 404
+    assert await keys.find(CaisseSlug("nulle-part"), "any") is None
+
+
+async def test_keys_without_one_algorithm_or_with_a_private_half_are_passed_over(
+    server: JwksServer, keys: IssuerKeys
+) -> None:
+    good, bad = SigningKey.generate(), SigningKey.generate().published_jwk()
+    silent = {name: value for name, value in bad.items() if name != "alg"}
+    server.keys = [silent, {**bad, "d": "AAAA"}, {**bad, "alg": "HS256"}, {**bad, "use": "enc"}, good.published_jwk()]
+
+    assert await keys.find(CAISSE, good.kid)
+    assert await keys.find(CAISSE, bad["kid"]) is None
