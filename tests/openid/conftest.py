@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -49,7 +50,8 @@ async def issuer(
 
     serving = asyncio.create_task(serve())
     await asyncio.wait({serving, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    yield Issuer(settings, caisse, identity_db, held, httpx.ASGITransport(app=app))
+    served: Any = app
+    yield Issuer(settings, caisse, identity_db, held, httpx.ASGITransport(app=served))
     over.set()
     await serving
 

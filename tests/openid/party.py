@@ -83,7 +83,7 @@ class Issuer:
         """A confidential `standard` client with its own keys, already registered; `changes` are metadata."""
         key = changes.pop("key", None) or SigningKey.generate("ES256")
         method = changes.get("token_endpoint_auth_method", "private_key_jwt")
-        metadata = ClientMetadata(**{
+        said: dict[str, Any] = {
             "client_name": "Logiciel de test",
             "redirect_uris": ("https://client.example/cb",),
             "post_logout_redirect_uris": ("https://client.example/out",),
@@ -93,7 +93,8 @@ class Issuer:
             "consent": "explicit" if method == "none" else "implicit",
             **({"jwks": {"keys": [key.published_jwk()]}} if method == "private_key_jwt" else {}),
             **changes,
-        })  # fmt: skip
+        }  # fmt: skip
+        metadata = ClientMetadata(**said)
         async with self.db.transaction(self.caisse) as tx:
             client = await register_client(tx, metadata, now=self.clock())
         return Party(self, client.client_id, key, metadata, client.secret)

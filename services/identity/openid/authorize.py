@@ -33,16 +33,6 @@ from services.identity.openid.effects import (
     SpendPushedRequest,
     StoreGrant,
 )
-from services.identity.openid.steps import (
-    FLOW_LASTS,
-    SIGN_IN,
-    Flow,
-    SignedIn,
-    View,
-    granted_scopes,
-    missing_page,
-    subject_of,
-)
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE, hash_of
 from services.identity.openid.provider import Provider
@@ -54,6 +44,16 @@ from services.identity.openid.refusals import (
 )
 from services.identity.openid.request_objects import PUSHED, parameters_inside
 from services.identity.openid.snapshot import Granted
+from services.identity.openid.steps import (
+    FLOW_LASTS,
+    SIGN_IN,
+    Flow,
+    SignedIn,
+    View,
+    granted_scopes,
+    missing_page,
+    subject_of,
+)
 from services.identity.openid.subjects import subject_for
 from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import Session, current_session

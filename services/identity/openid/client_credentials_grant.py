@@ -1,5 +1,8 @@
 """A service in its own name (RFC 6749 §4.4): never a person's or a firm's right."""
 
+# authlib's own annotations name its mixins; ours name what we pass.
+# pyright: reportIncompatibleMethodOverride=false
+
 from typing import Any
 
 from authlib.oauth2.rfc6749 import grants
@@ -19,12 +22,12 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
 
     def validate_token_request(self) -> None:
         super().validate_token_request()
-        if not self.request.client.is_confidential:
+        if not self.server.client.is_confidential:
             raise UnauthorizedClient("A public client has no credentials of its own.")
-        dpop_binding.check_required(self.server.proof, self.request.client)
+        dpop_binding.check_required(self.server.proof, self.server.client)
 
     def generate_token(self, **_: Any) -> dict[str, Any]:
-        kernel, client = self.server, self.request.client
+        kernel, client = self.server, self.server.client
         issuer = kernel.snapshot.issuer
         asked = kernel.asked.parameters
         audience = audiences.chosen(asked.resources, audiences.open_to(client, issuer), issuer)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from libs.common.access.signatures import PRIVATE_MEMBERS, UnusableKey, verifying_key
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
@@ -93,10 +95,13 @@ def keys_are_usable(metadata: ClientMetadata) -> None:
 
 
 def _check_keys(keys: object) -> None:
-    if not isinstance(keys, list) or not 0 < len(keys) <= MOST_URIS:  # pyright: ignore[reportUnknownArgumentType]
-        raise InvalidClientMetadata("The jwks holds no keys.")
-    found: list[Any] = keys
-    if any(not isinstance(key, dict) or PRIVATE_MEMBERS & set(key) for key in found):  # pyright: ignore[reportUnknownArgumentType]
+    try:
+        found = msgspec.convert(keys, list[dict[str, Any]])
+    except msgspec.ValidationError as error:
+        raise InvalidClientMetadata("The jwks holds no keys.") from error
+    if not 0 < len(found) <= MOST_URIS:
+        raise InvalidClientMetadata("The jwks holds no keys, or too many.")
+    if any(PRIVATE_MEMBERS & key.keys() for key in found):
         raise InvalidClientMetadata("The jwks holds a private key.")
     if not any(_verifies(key) for key in found):
         raise InvalidClientMetadata("The jwks holds no key we can verify with.")

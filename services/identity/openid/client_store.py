@@ -11,7 +11,7 @@ from services.identity.openid.store import CLIENT, client_of
 
 
 async def add(tx: Tx, client: Client, registered_by: str, registration_hash: bytes | None, now: datetime) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         """
         INSERT INTO client (caisse, client_id, metadata, secret_hash, registration_token_hash, registered_by,
                             created_at, updated_at)
@@ -20,7 +20,7 @@ async def add(tx: Tx, client: Client, registered_by: str, registration_hash: byt
         """,
         tx.the_caisse, client.client_id, msgspec.json.encode(client.metadata).decode(), client.secret_hash,
         registration_hash, registered_by, now,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def every(tx: Tx) -> list[Client]:
@@ -29,24 +29,24 @@ async def every(tx: Tx) -> list[Client]:
 
 
 async def replace_metadata(tx: Tx, client_id: str, metadata: ClientMetadata, now: datetime) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         "UPDATE client SET metadata = $2::text::jsonb, updated_at = $3 WHERE client_id = $1",
         client_id, msgspec.json.encode(metadata).decode(), now,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def disable(tx: Tx, client_id: str, now: datetime) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         "UPDATE client SET state = 'disabled', updated_at = $2 WHERE client_id = $1 AND state = 'active'",
         client_id, now,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def replace_secret(tx: Tx, client_id: str, secret_hash: bytes, now: datetime) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         "UPDATE client SET secret_hash = $2, updated_at = $3 WHERE client_id = $1 AND secret_hash IS NOT NULL",
         client_id, secret_hash, now,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def registered_with(tx: Tx, client_id: str, registration_hash: bytes) -> Client | None:

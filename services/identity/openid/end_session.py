@@ -1,20 +1,16 @@
 """RP-initiated logout: who asks, where to go afterwards, and whether the person must say yes first."""
 
-from datetime import datetime
-from uuid import UUID
-
 from msgspec import Struct
 
 from libs.common.database.transaction import Tx
-from libs.common.values.identifiers import new_id
-from services.identity.openid import logout_store, store
+from services.identity.openid import store
 from services.identity.openid.clients import Client
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidRequest
 from services.identity.openid.subjects import subject_for
 from services.identity.openid.wire import Parameters
-from services.identity.sign_in.session import Session, end_session
+from services.identity.sign_in.session import Session
 
 
 class LogoutRequest(Struct, frozen=True, kw_only=True):
@@ -26,7 +22,9 @@ class LogoutRequest(Struct, frozen=True, kw_only=True):
     is_proven: bool
 
 
-async def check(tx: Tx, provider: Provider, issuer: Issuer, parameters: Parameters, session: Session | None) -> LogoutRequest:
+async def check(
+    tx: Tx, provider: Provider, issuer: Issuer, parameters: Parameters, session: Session | None
+) -> LogoutRequest:
     """RP-Initiated Logout §2, in order: hint, client, return address. Raises `InvalidRequest`, for a page."""
     hint = _hint(parameters, issuer)
     client_id = _client_id(parameters, hint)
@@ -34,10 +32,10 @@ async def check(tx: Tx, provider: Provider, issuer: Issuer, parameters: Paramete
     if client_id and client is None:
         raise InvalidRequest("The client is unknown.")
     return_to = parameters.get("post_logout_redirect_uri")
-    if return_to is not None:
-        # §3: only an address registered by a client that is named; never a guess.
-        if client is None or return_to not in client.metadata.post_logout_redirect_uris:
-            raise InvalidRequest("The post_logout_redirect_uri is not registered for this client.")
+    # §3: only an address registered by a client that is named; never a guess.
+    registered = client.metadata.post_logout_redirect_uris if client is not None else ()
+    if return_to is not None and return_to not in registered:
+        raise InvalidRequest("The post_logout_redirect_uri is not registered for this client.")
     return LogoutRequest(
         client=client,
         return_to=return_to,
@@ -75,22 +73,3 @@ def _is_about(
         return True
     subject = subject_for(client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt)
     return hint.get("sid") == str(session.id) and hint.get("sub") == subject
-
-
-async def log_out(tx: Tx, session: Session, provider: Provider, issuer: Issuer, now: datetime) -> None:
-    """End the session; its clients hear of it (Back-Channel Logout §2.5) from the queue, in the same commit."""
-    if not await end_session(tx, session.id, now=now):
-        return
-    await tell_clients(tx, provider, issuer, session.id, session.person_id, now)
-
-
-async def tell_clients(
-    tx: Tx, provider: Provider, issuer: Issuer, session_id: UUID, person_id: UUID, now: datetime
-) -> int:
-    """Queue a logout token for each client of the session that listens; how many."""
-    listeners = await logout_store.listeners(tx, session_id)
-    for client in listeners:
-        subject = subject_for(client.metadata, person_id, caisse=issuer.caisse, salt=provider.pairwise_salt)
-        await logout_store.enqueue(tx, new_id(), client.client_id, session_id, subject, now)
-    await logout_store.revoke_session_grants(tx, session_id, now)
-    return len(listeners)

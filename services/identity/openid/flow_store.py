@@ -9,8 +9,8 @@ import msgspec
 
 from libs.common.database.transaction import Row, Tx
 from services.identity.openid.authorization_request import AuthorizationRequest
-from services.identity.openid.steps import Flow
 from services.identity.openid.snapshot import Subject
+from services.identity.openid.steps import Flow
 
 _request = msgspec.json.Decoder(AuthorizationRequest)
 

@@ -24,6 +24,10 @@ JWKS_RETRY_AFTER = 10.0
 MOST_REMEMBERED = 1024
 
 
+class _JwkSet(msgspec.Struct):
+    keys: list[dict[str, Any]]
+
+
 class FetchRefused(Exception):
     """The address is not one we speak to, or it did not answer as asked."""
 
@@ -58,10 +62,9 @@ class GuardedFetcher:
             return known[1]
         body, _ = await self.get(url)
         try:
-            keys = msgspec.json.decode(body, type=dict[str, Any]).get("keys")
+            found = tuple(msgspec.json.decode(body, type=_JwkSet).keys)
         except msgspec.MsgspecError as error:
             raise FetchRefused("not a JWK Set") from error
-        found = tuple(key for key in keys if isinstance(key, dict)) if isinstance(keys, list) else ()
         if len(self._jwks) >= MOST_REMEMBERED:
             self._jwks.clear()
         self._jwks[url] = (time.monotonic() + JWKS_FRESH_FOR, found)

@@ -4,6 +4,9 @@ Each grant runs authlib's own class; what authlib leaves out or gets wrong
 (docs/reference/divergences.md) is a check of ours in the grant's list, in order.
 """
 
+# authlib's own annotations name its mixins; ours name what we pass.
+# pyright: reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +62,7 @@ class KernelPayload(OAuth2Payload):
         return self._values
 
     @property
-    def datalist(self) -> dict[str, list[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def datalist(self) -> dict[str, list[str]]:
         return {name: [value] for name, value in self._values.items()}
 
 
@@ -70,11 +73,12 @@ class KernelRequest(OAuth2Request):
         # authlib refuses http addresses; whether plain http is served is a setting of the installation.
         super().__init__("POST", "https" + url[url.index(":") :])
         self.payload = KernelPayload(asked.parameters)
+        self._values = asked.parameters.values
         self.resources = asked.parameters.resources
 
     @property
     def form(self) -> dict[str, str]:
-        return self.payload.data
+        return self._values
 
     @property
     def args(self) -> dict[str, str]:
@@ -90,11 +94,20 @@ class Kernel(AuthorizationServer):
         self.asked = asked
         self.effects: list[Effect] = []
         self.proof: DpopProof | None = None
+        self._client: Client | None = None
         self._token_grants = [(grant, None) for grant in grants.values()]
+
+    @property
+    def client(self) -> Client:
+        """The client, proven. Raises `InvalidClient` before that."""
+        if self._client is None:
+            raise InvalidClient
+        return self._client
 
     def decide_token(self) -> Decision:
         """Run the token endpoint; every refusal keeps the effects gathered before it."""
-        answer: Answer = self.create_token_response(KernelRequest(self.asked, self.snapshot.issuer.url))
+        response: Any = self.create_token_response(KernelRequest(self.asked, self.snapshot.issuer.url))
+        answer: Answer = response
         return Decision(answer, tuple(self.effects))
 
     # authlib's seams.
@@ -112,9 +125,9 @@ class Kernel(AuthorizationServer):
         """Raises `InvalidClient`. A proven assertion is spent, whatever happens next."""
         if self.asked.credentials is None:
             raise InvalidClient
-        client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
+        self._client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
         self.effects.extend(spent)
-        return client
+        return self._client
 
     def note_refusal(self, reason: str, grant: Grant) -> None:
         """The precise reason goes to the journal; the caller gets the public one."""

@@ -19,6 +19,7 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
 from services.identity.openid.wire import Parameters, parameters_of
 from services.identity.openid.wiring import AnyRequest, issuer_of, posted, queried
+from services.identity.sign_in import session as sign_in
 from services.identity.sign_in.session import cookie_name, current_session
 from services.identity.site.routes import Site, drop_cookie
 
@@ -85,7 +86,8 @@ async def _leave(
         if session is not None and not (confirmed or asked.is_proven):
             return _confirmation(request, site, parameters, asked)
         if session is not None:
-            await end_session.log_out(tx, session, provider, issuer, now)
+            # The clients of the session hear of it from the queue (backchannel_logout.py).
+            await sign_in.end_session(tx, session.id, now=now)
     response = _goodbye(request, site, asked, parameters, may_leave=confirmed or asked.is_proven or session is None)
     drop_cookie(response, cookie_name(issuer.caisse))
     return response

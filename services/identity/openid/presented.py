@@ -29,9 +29,15 @@ def grant_of_jti(jti: str) -> UUID | None:
         return None
 
 
+def bound_key(claims: dict[str, Any]) -> str | None:
+    """The thumbprint of the key a token of ours is bound to (RFC 9449 §6)."""
+    confirmation: dict[str, str] = claims.get("cnf") or {}
+    return confirmation.get("jkt")
+
+
 def mandate_of(claims: dict[str, Any]) -> tuple[UUID, int] | None:
     """Mandate and version of a delegated token of ours."""
-    details = claims.get("authorization_details") or [{}]
+    details: list[dict[str, Any]] = claims.get("authorization_details") or [{}]
     try:
         return parse_public_id("mdt", details[0].get("mandate", "")), int(details[0]["ver"])
     except (InvalidPublicId, KeyError, TypeError, ValueError):

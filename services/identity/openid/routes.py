@@ -13,6 +13,7 @@ from services.identity.openid.kernel import refusal_answer
 from services.identity.openid.par import answer_par
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
+from services.identity.openid.registration import answer_management, answer_register
 from services.identity.openid.revocation import answer_revocation
 from services.identity.openid.token import answer_token
 from services.identity.openid.userinfo import Presented, answer_userinfo, challenge, token_of
@@ -104,7 +105,34 @@ async def userinfo(
     return as_response(await answer_userinfo(provider, issuer, presented, proof, clock()))
 
 
-ROUTES = [openid_configuration, jwks, token, par, introspect, revoke, userinfo]
+@post("/register", access="protocol", status_code=201)
+async def register(
+    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+) -> Response[Any]:
+    """RFC 7591 §3."""
+    issuer = await issuer_of(provider, slug)
+    authorization, body = request.headers.get("authorization"), await request.body()
+    return as_response(await answer_register(provider, issuer, authorization, body, clock()))
+
+
+@route("/register/{client_id:str}", http_method=["GET", "PUT", "DELETE"], access="protocol", status_code=200)
+async def manage_registration(
+    request: AnyRequest,
+    slug: FromPath[str],
+    client_id: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """RFC 7592 §2."""
+    issuer = await issuer_of(provider, slug)
+    authorization, body = request.headers.get("authorization"), await request.body()
+    answer = await answer_management(
+        provider, issuer, client_id, authorization, request.method, body, clock()
+    )
+    return as_response(answer)
+
+
+ROUTES = [openid_configuration, jwks, token, par, introspect, revoke, userinfo, register, manage_registration]
 """Under `/{caisse}`."""
 
 ROOT_ROUTES = [oauth_authorization_server]

@@ -5,7 +5,6 @@ conditional statement, whose row count says who won.
 """
 
 from datetime import datetime
-
 from uuid import UUID
 
 import msgspec
@@ -27,8 +26,8 @@ GRANT = """
        person.id AS person_id, person.state AS person_state, person.email, person.full_name, person.locale,
        coalesce(session.revoked_at IS NULL AND session.person_id = g.person_id, false) AS session_is_live,
        account.state AS account_state, coalesce(account.is_administrator, false) AS is_administrator, account.rights,
-       adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret, adherent.legal_name,
-       adherent.address
+       adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret,
+       adherent.legal_name, adherent.address
 """
 GRANT_JOINS = """
   LEFT JOIN person ON person.id = g.person_id
@@ -169,13 +168,13 @@ async def load_for_token(
 
 async def remember_jti(tx: Tx, effect: effects.RememberJti) -> bool:
     bucket = int(effect.expires_at.timestamp()) // 900 % 4
-    return 1 == await tx.execute(
+    return await tx.execute(
         """
         INSERT INTO seen_jti (caisse, bucket, kind, party, jti, expires_at) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT DO NOTHING
         """,
         tx.the_caisse, bucket, effect.kind, effect.party, effect.jti, effect.expires_at,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def revoke_grant(tx: Tx, effect: effects.RevokeGrant) -> None:
@@ -186,13 +185,13 @@ async def revoke_grant(tx: Tx, effect: effects.RevokeGrant) -> None:
 
 
 async def consume_code(tx: Tx, effect: effects.ConsumeCode) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         """
         UPDATE authorization_code SET consumed_at = $2
          WHERE code_hash = $1 AND consumed_at IS NULL AND expires_at > $2
         """,
         effect.code_hash, effect.at,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def store_refresh(tx: Tx, effect: effects.StoreRefresh) -> None:
@@ -208,7 +207,7 @@ async def store_refresh(tx: Tx, effect: effects.StoreRefresh) -> None:
 async def rotate_refresh(tx: Tx, effect: effects.RotateRefresh) -> bool:
     """Spend the old and store the new in one statement: fifty at once find one winner."""
     new = effect.new
-    return 1 == await tx.execute(
+    return await tx.execute(
         """
         WITH spent AS (
             UPDATE refresh_token SET spent_at = $6
@@ -219,7 +218,7 @@ async def rotate_refresh(tx: Tx, effect: effects.RotateRefresh) -> bool:
         SELECT $1, $3, spent.grant_id, $5, $6, $7 FROM spent WHERE spent.grant_id = $4
         """,
         tx.the_caisse, effect.old_hash, new.token_hash, new.grant_id, new.dpop_jkt, new.issued_at, new.expires_at,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def prolong_refresh(tx: Tx, effect: effects.ProlongRefresh) -> bool:
@@ -252,10 +251,10 @@ async def store_pushed(tx: Tx, effect: effects.StorePushedRequest) -> None:
 
 
 async def spend_pushed(tx: Tx, effect: effects.SpendPushedRequest) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         "UPDATE pushed_request SET spent_at = $2 WHERE handle_hash = $1 AND spent_at IS NULL",
         effect.handle_hash, effect.at,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def store_grant(tx: Tx, effect: effects.StoreGrant) -> None:
@@ -277,10 +276,10 @@ async def store_grant(tx: Tx, effect: effects.StoreGrant) -> None:
 
 
 async def finish_flow(tx: Tx, effect: effects.FinishFlow) -> bool:
-    return 1 == await tx.execute(
+    return await tx.execute(
         "UPDATE authorization_flow SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL",
         effect.flow_id, effect.at,
-    )  # fmt: skip
+    ) == 1  # fmt: skip
 
 
 async def remember_consent(tx: Tx, effect: effects.RememberConsent) -> None:

@@ -4,6 +4,9 @@ granted = requested ∩ mandate ∩ access group ∩ client ceiling ∩ resource
 an intersection. Unknown, foreign, pending and dead mandates are one answer.
 """
 
+# authlib's own annotations name its mixins; ours name what we pass.
+# pyright: reportIncompatibleMethodOverride=false
+
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +22,7 @@ from services.identity.openid.clients import TOKEN_EXCHANGE
 from services.identity.openid.effects import Note
 from services.identity.openid.issuing import pass_gate
 from services.identity.openid.kernel import Kernel
+from services.identity.openid.presented import bound_key
 from services.identity.openid.refusals import (
     InvalidGrant,
     InvalidRequest,
@@ -28,7 +32,7 @@ from services.identity.openid.refusals import (
 from services.identity.openid.snapshot import Grant
 
 MANDATE = "urn:espace:params:oauth:token-type:mandate"
-ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
 
 
 class TokenExchange(BaseGrant, TokenEndpointMixin):
@@ -38,7 +42,8 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):
     server: Kernel
 
     def validate_token_request(self) -> None:
-        client = self.request.client = self.authenticate_token_endpoint_client()
+        self.authenticate_token_endpoint_client()
+        client = self.server.client
         if not client.check_grant_type(TOKEN_EXCHANGE) or not client.is_confidential:
             raise UnauthorizedClient("The client may not exchange tokens.")
         for check in CHECKS:
@@ -75,7 +80,7 @@ def actor_token_is_the_caller_s(kernel: Kernel) -> None:
 
 def proof_key_is_the_actor_s(kernel: Kernel) -> None:
     """The caller holds the key that the actor token is bound to."""
-    jkt = ((kernel.snapshot.presented or {}).get("cnf") or {}).get("jkt")
+    jkt = bound_key(kernel.snapshot.presented or {})
     if jkt is None or kernel.proof is None:
         raise InvalidGrant
     dpop_binding.check_bound(kernel.proof, jkt)

@@ -12,7 +12,7 @@ from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Decision
-from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.presented import bound_key, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.subject_gate import Stopped
@@ -76,7 +76,7 @@ def _check_proof(
     scheme: str, token: str, claims: dict[str, Any], proof: ProofHeaders, now: datetime
 ) -> tuple[Effect, ...]:
     """RFC 9449 §7.1, §7.2: a bound token needs its scheme and its proof; a bearer token has neither."""
-    jkt = (claims.get("cnf") or {}).get("jkt")
+    jkt = bound_key(claims)
     if jkt is None:
         if scheme != "bearer":
             raise Presented("invalid_token")

@@ -5,8 +5,8 @@ from typing import Any
 from litestar import Request, Response
 
 from libs.common.http import csrf
-from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.refusals import NotFound
+from libs.common.values.caisse_slug import parse_caisse_slug
 from services.identity.openid.authorize import Visit
 from services.identity.openid.client_authentication import credentials_of
 from services.identity.openid.dpop_binding import ProofHeaders

@@ -42,7 +42,7 @@ async def rotate(tx: Tx, keys: KeyEncryption, algorithm: Algorithm, now: datetim
     return kid
 
 
-async def sweep_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> list[str]:
+async def sweep_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> list[Algorithm]:
     """Rotate what has signed for a month, archive what nothing can need any more."""
     due = await store.due_for_rotation(tx, activated_before=now - SIGNS_FOR)
     for algorithm in due:

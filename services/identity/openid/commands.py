@@ -1,0 +1,188 @@
+"""`espace client add | list | show | rotate | disable | report | invite`."""
+
+import asyncio
+import hashlib
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from libs.common.database.pool import Database
+from libs.common.database.transaction import Tx
+from libs.common.runtime.settings import load_settings
+from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
+from services.identity.openid import client_store, store
+from services.identity.openid.client_rules import InvalidClientMetadata
+from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.register import (
+    ClientAlreadyThere,
+    disable_client,
+    register_client,
+    rotate_secret,
+)
+from services.identity.openid.report import departures
+
+USAGE, TAKEN, UNKNOWN = 2, 3, 4
+Found = TypeVar("Found")
+
+
+@click.group("client")
+def client() -> None:
+    """Les clients OpenID d'une caisse.
+
+    Codes de sortie : 0 fait, 2 demande mal formée, 3 déjà présent, 4 inconnu.
+    """
+
+
+@client.command("add")
+@click.argument("caisse")
+@click.argument("metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--id", "client_id", default=None, help="Identifiant ; tiré au sort sinon.")
+@click.option("--json", "as_json", is_flag=True)
+def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> None:
+    """Enregistrer dans CAISSE le client que décrit le fichier METADATA (JSON, RFC 7591)."""
+    try:
+        described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
+        settings = load_settings()
+        added = _in_caisse(
+            caisse,
+            lambda tx: register_client(
+                tx, described, now=_now(), client_id=client_id, plain_http=settings.demonstration
+            ),
+        )
+    except (msgspec.MsgspecError, InvalidClientMetadata) as error:
+        _stop(f"{metadata} : {error}", USAGE)
+    except ClientAlreadyThere:
+        _stop(f"Le client {client_id} existe déjà : rien n'a été changé.", TAKEN)
+    shown = _told(added) | ({"client_secret": added.secret} if added.secret else {})
+    if as_json:
+        click.echo(msgspec.json.encode(shown))
+        return
+    click.echo(f"Le client {added.client_id} est enregistré.")
+    if added.secret:
+        click.echo(f"Son secret, montré cette seule fois : {added.secret}")
+
+
+@client.command("list")
+@click.argument("caisse")
+@click.option("--json", "as_json", is_flag=True)
+def list_all(caisse: str, as_json: bool) -> None:
+    """Les clients de CAISSE."""
+    found = _in_caisse(caisse, client_store.every)
+    if as_json:
+        click.echo(msgspec.json.encode([_told(one) for one in found]))
+        return
+    table = Table("Client", "Nom", "Profil", "État", "Écarts")
+    for one in found:
+        count = len(departures(one.metadata))
+        table.add_row(one.client_id, one.metadata.client_name, one.profile, one.state, str(count or "–"))
+    Console().print(table)
+
+
+@client.command("show")
+@click.argument("caisse")
+@click.argument("client_id")
+def show(caisse: str, client_id: str) -> None:
+    """Tout ce que CAISSE sait du client, en JSON ; jamais son secret."""
+    found = _in_caisse(caisse, lambda tx: store.load_client(tx, client_id))
+    if found is None:
+        _stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+    click.echo(msgspec.json.format(msgspec.json.encode(_told(found)), indent=2).decode())
+
+
+@client.command("rotate")
+@click.argument("caisse")
+@click.argument("client_id")
+def rotate(caisse: str, client_id: str) -> None:
+    """Un nouveau secret, montré une seule fois ; l'ancien ne vaut plus rien."""
+    secret = _in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=_now()))
+    if secret is None:
+        _stop("Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).", UNKNOWN)
+    click.echo(secret)
+
+
+@client.command("disable")
+@click.argument("caisse")
+@click.argument("client_id")
+def disable(caisse: str, client_id: str) -> None:
+    """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde."""
+    if not _in_caisse(caisse, lambda tx: disable_client(tx, client_id, now=_now())):
+        _stop(f"Aucun client actif {client_id} dans la caisse {caisse}.", UNKNOWN)
+    click.echo(f"Le client {client_id} est désactivé.")
+
+
+@client.command("report")
+@click.argument("caisse")
+@click.argument("client_id", required=False)
+@click.option("--json", "as_json", is_flag=True)
+def report(caisse: str, client_id: str | None, as_json: bool) -> None:
+    """Les écarts de chaque client à la RFC 9700 et à FAPI 2.0."""
+    found = [one for one in _in_caisse(caisse, client_store.every) if client_id in (None, one.client_id)]
+    if client_id is not None and not found:
+        _stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+    if as_json:
+        told = {one.client_id: [line._asdict() for line in departures(one.metadata)] for one in found}
+        click.echo(msgspec.json.encode(told))
+        return
+    table = Table("Client", "Écart", "Clause", "Remède")
+    for one in found:
+        for line in departures(one.metadata):
+            table.add_row(one.client_id, line.what, line.clause, line.remedy)
+    Console().print(table if table.row_count else "Aucun écart.")
+
+
+@client.command("invite")
+@click.argument("caisse")
+@click.option("--profile", type=click.Choice(["fapi", "standard", "compat"]), default="standard")
+@click.option("--uses", default=1, show_default=True)
+@click.option("--days", default=7, show_default=True)
+def invite(caisse: str, profile: str, uses: int, days: int) -> None:
+    """Un jeton initial d'enregistrement dynamique (RFC 7591), montré une seule fois."""
+    token = secrets.token_urlsafe(32)
+    hashed, now = hashlib.sha256(token.encode()).digest(), _now()
+    _in_caisse(
+        caisse,
+        lambda tx: client_store.add_initial_token(
+            tx, hashed, profile=profile, uses=uses, expires_at=now + timedelta(days=days), now=now
+        ),
+    )
+    click.echo(token)
+
+
+def _told(one: Client) -> dict[str, Any]:
+    return {"client_id": one.client_id, "state": one.state, **msgspec.to_builtins(one.metadata)}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    click.echo(sentence, err=True)
+    sys.exit(code)
+
+
+def _in_caisse(slug: str, act: Callable[[Tx], Awaitable[Found]]) -> Found:
+    try:
+        caisse = parse_caisse_slug(slug)
+    except InvalidCaisseSlug as error:
+        _stop(error.reason, USAGE)
+
+    async def run() -> Found:
+        settings = load_settings()
+        settings.require("identity.dsn")
+        db = await Database.open(settings.identity.dsn, name="espace client", max_size=1)
+        try:
+            async with db.transaction(caisse) as tx:
+                return await act(tx)
+        finally:
+            await db.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,76 @@
+"""What identity's worker does for the protocol: forget, rotate keys, tell clients of ended sessions."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from libs.common.database.pool import Database, DatabaseUnavailable
+from libs.common.database.transaction import Tx
+from libs.common.http.application import Clock
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.settings import Settings
+from services.identity.caisses import store as caisses
+from services.identity.openid import logout_store, sweep_store
+from services.identity.openid.backchannel_logout import deliver_for_ever
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.provider import Provider
+from services.identity.signing_keys.rotation import sweep_keys
+
+log = structlog.get_logger()
+
+SWEEP_EVERY = 300.0
+REPLAYS_KNOWN_FOR = timedelta(hours=24)
+BUCKET = 900
+"""Seconds of one bucket of `seen_jti`."""
+
+
+async def openid_duties(
+    settings: Settings, keys: KeyEncryption, relay: Database, stop: asyncio.Event, clock: Clock
+) -> None:
+    """Until `stop`. Several workers at once do no harm."""
+    db = await Database.open(settings.identity.dsn, name="identity-work", max_size=6)
+    provider = Provider(db, settings, keys, GuardedFetcher(settings.outbound_hosts))
+    try:
+        async with asyncio.TaskGroup() as duties:
+            duties.create_task(deliver_for_ever(provider, relay, stop, clock))
+            duties.create_task(sweep_for_ever(db, relay, keys, stop, clock))
+    finally:
+        await db.close()
+
+
+async def sweep_for_ever(
+    db: Database, relay: Database, keys: KeyEncryption, stop: asyncio.Event, clock: Clock
+) -> None:
+    while not stop.is_set():
+        try:
+            await sweep(db, relay, keys, clock())
+        except DatabaseUnavailable:
+            log.warning("openid.sweep_postponed")
+        try:
+            await asyncio.wait_for(stop.wait(), SWEEP_EVERY)
+        except TimeoutError:
+            continue
+
+
+async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetime) -> None:
+    """One round over the tables, then the keys of each caisse in its own transaction."""
+    async with relay.across_caisses() as tx:
+        await forget_what_expired(tx, now)
+        every = await caisses.every(tx)
+    for caisse in every:
+        async with db.transaction(caisse.slug) as tx:
+            await sweep_keys(tx, keys, now)
+
+
+async def forget_what_expired(tx: Tx, now: datetime) -> None:
+    await sweep_store.forget_pushed_requests(tx, now)
+    await sweep_store.forget_flows(tx, now)
+    await sweep_store.forget_refresh_tokens(tx, now)
+    await sweep_store.forget_codes(tx, now - REPLAYS_KNOWN_FOR)
+    await sweep_store.forget_grants(tx, now - REPLAYS_KNOWN_FOR)
+    await sweep_store.forget_revoked_tokens(tx, now - timedelta(minutes=1))
+    await sweep_store.forget_initial_tokens(tx, now)
+    await logout_store.forget_before(tx, now - timedelta(days=7))
+    # The bucket two quarters ahead is the one of two quarters ago: nothing in it can be presented any more.
+    await sweep_store.empty_bucket(tx, (int(now.timestamp()) // BUCKET + 2) % 4)

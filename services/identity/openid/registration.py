@@ -1,0 +1,158 @@
+"""Dynamic registration (RFC 7591) and its management (RFC 7592).
+
+An initial access token names the profile; the metadata of the request can only
+ask for what that profile allows, and an update is judged whole, as a new client is.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import asdict
+
+from services.identity.openid import client_store
+from services.identity.openid.client_rules import InvalidClientMetadata
+from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile
+from services.identity.openid.guarded_fetcher import FetchRefused
+from services.identity.openid.issuer import OPENID_SCOPES, Issuer
+from services.identity.openid.kernel import Answer
+from services.identity.openid.provider import Provider
+from services.identity.openid.register import disable_client, register_client, update_client
+
+OURS = frozenset({"profile", "consent", "introspects", "resources"})
+"""What a client never says of itself: an operator, or the initial access token, does."""
+
+ANSWERED = frozenset({"client_id", "client_secret", "client_id_issued_at", "client_secret_expires_at",
+                      "registration_access_token", "registration_client_uri"})  # fmt: skip
+"""Members of our own answers that an update sends back (RFC 7592 §2.2)."""
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+KNOWN = frozenset(ClientMetadata.__struct_fields__)
+
+
+def refused(error: str, description: str, status: int = 400) -> Answer:
+    """RFC 7591 §3.2.2."""
+    headers = dict(NO_STORE)
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    return Answer(status, {"error": error, "error_description": description}, headers)
+
+
+def bearer(authorization: str | None) -> bytes | None:
+    scheme, _, token = (authorization or "").partition(" ")
+    return hashlib.sha256(token.strip().encode()).digest() if scheme.lower() == "bearer" and token.strip() else None
+
+
+async def answer_register(
+    provider: Provider, issuer: Issuer, authorization: str | None, body: bytes, now: datetime
+) -> Answer:
+    """RFC 7591 §3. The token is spent with the registration, or not at all."""
+    token_hash = bearer(authorization)
+    if token_hash is None:
+        return refused("invalid_token", "An initial access token is required.", 401)
+    management = secrets.token_urlsafe(32)
+    plain_http = provider.settings.demonstration
+    try:
+        async with provider.db.transaction(issuer.caisse) as tx:
+            profile = await client_store.spend_initial_token(tx, token_hash, now)
+            if profile is None:
+                return refused("invalid_token", "The initial access token is not valid.", 401)
+            metadata = read_metadata(body, profile)
+            await check_sector(provider, metadata)
+            client = await register_client(
+                tx, metadata, now=now, plain_http=plain_http, registered_by="dynamic", registration_token=management
+            )
+    except InvalidClientMetadata as error:
+        return refused(error.error, str(error))
+    return Answer(201, described(issuer, client, management, client.secret, now), NO_STORE)
+
+
+async def answer_management(
+    provider: Provider, issuer: Issuer, client_id: str, authorization: str | None, method: str, body: bytes,
+    now: datetime,
+) -> Answer:  # fmt: skip
+    """RFC 7592 §2: read, update, delete. A wrong token and an unknown client are one answer (§2.1)."""
+    token_hash = bearer(authorization)
+    try:
+        async with provider.db.transaction(issuer.caisse) as tx:
+            client = token_hash and await client_store.registered_with(tx, client_id, token_hash)
+            if not client:
+                return refused("invalid_token", "The registration access token is not valid.", 401)
+            if method == "DELETE":
+                await disable_client(tx, client_id, now=now)
+                return Answer(204, "", NO_STORE)
+            if method == "PUT":
+                metadata = read_metadata(body, client.profile, client_id=client_id)
+                await check_sector(provider, metadata)
+                client = await update_client(
+                    tx, client, metadata, now=now, plain_http=provider.settings.demonstration
+                )
+    except InvalidClientMetadata as error:
+        return refused(error.error, str(error))
+    token = (authorization or "").partition(" ")[2].strip()
+    return Answer(200, described(issuer, client, token, None, None), NO_STORE)
+
+
+def read_metadata(body: bytes, profile: Profile, *, client_id: str | None = None) -> ClientMetadata:
+    """The request's metadata within the profile. Unknown members are ignored (RFC 7591 §2)."""
+    try:
+        said = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise InvalidClientMetadata("The body is not a JSON object.") from error
+    if client_id is not None and said.get("client_id") != client_id:
+        raise InvalidClientMetadata("The client_id does not match.")
+    asked = {name: value for name, value in said.items() if name in KNOWN - OURS and value is not None}
+    asked.setdefault("client_name", "Client")
+    asked.setdefault("scope", " ".join(sorted(OPENID_SCOPES)))
+    asked = _with_defaults(asked, profile)
+    try:
+        return msgspec.convert({**asked, "profile": profile}, ClientMetadata)
+    except msgspec.ValidationError as error:
+        raise InvalidClientMetadata(str(error)) from error
+
+
+def _with_defaults(asked: dict[str, Any], profile: Profile) -> dict[str, Any]:
+    """openid.md §1: the specification's defaults in `compat`, safer ones elsewhere; the answer tells them."""
+    if profile == "compat":
+        asked.setdefault("id_token_signed_response_alg", "RS256")
+        asked.setdefault("token_endpoint_auth_method", "client_secret_basic")
+    asked.setdefault("grant_types", [CODE])
+    if CODE not in asked["grant_types"]:
+        asked.setdefault("response_types", [])
+    asked["scope"] = " ".join(word for word in str(asked["scope"]).split() if word in OPENID_SCOPES)
+    return asked
+
+
+async def check_sector(provider: Provider, metadata: ClientMetadata) -> None:
+    """OpenID Connect Core §8.1: the sector's document lists every redirect address."""
+    if metadata.sector_identifier_uri is None:
+        return
+    try:
+        body, _ = await provider.fetcher.get(metadata.sector_identifier_uri)
+        listed = msgspec.json.decode(body, type=list[str])
+    except (FetchRefused, msgspec.MsgspecError) as error:
+        raise InvalidClientMetadata("The sector_identifier_uri does not answer a list of addresses.") from error
+    if not set(metadata.redirect_uris) <= set(listed):
+        raise InvalidClientMetadata("A redirect_uri is not in the sector's list.")
+
+
+def described(
+    issuer: Issuer, client: Client, management: str, secret: str | None, issued_at: datetime | None
+) -> dict[str, Any]:
+    """RFC 7591 §3.2.1, RFC 7592 §3: everything registered, the defaults applied included."""
+    metadata = {name: value for name, value in asdict(client.metadata).items() if value is not None}
+    told: dict[str, Any] = {name: value for name, value in metadata.items() if name not in OURS - {"profile"}}
+    told |= {
+        "client_id": client.client_id,
+        "registration_access_token": management,
+        "registration_client_uri": issuer.endpoint(f"/register/{client.client_id}"),
+    }
+    if issued_at is not None:
+        told["client_id_issued_at"] = int(issued_at.timestamp())
+    if secret is not None:
+        told |= {"client_secret": secret, "client_secret_expires_at": 0}
+    return told
+
+
