@@ -34,12 +34,12 @@ async def create_cabinet(
     Clients are closed to everybody until put in an access group, unless
     `open_to_all`. Raises `InvalidSiren`, `CabinetExists`.
     """
-    cabinet_id = new_id()
     code = friendly_code or new_friendly_code()
-    if not await store.add_cabinet(tx, cabinet_id, parse_siren(siren), name, list(address), code, now):
+    cabinet_id = await store.add_cabinet(
+        tx, new_id(), parse_siren(siren), name, list(address), code, open_to_all, now
+    )
+    if cabinet_id is None:
         raise CabinetExists
-    if open_to_all:
-        await store.set_open_to_all(tx, cabinet_id, True)
     return cabinet_id
 
 

@@ -32,23 +32,38 @@ class Membership(NamedTuple):
 
 
 async def add_cabinet(
-    tx: Tx, cabinet_id: UUID, siren: str, name: str, address: Sequence[str], friendly_code: str, now: datetime
-) -> bool:
-    """False when the SIREN, or by a rare chance the code, is taken."""
-    added = await tx.execute(
+    tx: Tx,
+    cabinet_id: UUID,
+    siren: str,
+    name: str,
+    address: Sequence[str],
+    friendly_code: str,
+    open_to_all: bool,
+    now: datetime,
+) -> UUID | None:
+    """The id of the cabinet now registered; None when it was already.
+
+    A cabinet merely noted from a former system's export has no code: it keeps its
+    id and takes the rest from whoever registers it.
+    """
+    return await tx.fetchval(
         """
-        INSERT INTO cabinet (id, siren, name, address, friendly_code, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT DO NOTHING
+        INSERT INTO cabinet (id, siren, name, address, friendly_code, open_to_all, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (siren) DO UPDATE
+           SET name = excluded.name, address = excluded.address, friendly_code = excluded.friendly_code,
+               open_to_all = excluded.open_to_all
+         WHERE cabinet.friendly_code IS NULL
+        RETURNING id
         """,
         cabinet_id,
         siren,
         name,
         address,
         friendly_code,
+        open_to_all,
         now,
     )
-    return added == 1
 
 
 async def set_open_to_all(tx: Tx, cabinet_id: UUID, is_open: bool) -> None:
@@ -67,11 +82,11 @@ async def find(tx: Tx, cabinet_id: UUID) -> Cabinet | None:
 
 
 async def find_active(tx: Tx, siren: str | None, friendly_code: str | None) -> Cabinet | None:
-    """The cabinet in business of this SIREN or friendly code, unless the caisse refuses it."""
+    """The registered cabinet in business of this SIREN or friendly code, unless the caisse refuses it."""
     row = await tx.fetchrow(
         """
         SELECT id, siren, name, friendly_code, open_to_all FROM cabinet
-         WHERE (siren = $1 OR friendly_code = $2) AND state = 'active'
+         WHERE (siren = $1 OR friendly_code = $2) AND state = 'active' AND friendly_code IS NOT NULL
            AND NOT EXISTS (SELECT FROM cabinet_denial WHERE cabinet_denial.cabinet_id = cabinet.id)
         """,
         siren,

@@ -16,6 +16,7 @@ from libs.common.legacy_export.verdict import Verdict
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
+from services.identity.delegation.recall_former import recall_former
 from services.identity.legacy_import import mapping, store
 from services.identity.legacy_import.batch import write_batch
 from services.identity.legacy_import.mapping import AdherentRow
@@ -137,6 +138,7 @@ async def _write(
         try:
             async with db.transaction(caisse) as tx:
                 await write_batch(tx, batch, counts, now)
+                await recall_former(tx, now)
                 if is_dry_run:
                     raise _DryRun
         except _DryRun:

@@ -58,6 +58,11 @@ class Browser(NamedTuple):
         return await self.client.post(unescape(action[1]), data=fields, headers=headers)
 
 
+def said(page: httpx.Response) -> str:
+    """The page with plain spaces and quotes: where French typography breaks a line is not our matter here."""
+    return re.sub(r"\s", " ", unescape(page.text))
+
+
 @pytest.fixture
 async def app(settings: Settings, clock: HeldClock) -> AsyncIterator[Litestar]:
     application = create_app(settings, clock=clock)
@@ -117,20 +122,20 @@ async def test_a_delegation_takes_three_clicks_and_gives_nothing_before_the_last
     browser = await signed_in(app, identity_db, scene.administrator, clock())
     start = await browser.get(f"/{HERE}/delegations")
     assert start.status_code == 200
-    assert "Déléguer à mon cabinet comptable" in start.text
+    assert "Déléguer à mon cabinet comptable" in said(start)
 
     rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
-    assert "Cabinet Ferrand" in rights.text
+    assert "Cabinet Ferrand" in said(rights)
     chosen = await browser.press(rights, "continue")
     assert chosen.status_code == 303, chosen.text
     check = await browser.get(chosen.headers["location"])
-    assert "déposer et corriger vos déclarations" in check.text
-    assert "changer votre IBAN" in check.text
+    assert "déposer et corriger vos déclarations" in said(check)
+    assert "changer votre IBAN" in said(check)
     assert await mandates(identity_db, scene) == []
 
     done = await browser.press(check, "confirm")
     receipt = await browser.get(done.headers["location"])
-    assert "Délégation proposée à Cabinet Ferrand" in receipt.text
+    assert "Délégation proposée à Cabinet Ferrand" in said(receipt)
     [offered] = await mandates(identity_db, scene)
     assert (offered.state, offered.family, offered.role) == ("offered", "contributions", "principal")
 
@@ -219,7 +224,7 @@ async def test_a_former_authorisation_is_renewed_from_a_filled_page(
     assert former_id is not None
     browser = await signed_in(app, identity_db, scene.administrator, clock())
     start = await browser.get(f"/{HERE}/delegations")
-    assert "Ancienne autorisation, sans effet" in start.text
+    assert "Ancienne autorisation, sans effet" in said(start)
     filled = await browser.get(f"/{HERE}/delegations/{public_id('mdt', former_id)}/renew")
     done = await browser.press(filled, "confirm")
 
@@ -236,17 +241,17 @@ async def test_the_cabinet_accepts_then_the_firm_revokes_with_a_receipt(
     offered = await an_offer(identity_db, scene, clock())
     cabinet = await signed_in(app, identity_db, scene.owner, clock())
     workspace = await cabinet.get(f"/{HERE}/cabinet")
-    assert "L’Équerre" in unescape(workspace.text)
+    assert "L’Équerre" in said(workspace)
     page = await cabinet.get(f"/{HERE}/cabinet/mandates/{public_id('mdt', offered.id)}")
     accepted = await cabinet.press(page, "accept")
-    assert "En vigueur" in (await cabinet.get(accepted.headers["location"])).text
+    assert "En vigueur" in said(await cabinet.get(accepted.headers["location"]))
     assert 'id="clients"' in (await cabinet.get(f"/{HERE}/cabinet?search=équerre")).text
 
     firm = await signed_in(app, identity_db, scene.administrator, clock())
     address = f"/{HERE}/delegations/{public_id('mdt', offered.id)}"
-    assert "Qui a fait quoi" in (await firm.get(address)).text
+    assert "Qui a fait quoi" in said(await firm.get(address))
     revoked = await firm.press(await firm.get(address + "/revoke"), "confirm-revoke")
-    assert "Reçu de révocation" in (await firm.get(revoked.headers["location"])).text
+    assert "Reçu de révocation" in said(await firm.get(revoked.headers["location"]))
     assert await mandates(identity_db, scene) == []
 
 

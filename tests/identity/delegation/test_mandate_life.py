@@ -10,7 +10,8 @@ from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id
-from services.identity.delegation import store
+from services.identity.cabinets.register import create_cabinet
+from services.identity.delegation import reading_store, store
 from services.identity.delegation.accept import accept_offer, accept_request
 from services.identity.delegation.clocks import settle
 from services.identity.delegation.decline import decline
@@ -19,6 +20,7 @@ from services.identity.delegation.narrow import narrow, what_remains
 from services.identity.delegation.offer import CabinetNotEligible, TwinExists, offer
 from services.identity.delegation.once import KeyReused
 from services.identity.delegation.parties import BothSides, MayAnswerForCabinet
+from services.identity.delegation.recall_former import recall_former
 from services.identity.delegation.record_former import record_former
 from services.identity.delegation.renew_former import renew_former
 from services.identity.delegation.request import request
@@ -37,6 +39,7 @@ from tests.identity.delegation.parties import (
     a_cabinet,
     a_key,
     a_scene,
+    a_siren,
     an_account,
     an_active_mandate,
     an_offer,
@@ -526,3 +529,38 @@ async def test_terms_that_contradict_themselves_name_each_field(
                 )
         assert field in refused.value.errors
     assert good.establishments == ALL
+
+
+async def test_what_an_import_left_is_recalled_once_and_powerless(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    noted = a_siren()
+    async with identity_db.transaction(HERE) as tx:
+        for line, siren in enumerate((await store.siren_of_cabinet(tx, scene.cabinet_id), noted), start=1):
+            await tx.execute(
+                """
+                INSERT INTO former_authorisation
+                       (id, caisse, adherent_id, cabinet_siren, cabinet_name, granted_on, source_line)
+                VALUES ($1, $2, $3, $4, 'Cabinet d’avant', '2019-03-12', $5)
+                """,
+                new_id(),
+                HERE,
+                scene.adherent_id,
+                siren,
+                line,
+            )
+    counted: list[int] = []
+    for _ in range(2):
+        async with identity_db.transaction(HERE) as tx:
+            counted.append(await recall_former(tx, clock()))
+    async with identity_db.transaction(HERE) as tx:
+        listed = await reading_store.of_adherent(tx, scene.adherent_id)
+        registered = await create_cabinet(tx, noted, "Cabinet d’aujourd’hui", now=clock())
+
+    assert counted == [2, 0]
+    assert {one.mandate.state for one in listed} == {"legacy_lapsed"}
+    assert {one.mandate.former_label for one in listed} == {"accordée le 12/03/2019"}
+    assert registered in {one.mandate.cabinet_id for one in listed}
+    async with identity_db.transaction(HERE) as tx:
+        assert (await store.find(tx, listed[0].mandate.id)) == listed[0].mandate
