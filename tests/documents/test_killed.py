@@ -55,7 +55,7 @@ async def held_at(settings: Settings, state: str) -> AsyncIterator[asyncpg.Conne
 async def somebody_waits(owner: asyncpg.Connection) -> None:  # type: ignore[type-arg]
     """Returns once a process stands at the gate."""
     async with asyncio.timeout(30):
-        while not await owner.fetchval(
+        while not await owner.fetchval(  # noqa: ASYNC110
             "SELECT true FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         ):
             await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
 """May this firm be attested up to date? Asked of the adherent service, never guessed."""
 
 from datetime import date, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from uuid import UUID
 
 import msgspec
@@ -47,6 +47,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes = b""
 
 
+@runtime_checkable
 class Eligibility(Protocol):
     """Who is asked for a firm's standing."""
 
