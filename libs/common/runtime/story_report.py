@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
-from rich.table import Table
 
 from libs.common.runtime.installation import MAIL_WEB, Installation
 
@@ -21,6 +20,8 @@ def print_story(console: Console, story: Mapping[str, Any], log: Path) -> None:
         held = step.get("ok", step.get("held", True))
         mark = "[green]✓[/]" if held else "[red]✗[/]"
         console.print(f"  {mark} {number:2}. {_title(step)}")
+        if step.get("error"):
+            console.print(f"         [red]{step['error']}[/]")
         for value in _worth_opening(step):
             console.print(f"         [dim]{value}[/]")
     if reason := story.get("error"):
@@ -57,16 +58,15 @@ def _print_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> 
     if not accounts:
         return
     console.print("\nComptes de démonstration :")
-    table = Table(box=None, padding=(0, 2))
-    columns = list(dict.fromkeys(key for account in accounts for key in account))
-    shown = [
-        column for column in columns if not any(isinstance(row.get(column), (dict, list)) for row in accounts)
-    ]
-    for column in shown:
-        table.add_column(column)
     for account in accounts:
-        table.add_row(*(str(account.get(column, "")) for column in shown))
-    console.print(table)
+        about = [str(account[key]) for key in ("role", "cabinet_name", "caisse") if account.get(key)]
+        console.print(f"  [bold]{account.get('name', '')}[/]" + (f" ({', '.join(about)})" if about else ""))
+        told = (
+            ("email", "adresse"),
+            ("password", "mot de passe"),
+            ("totp_secret", "clé du code à six chiffres"),
+        )
+        console.print("    " + ", ".join(f"{says} {account[key]}" for key, says in told if account.get(key)))
 
 
 def _rows(value: object) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from litestar.config.allowed_hosts import AllowedHostsConfig
 from litestar.datastructures import State
 
 from libs.common.http.health import live, ready
+from libs.common.http.hosts import believed_hosts
 from libs.common.http.security_headers import SecurityHeaders
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
@@ -50,7 +51,8 @@ def create_app(settings: Settings) -> Litestar:
     return Litestar(
         [live, ready, *static_routes(), *ROUTES],
         allowed_hosts=AllowedHostsConfig(
-            allowed_hosts=list(settings.allowed_hosts) or ["*"], www_redirect=False
+            allowed_hosts=believed_hosts(settings.allowed_hosts or ("*",), settings.mail.web),
+            www_redirect=False,
         ),
         lifespan=[smtp],
         middleware=[SecurityHeaders()],

@@ -38,6 +38,8 @@ class Lot(msgspec.Struct, kw_only=True):
     lot: str = ""
     caisse: str = ""
     kind: str = ""
+    post_on: str = ""
+    """The day this lot would be posted, as the manifest says it."""
     arrived_at: datetime | None = None
     pages: list[LetterPage] = []
 

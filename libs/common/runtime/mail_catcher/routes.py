@@ -140,6 +140,7 @@ def _shown(lot: Lot, adherent_number: str | None) -> dict[str, Any]:
         "lot": lot.lot,
         "caisse": lot.caisse,
         "kind": lot.kind,
+        "post_on": lot.post_on,
         "arrived_at": lot.arrived_at,
         "pages": [
             msgspec.structs.asdict(letter)
