@@ -83,7 +83,7 @@ async def test_imported_twice_nothing_doubles_and_nothing_is_announced_again(
     tables = ("adherent", "establishment", "former_authorisation", "former_contact")
     before = {table: await rows_of(identity_db, caisse, table) for table in tables}
     async with identity_db.transaction(caisse) as tx:
-        announced = await tx.fetchval("SELECT count(*) FROM outbox")
+        announced = await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'")
     second, told = await imported(identity_db, caisse, export.folder)
 
     assert {table: await rows_of(identity_db, caisse, table) for table in tables} == before
@@ -92,7 +92,7 @@ async def test_imported_twice_nothing_doubles_and_nothing_is_announced_again(
         assert (counts.inserted, counts.updated) == (0, 0)
         assert counts.unchanged == first.files[file].counts.inserted
     async with identity_db.transaction(caisse) as tx:
-        assert await tx.fetchval("SELECT count(*) FROM outbox") == announced == len(before["adherent"])
+        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'") == announced == len(before["adherent"])
     assert told
 
 
@@ -104,7 +104,7 @@ async def test_each_new_adherent_is_announced_with_its_whole_file(
     async with identity_db.transaction(caisse) as tx:
         facts = [
             decode(row["subject"], row["body"])[1]
-            for row in await tx.fetch("SELECT subject, body FROM outbox")
+            for row in await tx.fetch("SELECT subject, body FROM outbox WHERE subject LIKE '%.adherent.imported.v1'")
         ]
         establishments = await tx.fetchval("SELECT count(*) FROM establishment")
     announced = [fact for fact in facts if isinstance(fact, AdherentImported)]
@@ -131,7 +131,7 @@ async def test_a_changed_row_updates_its_adherent_alone(
     async with identity_db.transaction(caisse) as tx:
         (row,) = await tx.fetch("SELECT legal_name, version FROM adherent WHERE version > 1")
         assert tuple(row) == ("SAS Plomberie Rénovée", 2)
-        assert await tx.fetchval("SELECT count(*) FROM outbox") == 1
+        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'") == 1
 
 
 async def test_killed_between_two_batches_and_run_again_it_ends_the_same(
@@ -157,7 +157,7 @@ async def test_killed_between_two_batches_and_run_again_it_ends_the_same(
     runs = await rows_of(identity_db, caisse, "import_run")
     assert [run["finished_at"] is None for run in runs] == [True, False]
     async with identity_db.transaction(caisse) as tx:
-        assert await tx.fetchval("SELECT count(*) FROM outbox") == counts.accepted
+        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'") == counts.accepted
 
 
 async def test_a_dry_run_counts_and_leaves_nothing(
