@@ -82,8 +82,12 @@ def read_codes(folder: Path, lot: object, label: str) -> list[str]:
 
 
 def texts(folder: Path, lot: object) -> list[str]:
+    # French typography puts no-break spaces where a reader sees a space.
     document = pdfium.PdfDocument(folder / f"{public_id('lot', lot)}.pdf")  # type: ignore[arg-type]
     try:
-        return [document[page].get_textpage().get_text_range() for page in range(len(document))]
+        return [
+            document[page].get_textpage().get_text_range().replace("\u00a0", " ")
+            for page in range(len(document))
+        ]
     finally:
         document.close()
