@@ -55,7 +55,8 @@ def paper() -> Sealed:
 
 
 def text_of(pdf: bytes) -> str:
-    return " ".join(pypdfium2.PdfDocument(pdf)[0].get_textpage().get_text_range().split())
+    text = pypdfium2.PdfDocument(pdf)[0].get_textpage().get_text_range()
+    return " ".join(text.replace("\u200b", "").split())
 
 
 def test_an_independent_reader_finds_the_seal_whole_and_trusted(paper: Sealed) -> None:
@@ -126,6 +127,7 @@ HOSTILE = [
     "<script>alert(1)</script>",
     "))]} // /* \\ ` \" '",
     "A" * 400,
+    "W" * 60 + " " + "é" * 30,
     "Ünïcödé Ω Ж ﷽ 日本 👷🏽‍♀️ \u202egnol",
     "L’ÎLE-VERTE & Œuvre – “Béton”",
     " \u00a0 ",
@@ -218,3 +220,13 @@ def test_other_tools_agree_where_they_are_installed(paper: Sealed, tmp_path) -> 
         except FileNotFoundError:
             continue
         assert sentence in said
+
+
+@pytest.mark.parametrize("name", ["A" * 400, "W" * 60, "ÉLECTRICITÉ-PLOMBERIE-COUVERTURE-ZINGUERIE-RAMONAGE"])
+def test_a_word_too_long_for_a_line_stays_on_the_paper(name: str) -> None:
+    page = pypdfium2.PdfDocument(render(a_payload(facts(name)), ADDRESSES))[0]
+    text = page.get_textpage()
+
+    edges = [text.get_charbox(index)[2] for index in range(text.count_chars())]
+
+    assert max(edges) < page.get_width() - 50
