@@ -14,6 +14,7 @@ from libs.common.database.transaction import Tx
 from libs.common.http.application import utc_now
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
+from services.identity.delegation.duties import delegation_duties
 from services.identity.first_connection import store as first_connections
 from services.identity.letters.sweep import sweep_letters
 from services.identity.mail import store as mails
@@ -35,6 +36,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     bus = Bus.of(settings, "identity", name="identity-work")
     bus.start()
     sweeps = await Database.open(settings.identity.relay_dsn, name="identity-relay", max_size=8)
+    db = await Database.open(settings.identity.dsn, name="identity-work", max_size=4)
     try:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(relay(bus, sweeps, "identity", stop))
@@ -42,8 +44,10 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
             duties.create_task(sweep_for_ever(sweeps, stop))
             duties.create_task(openid_duties(settings, keys, sweeps, stop, utc_now))
+            duties.create_task(delegation_duties(bus, db, stop, utc_now))
     finally:
         await bus.close()
+        await db.close()
         await sweeps.close()
 
 

@@ -23,6 +23,8 @@ from services.identity.legacy_import.import_export import ImportReport, NoSuchCa
 NOW = datetime(2021, 1, 6, 9, tzinfo=UTC)
 IDENTITY_FILES = tuple(mapping.REQUIRED)
 
+ANNOUNCED = "SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'"
+
 
 async def a_caisse(db: Database, keys: KeyEncryption, slug: str) -> CaisseSlug:
     caisse = described(slug)
@@ -83,7 +85,7 @@ async def test_imported_twice_nothing_doubles_and_nothing_is_announced_again(
     tables = ("adherent", "establishment", "former_authorisation", "former_contact")
     before = {table: await rows_of(identity_db, caisse, table) for table in tables}
     async with identity_db.transaction(caisse) as tx:
-        announced = await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'")
+        announced = await tx.fetchval(ANNOUNCED)
     second, told = await imported(identity_db, caisse, export.folder)
 
     assert {table: await rows_of(identity_db, caisse, table) for table in tables} == before
@@ -92,7 +94,7 @@ async def test_imported_twice_nothing_doubles_and_nothing_is_announced_again(
         assert (counts.inserted, counts.updated) == (0, 0)
         assert counts.unchanged == first.files[file].counts.inserted
     async with identity_db.transaction(caisse) as tx:
-        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'") == announced == len(before["adherent"])
+        assert await tx.fetchval(ANNOUNCED) == announced == len(before["adherent"])
     assert told
 
 
@@ -131,7 +133,7 @@ async def test_a_changed_row_updates_its_adherent_alone(
     async with identity_db.transaction(caisse) as tx:
         (row,) = await tx.fetch("SELECT legal_name, version FROM adherent WHERE version > 1")
         assert tuple(row) == ("SAS Plomberie Rénovée", 2)
-        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'") == 1
+        assert await tx.fetchval(ANNOUNCED) == 1
 
 
 async def test_killed_between_two_batches_and_run_again_it_ends_the_same(
@@ -157,7 +159,7 @@ async def test_killed_between_two_batches_and_run_again_it_ends_the_same(
     runs = await rows_of(identity_db, caisse, "import_run")
     assert [run["finished_at"] is None for run in runs] == [True, False]
     async with identity_db.transaction(caisse) as tx:
-        assert await tx.fetchval("SELECT count(*) FROM outbox WHERE subject LIKE '%.adherent.imported.v1'") == counts.accepted
+        assert await tx.fetchval(ANNOUNCED) == counts.accepted
 
 
 async def test_a_dry_run_counts_and_leaves_nothing(
