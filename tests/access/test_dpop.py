@@ -35,7 +35,13 @@ def signed(body: dict[str, Any], key: SigningKey = KEY, **header: Any) -> str:
 
 
 def verified(proof: str, **changes: Any) -> DpopProof:
-    options: dict[str, Any] = {"method": "GET", "url": URL, "now": NOW, "access_token": TOKEN, "jkt": KEY.kid} | changes
+    options: dict[str, Any] = {
+        "method": "GET",
+        "url": URL,
+        "now": NOW,
+        "access_token": TOKEN,
+        "jkt": KEY.kid,
+    } | changes
     return verify_proof([proof], **options)
 
 
@@ -64,7 +70,7 @@ def test_the_largest_rsa_key_fits_the_size_limit() -> None:
 
 @pytest.mark.parametrize("proofs", [[], ["a", "b"]])
 def test_exactly_one_proof_is_expected(proofs: list[str]) -> None:
-    with pytest.raises(InvalidProof, match="missing|several"):
+    with pytest.raises(InvalidProof, match=r"missing|several"):
         verify_proof(proofs, method="GET", url=URL, now=NOW)
 
 

@@ -102,7 +102,9 @@ async def test_what_was_issued_before_a_floor_is_revoked(floors: Floors, clocks:
     assert floors.judge(token) is Verdict.REVOKED, "the same second is not strictly after"
 
 
-async def test_a_persons_own_token_falls_with_the_person_and_the_session(floors: Floors, clocks: Clocks) -> None:
+async def test_a_persons_own_token_falls_with_the_person_and_the_session(
+    floors: Floors, clocks: Clocks
+) -> None:
     for kind in ("actor", "sid"):
         token = await an_own_token()
         key = token.subject if kind == "actor" else token.sid or ""
@@ -204,7 +206,9 @@ async def test_more_floors_than_memory_sends_tokens_to_the_issuer_rather_than_th
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1), st.randoms())
-def test_floors_heard_twice_late_or_out_of_order_end_the_same(raised: list[tuple[int, int]], random: Any) -> None:
+def test_floors_heard_twice_late_or_out_of_order_end_the_same(
+    raised: list[tuple[int, int]], random: Any
+) -> None:
     start = datetime.now(UTC).timestamp()
     events = [a_floor("mandate", "mdt_1", version=v, at=start + s) for v, s in raised]
     events += [a_floor("cabinet", "cab_1", at=start + s) for _, s in raised]

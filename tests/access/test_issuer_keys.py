@@ -131,7 +131,13 @@ async def test_keys_without_one_algorithm_or_with_a_private_half_are_passed_over
 ) -> None:
     good, bad = SigningKey.generate(), SigningKey.generate().published_jwk()
     silent = {name: value for name, value in bad.items() if name != "alg"}
-    server.keys = [silent, {**bad, "d": "AAAA"}, {**bad, "alg": "HS256"}, {**bad, "use": "enc"}, good.published_jwk()]
+    server.keys = [
+        silent,
+        {**bad, "d": "AAAA"},
+        {**bad, "alg": "HS256"},
+        {**bad, "use": "enc"},
+        good.published_jwk(),
+    ]
 
     assert await keys.find(CAISSE, good.kid)
     assert await keys.find(CAISSE, bad["kid"]) is None

@@ -15,6 +15,7 @@ from litestar import Request, get
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotFoundException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import Message, Scope
 
 from libs.common.access.access_token import AccessToken, TokenVerifier
@@ -255,14 +256,14 @@ def resource_metadata(
 ) -> HTTPRouteHandler:
     """RFC 9728: where clients learn which issuer, rights and proofs an API of ours wants."""
 
-    @get("/.well-known/oauth-protected-resource/{caisse:str}", access="anyone", sync_to_thread=False)
-    async def protected_resource(caisse: str) -> dict[str, Any]:
+    @get("/.well-known/oauth-protected-resource/{slug:str}", access="anyone")
+    async def protected_resource(slug: FromPath[str]) -> dict[str, Any]:
         """Metadata of this resource server for one caisse (RFC 9728)."""
-        slug = parse_caisse_slug(caisse)
+        caisse = parse_caisse_slug(slug)
         return {
-            "resource": f"{audience_base}/{slug}",
+            "resource": f"{audience_base}/{caisse}",
             "resource_name": name,
-            "authorization_servers": [f"{issuer_base}/{slug}"],
+            "authorization_servers": [f"{issuer_base}/{caisse}"],
             "scopes_supported": sorted(scopes),
             "bearer_methods_supported": ["header"],
             "dpop_bound_access_tokens_required": True,

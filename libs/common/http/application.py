@@ -17,7 +17,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.types import ControllerRouterHandler, Guard
+from litestar.types import BeforeMessageSendHookHandler, ControllerRouterHandler, Guard
 
 from libs.common.http import csrf
 from libs.common.http.deadlines import Deadlines
@@ -68,6 +68,7 @@ def build_application(
     openapi: OpenAPIConfig | None = None,
     largest_body: int = LARGEST_BODY,
     signature_types: Sequence[Any] = (),
+    before_send: Sequence[BeforeMessageSendHookHandler] = (),
 ) -> Litestar:
     """The application of one service.
 
@@ -84,6 +85,7 @@ def build_application(
         [live, ready, metrics, *routes],
         allowed_hosts=AllowedHostsConfig(allowed_hosts=believed_hosts(allowed_hosts, base), www_redirect=False),
         before_request=csrf.refuse_forged_forms,
+        before_send=list(before_send),
         dependencies={"clock": Provide(the_clock), **dependencies},
         exception_handlers={
             DomainError: on_domain_error,

@@ -1,0 +1,185 @@
+"""From the commit of a revocation to its refusal, over a real broker: less than a second, or not trusted."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from libs.common.access.access_token import AccessToken
+from libs.common.access.floor_feed import FloorFeed, Receipt, receipt_subject
+from libs.common.access.revocations import Floors, Verdict
+from libs.common.access.signatures import SigningKey, split_compact
+from libs.common.bus.connection import Bus
+from libs.common.bus.relay import Lane, relay
+from libs.common.database.pool import Database
+from libs.common.runtime.embedded_nats import embedded_nats, new_passwords
+from libs.common.runtime.settings import Settings
+from libs.common.values.identifiers import public_id
+from tests.access.test_floors import a_delegated_token
+from tests.bus.conftest import a_floor, linked, record, relaying, until
+
+
+@contextlib.asynccontextmanager
+async def running(*jobs: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None]:
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def judged(floors: Floors, token: AccessToken, verdict: Verdict) -> None:
+    async def holds() -> bool:
+        return floors.judge(token) is verdict
+
+    await until(holds)
+
+
+async def revoke(db: Database, token: AccessToken) -> None:
+    assert token.mandate is not None
+    await record(
+        db, a_floor("mandate", public_id("mdt", token.mandate.id), version=token.mandate.version + 1)
+    )
+
+
+async def test_a_revocation_is_applied_in_well_under_a_second(
+    settings: Settings, identity_db: Database, identity_relay: Database
+) -> None:
+    floors = Floors()
+    async with (
+        linked(settings, "identity") as ours,
+        linked(settings, "adherent") as theirs,
+        relaying(ours, identity_relay),
+        running(FloorFeed(theirs, floors, "adherent").run()),
+    ):
+        delays: list[float] = []
+        for _ in range(10):
+            token = await a_delegated_token()
+            await judged(floors, token, Verdict.STANDING)
+            started = asyncio.get_running_loop().time()
+            await revoke(identity_db, token)
+            await judged(floors, token, Verdict.REVOKED)
+            delays.append(asyncio.get_running_loop().time() - started)
+
+    assert max(delays) < 1.0
+
+
+async def test_a_process_that_starts_late_learns_what_was_revoked_before(
+    settings: Settings, identity_db: Database, identity_relay: Database
+) -> None:
+    token, floors = await a_delegated_token(), Floors()
+    async with (
+        linked(settings, "identity") as ours,
+        linked(settings, "documents") as theirs,
+        relaying(ours, identity_relay),
+    ):
+        await revoke(identity_db, token)
+        await until(lambda: _silent(identity_relay))
+        async with running(FloorFeed(theirs, floors, "documents").run()):
+            await judged(floors, token, Verdict.REVOKED)
+            await judged(floors, await a_delegated_token(), Verdict.STANDING)
+
+
+async def _silent(relay_db: Database) -> bool:
+    async with relay_db.across_caisses() as tx:
+        return not await tx.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NULL")
+
+
+async def test_a_dead_relay_makes_every_service_stale_and_its_return_fresh(
+    settings: Settings, identity_db: Database, identity_relay: Database
+) -> None:
+    revoked, other, floors = await a_delegated_token(), await a_delegated_token(), Floors()
+    async with (
+        linked(settings, "identity") as ours,
+        linked(settings, "adherent") as theirs,
+        running(FloorFeed(theirs, floors, "adherent").run()),
+    ):
+        async with relaying(ours, identity_relay):
+            await judged(floors, other, Verdict.STANDING)
+        # The relay died between the commit and the publish.
+        died = asyncio.get_running_loop().time()
+        await revoke(identity_db, revoked)
+        await judged(floors, other, Verdict.UNKNOWN)
+        assert asyncio.get_running_loop().time() - died < 1.0
+        assert floors.judge(revoked) is Verdict.UNKNOWN
+
+        async with relaying(ours, identity_relay):
+            await judged(floors, other, Verdict.STANDING)
+            assert floors.judge(revoked) is Verdict.REVOKED
+
+
+async def test_a_relay_that_cannot_read_the_outbox_vouches_for_nothing(
+    settings: Settings, identity_db: Database, identity_relay: Database
+) -> None:
+    async with linked(settings, "identity") as ours:
+        lane = Lane(ours, identity_relay, urgent=True)
+        await record(identity_db, a_floor())
+        async with identity_relay.across_caisses() as theirs:
+            await theirs.execute("SELECT event_id FROM outbox WHERE sent_at IS NULL FOR UPDATE")
+            assert not await lane.vouches_for(await lane.drain())
+        await lane.drain()
+
+
+async def test_a_killed_broker_is_noticed_and_caught_up_with(
+    tmp_path: Path, identity_db: Database, identity_relay: Database
+) -> None:
+    passwords = new_passwords()
+    token, revoked, floors = await a_delegated_token(), await a_delegated_token(), Floors()
+    stop = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        first = contextlib.AsyncExitStack()
+        server = await first.enter_async_context(embedded_nats(tmp_path / "nats", passwords=passwords))
+
+        def bus(user: str) -> Bus:
+            link = Bus(server.url, user=user, password=passwords[user], name=user)
+            link.start()
+            stack.push_async_callback(link.close)
+            return link
+
+        feed = FloorFeed(bus("documents"), floors, "documents")
+        await stack.enter_async_context(
+            running(relay(bus("identity"), identity_relay, "identity", stop), feed.run())
+        )
+        await judged(floors, token, Verdict.STANDING)
+
+        await first.aclose()
+        await judged(floors, token, Verdict.UNKNOWN)
+        await revoke(identity_db, revoked)
+        async with embedded_nats(tmp_path / "nats", server.port, passwords=passwords):
+            await judged(floors, token, Verdict.STANDING)
+            await judged(floors, revoked, Verdict.REVOKED)
+
+
+async def test_each_service_says_that_it_applied_a_floor(
+    settings: Settings, identity_db: Database, identity_relay: Database
+) -> None:
+    key, heard = SigningKey.generate(), list[Receipt]()
+
+    async def hear(subject: str, body: bytes) -> None:
+        assert subject == receipt_subject("adherent")
+        heard.append(msgspec.json.decode(body, type=Receipt))
+
+    floor, floors = a_floor("sid", "s_1"), Floors()
+    async with linked(settings, "identity") as ours, linked(settings, "adherent") as theirs:
+        feed = FloorFeed(theirs, floors, "adherent", signing_key=key)
+        async with (
+            ours.hearing("adherent.authz.applied.v1", hear),
+            relaying(ours, identity_relay),
+            running(feed.run()),
+        ):
+            await record(identity_db, floor)
+
+            async def answered() -> bool:
+                return any(receipt.event_id == floor.event_id for receipt in heard)
+
+            await until(answered)
+
+    receipt = next(receipt for receipt in heard if receipt.event_id == floor.event_id)
+    assert receipt.service == "adherent" and receipt.signature is not None
+    parts = split_compact(receipt.signature, limit=2000)
+    assert key.verifying().verifies(parts.signature, parts.signed)
