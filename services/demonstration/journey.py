@@ -22,7 +22,8 @@ T = TypeVar("T")
 CAISSE = "mediterranee"
 OPERATOR = "operateur"
 STEP_SECONDS = 30
-PAPER_CODE = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{4}(?:[ \u00a0\u202f][0-9A-HJKMNP-TV-Z]{1,4}){2,3}\b")
+_SYMBOL = "[0-9A-HJKMNP-TV-Z]"
+PAPER_CODE = re.compile(rf"^{_SYMBOL}{{4}}(?:\s{{1,2}}{_SYMBOL}{{4}}){{1,2}}\s{{1,2}}{_SYMBOL}$", re.MULTILINE)
 """What is printed in groups of four: the identifiant has nine characters, the code thirteen."""
 
 

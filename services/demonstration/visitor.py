@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookies import SimpleCookie
 from ssl import SSLContext
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -169,10 +171,12 @@ class Visitor:
     def __init__(self, *, tls: SSLContext | bool = True, timeout: float = 15.0, stop_at: str = "") -> None:
         """`stop_at` is an address (or its beginning) that is never fetched: a redirect there ends the walk."""
         self._stop_at = stop_at
-        # As browsers do, loopback counts as secure, so that `Secure` cookies come back over plain http there.
-        jar = CookieJar(DefaultCookiePolicy(secure_protocols=("https", "http")))
+        # Cookies are kept here: as browsers do, loopback counts as secure, so that
+        # `Secure` cookies come back over plain http, which http.cookiejar never allows.
+        self._cookies: dict[str, dict[str, str]] = {}
+        nowhere = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._client = httpx.AsyncClient(
-            cookies=jar, verify=tls, timeout=timeout, follow_redirects=False, trust_env=False,
+            cookies=nowhere, verify=tls, timeout=timeout, follow_redirects=False, trust_env=False,
             headers={"Accept": "text/html,application/xhtml+xml", "Accept-Language": "fr", "User-Agent": "espace-story"},
         )  # fmt: skip
 
@@ -184,7 +188,7 @@ class Visitor:
 
     async def open(self, url: str) -> Page:
         """Follow `url` and its redirects to a page."""
-        return await self._follow(await self._client.get(url, headers={"Sec-Fetch-Site": "none"}))
+        return await self._follow(await self._send("GET", url, headers={"Sec-Fetch-Site": "none"}))
 
     async def fill(
         self,
@@ -204,12 +208,22 @@ class Visitor:
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
         headers = {"Origin": origin, "Sec-Fetch-Site": "same-origin"}
         if form.method.lower() == "get":
-            return await self._follow(await self._client.get(form.action, params=values, headers=headers))
-        return await self._follow(await self._client.post(form.action, data=values, headers=headers))
+            return await self._follow(await self._send("GET", form.action, params=values, headers=headers))
+        return await self._follow(await self._send("POST", form.action, data=values, headers=headers))
 
-    async def download(self, url: str) -> httpx.Response:
-        """The bytes behind a link, redirects followed."""
-        return await self._client.get(url, follow_redirects=True)
+    async def _send(self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+        kept = self._cookies.setdefault(urlsplit(url).hostname or "", {})
+        sent = dict(headers or {})
+        if kept:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in kept.items())
+        response = await self._client.request(method, url, headers=sent, **content)
+        for line in response.headers.get_list("set-cookie"):
+            for name, morsel in SimpleCookie(line).items():
+                if morsel["max-age"] == "0" or not morsel.value:
+                    kept.pop(name, None)
+                else:
+                    kept[name] = morsel.value
+        return response
 
     async def _follow(self, response: httpx.Response) -> Page:
         for _ in range(MOST_REDIRECTS):
@@ -218,7 +232,7 @@ class Visitor:
             target = urljoin(str(response.url), response.headers["location"])
             if self._stop_at and target.startswith(self._stop_at):
                 return Page(target, response.status_code, "", "", [], [])
-            response = await self._client.get(target)
+            response = await self._send("GET", target)
         raise NotAsShown(
             f"more than {MOST_REDIRECTS} redirects, the last to {response.headers.get('location')}"
         )

@@ -123,6 +123,7 @@ def create_app(
                 exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
             ),
             Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *letters.ROUTES]),
+            *names.ROUTES,
             *openid.ROOT_ROUTES,
             Router(
                 "/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}
