@@ -92,12 +92,18 @@ class Issuer:
             "resources": (self.adherent, self.documents),
             "consent": "explicit" if method == "none" else "implicit",
             **({"jwks": {"keys": [key.published_jwk()]}} if method == "private_key_jwt" else {}),
+            **({"id_token_signed_response_alg": "RS256"} if changes.get("profile") == "compat" else {}),
             **changes,
         }  # fmt: skip
         metadata = ClientMetadata(**said)
         async with self.db.transaction(self.caisse) as tx:
             client = await register_client(tx, metadata, now=self.clock())
         return Party(self, client.client_id, key, metadata, client.secret)
+
+    async def plain_client(self, **changes: Any) -> "Party":
+        """A `compat` client as OpenID Connect's Basic profile knows them: a secret, RS256, bearer tokens."""
+        method = changes.pop("token_endpoint_auth_method", "client_secret_basic")
+        return await self.client(profile="compat", token_endpoint_auth_method=method, **changes)
 
     async def person(self, **account: Any) -> "Somebody":
         """A person, with an active account for a firm of their own unless `firms=0`."""
@@ -204,6 +210,11 @@ class Party:
     def challenge(self) -> str:
         return base64.urlsafe_b64encode(hashlib.sha256(self.verifier.encode()).digest()).rstrip(b"=").decode()
 
+    @property
+    def is_plain(self) -> bool:
+        """A plain OpenID Connect client: no PKCE, no PAR, no DPoP."""
+        return self.metadata.profile == "compat"
+
     def now(self) -> int:
         return int(self.issuer.clock().timestamp())
 
@@ -235,7 +246,7 @@ class Party:
     ) -> httpx.Response:  # fmt: skip
         """A back-channel request. `proof=None` sends no DPoP header."""
         sent = dict(headers or {})
-        if proof is not None:
+        if proof is not None and not (self.is_plain and proof == ""):
             sent["DPoP"] = proof or self.proof(path)
         if self.metadata.token_endpoint_auth_method == "client_secret_basic" and credentials is None:
             pair = base64.b64encode(f"{self.client_id}:{self.secret}".encode()).decode()
@@ -254,8 +265,8 @@ class Party:
             "scope": "openid",
             "state": "état".encode().hex(),
             "nonce": "n-" + secrets.token_hex(4),
-            "code_challenge": self.challenge,
-            "code_challenge_method": "S256",
+            "code_challenge": None if self.is_plain else self.challenge,
+            "code_challenge_method": None if self.is_plain else "S256",
             **changes,
         }
         return {name: value for name, value in said.items() if value is not None}
@@ -285,7 +296,7 @@ class Party:
             "grant_type": CODE,
             "code": code,
             "redirect_uri": self.metadata.redirect_uris[0],
-            "code_verifier": self.verifier,
+            "code_verifier": None if self.is_plain else self.verifier,
             **changes,
         }
         form = {name: value for name, value in said.items() if value is not None}
@@ -299,7 +310,8 @@ class Party:
     async def refresh(self, token: str, **changes: str) -> httpx.Response:
         return await self.post("/token", {"grant_type": REFRESH, "refresh_token": token, **changes})
 
-    async def userinfo(self, token: str, *, method: str = "GET", scheme: str = "DPoP") -> httpx.Response:
+    async def userinfo(self, token: str, *, method: str = "GET", scheme: str = "") -> httpx.Response:
+        scheme = scheme or ("Bearer" if self.is_plain else "DPoP")
         headers = {"Authorization": f"{scheme} {token}"}
         if scheme.lower() == "dpop":
             headers["DPoP"] = self.proof("/userinfo", method, access_token=token)

@@ -158,7 +158,13 @@ class Kernel(AuthorizationServer):
         return request
 
     def handle_response(self, status: int, body: dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
-        return Answer(status, body, dict(headers))
+        return Answer(status, body, dict(headers) | self.next_nonce())
+
+    def next_nonce(self) -> dict[str, str]:
+        """RFC 9449 §8.2: a client that must use nonces hears the next one with each answer."""
+        if self._client is None or not self._client.metadata.require_dpop_nonce:
+            return {}
+        return {"DPoP-Nonce": self.snapshot.nonces.current(self.snapshot.now)}
 
     def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Answer:
         return refusal_answer(error, self.snapshot)

@@ -58,7 +58,7 @@ def _push(kernel: Kernel) -> Decision:
         StorePushedRequest(hash_of(secret), client.client_id, msgspec.json.encode(request), snapshot.now + PUSHED_FOR)
     )
     body = {"request_uri": PUSHED + secret, "expires_in": int(PUSHED_FOR.total_seconds())}
-    return Decision(Answer(201, body, {"Cache-Control": "no-store"}), tuple(kernel.effects))
+    return Decision(Answer(201, body, {"Cache-Control": "no-store"} | kernel.next_nonce()), tuple(kernel.effects))
 
 
 def no_request_uri_inside(parameters: Parameters) -> None:

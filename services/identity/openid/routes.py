@@ -24,7 +24,7 @@ PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": 
 """Documents anybody may read from any page (openid.md line 22: no CORS on authorize)."""
 
 
-async def on_refusal(_: AnyRequest, error: Refusal) -> Response[Any]:
+def on_refusal(_: AnyRequest, error: Refusal) -> Response[Any]:
     """What the strict parser refuses, before any client is known."""
     return as_response(refusal_answer(error))
 
