@@ -14,7 +14,7 @@ from libs.common.runtime.child_process import StartRefused, die_with_parent, por
 from libs.common.runtime.settings import Settings, load_settings
 from services.registry import entry_point, service_named
 
-KILL_AFTER = 3
+KILL_AFTER = 2
 """Seconds a worker gets to end its requests; without it granian loses a SIGTERM of its first two seconds."""
 
 

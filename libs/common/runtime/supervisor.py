@@ -31,7 +31,7 @@ class Server:
     """Made anew at each start, so that what a dead process left is cleaned up."""
     is_ready: Callable[[asyncio.subprocess.Process], Awaitable[bool]]
     log: Path
-    patience: float = 4.0
+    patience: float = 3.0
     """Seconds between the request to stop and SIGKILL."""
     within: float = 60.0
     """Seconds it may take to be ready."""

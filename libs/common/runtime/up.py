@@ -92,11 +92,9 @@ async def _everything(
     place.open_folder()
     place.wait_for_ports()
     place.write_settings()
-    with _step("PostgreSQL 18"):
+    with _step("PostgreSQL 18 et NATS"):
         await embedded_postgres.create_cluster(place.postgres, place.secret("postgres"))
-        await supervisor.start([_postgres(place)])
-    with _step("NATS JetStream"):
-        await supervisor.start([_nats(place)])
+        await supervisor.start([_postgres(place), _nats(place)])
     with _step("Schémas de la base"):
         await _prepare_database(place)
     with _step("Services et courrier"):
@@ -131,7 +129,7 @@ def _postgres(place: Installation) -> Server:
         lambda: embedded_postgres.server_command(place.postgres, place.port(POSTGRES)),
         is_ready,
         place.logs / "postgres.log",
-        patience=5,
+        patience=4,
     )
 
 

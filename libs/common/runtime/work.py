@@ -15,7 +15,7 @@ from services.registry import NotInstalled, entry_point, service_named
 
 log = structlog.get_logger()
 
-LAST_WORDS = 3.0
+LAST_WORDS = 2.0
 """Seconds the work in hand gets to end after SIGTERM; what it leaves is taken up at the next start."""
 
 
