@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from libs.common.access.access_token import AccessToken
-from libs.common.access.floor_feed import FloorFeed, Receipt, receipt_subject
+from libs.common.access.floor_feed import FloorFeed, Receipt
+from libs.common.access.receipts import Receipts
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
 from libs.common.bus.connection import Bus
@@ -17,7 +19,7 @@ from libs.common.bus.relay import Lane, relay
 from libs.common.database.pool import Database
 from libs.common.runtime.embedded_nats import embedded_nats, new_passwords
 from libs.common.runtime.settings import Settings
-from libs.common.values.identifiers import public_id
+from libs.common.values.identifiers import new_id, public_id
 from tests.access.test_floors import a_delegated_token
 from tests.bus.conftest import a_floor, linked, record, relaying, until
 
@@ -155,31 +157,39 @@ async def test_a_killed_broker_is_noticed_and_caught_up_with(
             await judged(floors, revoked, Verdict.REVOKED)
 
 
-async def test_each_service_says_that_it_applied_a_floor(
+async def test_a_receipt_names_who_applied_a_revocation_and_who_did_not(
     settings: Settings, identity_db: Database, identity_relay: Database
 ) -> None:
-    key, heard = SigningKey.generate(), list[Receipt]()
+    key, floors, receipts = SigningKey.generate(), Floors(), Receipts()
+    floor, services = a_floor("sid", "s_1"), ("adherent", "documents")
+    async with (
+        linked(settings, "identity") as ours,
+        linked(settings, "adherent") as theirs,
+        receipts.listening(ours, services),
+        relaying(ours, identity_relay),
+        running(FloorFeed(theirs, floors, "adherent", signing_key=key).run()),
+    ):
+        await record(identity_db, floor)
+        answered = await receipts.of(floor.event_id, services, timeout=3)
 
-    async def hear(subject: str, body: bytes) -> None:
-        assert subject == receipt_subject("adherent")
-        heard.append(msgspec.json.decode(body, type=Receipt))
-
-    floor, floors = a_floor("sid", "s_1"), Floors()
-    async with linked(settings, "identity") as ours, linked(settings, "adherent") as theirs:
-        feed = FloorFeed(theirs, floors, "adherent", signing_key=key)
-        async with (
-            ours.hearing("adherent.authz.applied.v1", hear),
-            relaying(ours, identity_relay),
-            running(feed.run()),
-        ):
-            await record(identity_db, floor)
-
-            async def answered() -> bool:
-                return any(receipt.event_id == floor.event_id for receipt in heard)
-
-            await until(answered)
-
-    receipt = next(receipt for receipt in heard if receipt.event_id == floor.event_id)
-    assert receipt.service == "adherent" and receipt.signature is not None
+    assert answered["documents"] is None
+    receipt = answered["adherent"]
+    assert receipt is not None and receipt.signature is not None
     parts = split_compact(receipt.signature, limit=2000)
     assert key.verifying().verifies(parts.signature, parts.signed)
+    assert msgspec.json.decode(parts.payload)["event_id"] == str(floor.event_id)
+
+
+async def test_no_service_answers_in_anothers_name(settings: Settings) -> None:
+    receipts, key = Receipts(), new_id()
+    async with (
+        linked(settings, "identity") as ours,
+        linked(settings, "adherent") as theirs,
+        receipts.listening(ours, ("adherent", "documents")),
+    ):
+        forged = Receipt(key, "documents", new_id(), datetime.now(UTC))
+        await theirs.announce("documents.authz.applied.v1", msgspec.json.encode(forged))
+        await theirs.announce("adherent.authz.applied.v1", msgspec.json.encode(forged))
+        answered = await receipts.of(key, ("adherent", "documents"), timeout=0.5)
+
+    assert answered == {"adherent": None, "documents": None}
