@@ -67,8 +67,8 @@ def create_app(
         },
         lifespan=[opened],
         readiness={"database": database_answers, "revocations": guarded.is_ready},
+        before_send=[hand_out_nonce],
         clock=clock,
         signature_types=[AdherentId],
     )
-    app.before_send.append(hand_out_nonce)
     return app

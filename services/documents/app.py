@@ -119,11 +119,11 @@ def create_app(
         lifespan=[opened],
         readiness={"database": database_answers, "revocations": guarded.is_ready},
         problem_page=problem_page,
+        before_send=[hand_out_nonce],
         clock=clock,
         largest_body=LARGEST_BODY,
         signature_types=[AdherentId, AttestationId],
     )
-    app.before_send.append(hand_out_nonce)
     return app
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx
@@ -143,7 +143,9 @@ async def served(app: Litestar, base: str) -> AsyncGenerator[httpx.AsyncClient, 
     if living.done():
         await living
     try:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=base) as http:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=cast(Any, app)), base_url=base
+        ) as http:
             yield http
     finally:
         over.set()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
+from pyhanko.sign.validation.status import SignatureCoverageLevel
 from pyhanko_certvalidator import ValidationContext
 
 from services.documents.attestations.payload import Payload, canonical
@@ -67,7 +68,11 @@ def test_an_independent_reader_finds_the_seal_whole_and_trusted(paper: Sealed) -
 
     status = validate_pdf_signature(seal, context)
 
-    assert (status.bottom_line, status.coverage.name, reader.total_revisions) == (True, "ENTIRE_FILE", 1)
+    assert (status.bottom_line, status.coverage, reader.total_revisions) == (
+        True,
+        SignatureCoverageLevel.ENTIRE_FILE,
+        1,
+    )
     assert seal.sig_object["/SubFilter"] == "/ETSI.CAdES.detached"
     assert reader.root["/Perms"]["/DocMDP"]["/Reference"][0]["/TransformParams"]["/P"] == 1
 

@@ -9,11 +9,11 @@ import asyncio
 import hashlib
 from datetime import datetime
 from io import BytesIO
-from types import MethodType
 from typing import Any, NamedTuple, cast
 
 from asn1crypto import cms as asn1_cms
 from asn1crypto import x509 as asn1_x509
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -27,7 +27,10 @@ from pyhanko.pdf_utils.generic import (
     TextStringObject,
 )
 from pyhanko.pdf_utils.reader import PdfFileReader
-from pyhanko.pdf_utils.writer import PdfFileWriter, copy_into_new_writer
+from pyhanko.pdf_utils.writer import (
+    PdfFileWriter,
+    copy_into_new_writer,  # pyright: ignore[reportUnknownVariableType]
+)
 from pyhanko.sign.fields import MDPPerm, SigSeedSubFilter
 from pyhanko.sign.signers.cms_embedder import PdfCMSEmbedder, SigIOSetup, SigMDPSetup, SigObjSetup
 from pyhanko.sign.signers.pdf_byterange import SignatureObject
@@ -61,7 +64,7 @@ def seal_pdf(pdf: bytes, seal: Seal, *, sealed_at: datetime, reason: str, name: 
         reason=reason,
         bytes_reserved=RESERVED,
     )
-    embedding = PdfCMSEmbedder().write_cms(FIELD, writer, existing_fields_only=True)
+    embedding = cast(Any, PdfCMSEmbedder().write_cms(FIELD, writer, existing_fields_only=True))
     next(embedding)
     mdp = SigMDPSetup(md_algorithm="sha256", certify=True, docmdp_perms=MDPPerm.NO_CHANGES)
     embedding.send(SigObjSetup(sig_placeholder=placeholder, mdp_setup=mdp))
@@ -70,7 +73,7 @@ def seal_pdf(pdf: bytes, seal: Seal, *, sealed_at: datetime, reason: str, name: 
         _Deterministic(seal).async_sign(prepared.document_digest, digest_algorithm="sha256", use_pades=True)
     )
     embedding.send(container)
-    return Sealed(cast(BytesIO, output).getvalue(), container.dump(), prepared.document_digest)
+    return Sealed(output.getvalue(), container.dump(), prepared.document_digest)
 
 
 class _Deterministic(Signer):
@@ -78,10 +81,9 @@ class _Deterministic(Signer):
 
     def __init__(self, seal: Seal) -> None:
         chain = SimpleCertificateStore()
-        chain.register(asn1_x509.Certificate.load(seal.authority.public_bytes(Encoding.DER)))
-        certificate = asn1_x509.Certificate.load(seal.certificate.public_bytes(Encoding.DER))
+        chain.register(_as_read_by_pyhanko(seal.authority))
         super().__init__(
-            signing_cert=certificate,
+            signing_cert=_as_read_by_pyhanko(seal.certificate),
             cert_registry=chain,
             signature_mechanism=asn1_cms.SignedDigestAlgorithm({"algorithm": "sha256_ecdsa"}),
         )
@@ -91,18 +93,22 @@ class _Deterministic(Signer):
         return self._key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
 
 
+def _as_read_by_pyhanko(certificate: x509.Certificate) -> asn1_x509.Certificate:
+    return cast(Any, asn1_x509.Certificate).load(certificate.public_bytes(Encoding.DER))
+
+
 def _freeze(writer: PdfFileWriter, pdf: bytes) -> None:
     """Leave nothing to chance or to the clock: the identifier follows the bytes, the metadata stay Typst's."""
     identifier = ByteStringObject(hashlib.sha256(pdf).digest()[:16])
     internals = cast(Any, writer)
     internals._document_id = ArrayObject([identifier, identifier])
-    internals._update_meta = MethodType(lambda self: None, writer)
+    internals._update_meta = lambda: None
 
 
 def _add_field(writer: PdfFileWriter) -> None:
     """An invisible signature field that PDF/UA-1 accepts: described, and present in the structure tree."""
     root: DictionaryObject = writer.root
-    page_ref, _ = writer.find_page_for_modification(0)
+    page_ref = cast(IndirectObject, cast(Any, writer).find_page_for_modification(0)[0])
     page = cast(DictionaryObject, page_ref.get_object())
     said = TextStringObject("Cachet électronique de la caisse")
     tree = cast(DictionaryObject, root["/StructTreeRoot"])
@@ -154,14 +160,14 @@ def _add_field(writer: PdfFileWriter) -> None:
 
 
 def _document_element(tree: DictionaryObject) -> IndirectObject:
-    kids = tree.raw_get("/K")
+    kids = cast(Any, tree).raw_get("/K")
     if isinstance(kids, IndirectObject) and not isinstance(kids.get_object(), ArrayObject):
         return kids
-    return cast(IndirectObject, cast(ArrayObject, tree["/K"]).raw_get(0))
+    return cast(IndirectObject, cast(Any, tree["/K"]).raw_get(0))
 
 
 def _append(container: DictionaryObject, name: str, value: IndirectObject) -> None:
-    present = container[name] if name in container else ArrayObject()
+    present = cast(Any, container[name] if name in container else ArrayObject())
     if not isinstance(present, ArrayObject):
         present = ArrayObject([container.raw_get(name)])
         container[NameObject(name)] = present
@@ -171,11 +177,10 @@ def _append(container: DictionaryObject, name: str, value: IndirectObject) -> No
 
 
 def _highest_key(node: DictionaryObject) -> int:
-    if "/Nums" in node:
-        return max([int(key) for key in list(cast(ArrayObject, node["/Nums"]))[::2]], default=-1)
-    return max(
-        [_highest_key(cast(DictionaryObject, kid)) for kid in cast(ArrayObject, node["/Kids"])], default=-1
-    )
+    numbers = list(cast(Any, node["/Nums"])) if "/Nums" in node else []
+    below = list(cast(Any, node["/Kids"])) if "/Kids" in node else []
+    keys = [int(key) for key in numbers[::2]] + [_highest_key(kid.get_object()) for kid in below]
+    return max(keys, default=-1)
 
 
 def _append_parent(

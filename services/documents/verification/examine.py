@@ -52,7 +52,7 @@ def _examine_seal(seal: EmbeddedPdfSignature, known_seals: frozenset[bytes]) -> 
     if seal.evaluate_signature_coverage() != SignatureCoverageLevel.ENTIRE_FILE:
         return Examined("added_content")
     certificate = seal.signer_cert
-    if certificate is None or certificate.dump() not in known_seals:
+    if certificate.dump() not in known_seals:
         return Examined("unknown_issuer")
     digest = seal.compute_digest()
     intact, valid = validate_sig_integrity(
