@@ -22,7 +22,7 @@ from services.identity.mail.messages import MESSAGES
 PURPOSE = "mail"
 
 WINDOWS = ((timedelta(minutes=1), 1), (timedelta(hours=1), 5), (timedelta(days=1), 10))
-"""Asked-for mails to one address, or about one firm: 1 a minute, 5 an hour, 10 a day."""
+"""Asked-for mails of one kind to one address, or about one firm: 1 a minute, 5 an hour, 10 a day."""
 
 
 class MailLimitReached(DomainError):
@@ -69,7 +69,7 @@ class Mail:
         address = fingerprint(email_key(to))
         target = None if about is None else fingerprint(about)
         if limited:
-            await self._keep_within_limits(tx, address, target, now)
+            await self._keep_within_limits(tx, template, address, target, now)
         row_id = new_id()
         sealed = self._keys.seal(PURPOSE, msgspec.json.encode(Letter(to, values)), context=row_id.bytes)
         await store.add(
@@ -91,13 +91,17 @@ class Mail:
         """What `enqueue` sealed in this row. Raises `SealBroken`."""
         return msgspec.json.decode(self._keys.open(PURPOSE, parameters, context=row_id), type=Letter)
 
-    async def _keep_within_limits(self, tx: Tx, address: bytes, target: bytes | None, now: datetime) -> None:
+    async def _keep_within_limits(
+        self, tx: Tx, template: str, address: bytes, target: bytes | None, now: datetime
+    ) -> None:
+        # Each kind of mail has its own budget: a stranger who asks for links to an
+        # address must not keep its owner from the code that signs them in.
         # Two asks at the same instant queue here, so that each counts the other.
         await store.take_turn(tx, address)
         if target is not None:
             await store.take_turn(tx, target)
         for window, most in WINDOWS:
-            if await store.most_asked_since(tx, address, target, now - window) >= most:
+            if await store.most_asked_since(tx, template, address, target, now - window) >= most:
                 raise MailLimitReached
 
 

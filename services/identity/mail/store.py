@@ -60,19 +60,22 @@ async def take_turn(tx: Tx, key: bytes) -> None:
     )
 
 
-async def most_asked_since(tx: Tx, address_key: bytes, target_key: bytes | None, since: datetime) -> int:
-    """Asked-for mails since then: the larger of those to this address and those about this firm."""
+async def most_asked_since(
+    tx: Tx, template: str, address_key: bytes, target_key: bytes | None, since: datetime
+) -> int:
+    """Asked-for mails of this kind since then: the larger of those to this address and those about this firm."""
     return await tx.fetchval(
         """
         SELECT greatest(
                    (SELECT count(*) FROM mail_queue
-                     WHERE is_limited AND address_key = $1 AND created_at > $3),
+                     WHERE is_limited AND address_key = $1 AND created_at > $3 AND template = $4),
                    (SELECT count(*) FROM mail_queue
-                     WHERE is_limited AND target_key = $2 AND created_at > $3))
+                     WHERE is_limited AND target_key = $2 AND created_at > $3 AND template = $4))
         """,
         address_key,
         target_key,
         since,
+        template,
     )
 
 

@@ -88,16 +88,14 @@ async def show_sign_in(
     """The page behind "Espace sécurisé Entreprise", with the blue banner. Already signed in: straight on."""
     destination = site.asked(request)
     now = clock()
+    asked = await _asked(request, site, db, destination)
     async with db.transaction(site.slug) as tx:
         session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
-        asked = await requirements(tx, destination.flow) if destination.flow else None
     if session is not None and not destination.flow:
         return site.leave(destination)
     email = asked.login_hint if asked is not None and asked.login_hint else ""
     if session is not None and asked is not None and _does(session, asked, now):
         return site.leave(destination)
-    if asked is not None:
-        allow_form_action(request.scope, asked.return_origin)
     return _sign_in_page(request, site, destination, email=email)
 
 
@@ -116,6 +114,7 @@ async def sign_in(
     destination = _destination(site, form)
     browser = browser_of(request, site.slug)
     now = clock()
+    asked = await _asked(request, site, db, destination)
     typed = form.text("email")
     try:
         email = parse_email(typed)
@@ -131,7 +130,6 @@ async def sign_in(
     except (Throttled, TooManySignIns) as refusal:
         return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
     async with db.transaction(site.slug) as tx:
-        asked = await requirements(tx, destination.flow) if destination.flow else None
         outcome = await begin(
             tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now
         )
@@ -230,6 +228,19 @@ async def sign_out(
     return page
 
 
+async def _asked(
+    request: AnyRequest, site: Site, db: Database, destination: Destination
+) -> Requirements | None:
+    """What the client behind this sign-in asks; the forms of the page may then end at that client."""
+    if not destination.flow:
+        return None
+    async with db.transaction(site.slug) as tx:
+        asked = await requirements(tx, destination.flow)
+    if asked is not None and asked.return_origin:
+        allow_form_action(request.scope, asked.return_origin)
+    return asked
+
+
 def _does(session: Session, asked: Requirements, now: datetime) -> bool:
     """Whether the present session is already what the client asks for (another tab signed in)."""
     return asked.prompt != "login" and satisfies(session, acr=asked.acr, max_age=asked.max_age, now=now)
@@ -304,16 +315,14 @@ async def _second_step_page(
 ) -> Response[Any]:
     now = clock()
     enrolment = None
+    await _asked(request, site, db, destination)
     try:
         async with db.transaction(site.slug) as tx:
             awaited = await what_is_awaited(tx, request.cookies.get(proof_cookie_name(site.slug)), now)
-            asked = await requirements(tx, destination.flow) if destination.flow else None
             if awaited.stage is Stage.ENROL:
                 enrolment = await propose_totp(tx, keys, awaited.person, issuer=site.brand.name, now=now)
     except StartAgain:
         return _start_again(site, destination)
-    if asked is not None:
-        allow_form_action(request.scope, asked.return_origin)
     return site.page(
         request,
         "enrol.html" if enrolment else "second_factor.html",

@@ -1,6 +1,7 @@
 """Browsers and firms for the tests of people: real pages, real rows, valid SIRETs."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -146,7 +147,9 @@ async def living(app: Litestar) -> AsyncIterator[Litestar]:
 
 
 @asynccontextmanager
-async def a_post(folder: Any, relay: Database, keys: KeyEncryption, clock: HeldClock, port: int) -> AsyncIterator[Post]:
+async def a_post(
+    folder: Any, relay: Database, keys: KeyEncryption, clock: HeldClock, port: int
+) -> AsyncIterator[Post]:
     catcher = Catcher(Mailbox(folder))
     async with catching(catcher, "127.0.0.1", port):
         yield Post(catcher.mailbox, catcher, MailSettings(port=port), relay, Mail(keys), clock)
@@ -173,24 +176,26 @@ async def add_caisses(db: Database, clock: HeldClock) -> None:
             )
 
 
-_drawn = 100000000
+_drawn = itertools.count(10_000_000)
 
 
 def a_siret() -> str:
     """A valid SIRET that no other test uses."""
-    global _drawn
-    _drawn += 1
-    siren = str(_drawn)[:8]
+    siren = str(next(_drawn))
     siren += luhn_digit(siren)
-    nic = f"{_drawn % 10000:04}"
-    return siren + nic + luhn_digit(siren + nic)
+    return siren + "0001" + luhn_digit(siren + "0001")
 
 
 async def a_firm(
-    db: Database, paper: PaperSecrets, clock: HeldClock, *, caisse: CaisseSlug = CAISSE, name: str = "Maçonnerie Fabre"
+    db: Database,
+    paper: PaperSecrets,
+    clock: HeldClock,
+    *,
+    caisse: CaisseSlug = CAISSE,
+    name: str = "Maçonnerie Fabre",
 ) -> Firm:
     """A member whose two letters were posted today."""
-    siret = _unused()
+    siret = a_siret()
     firm = Firm(
         adherent_id=new_id(),
         adherent_number=f"A{siret[:9]}",
@@ -223,12 +228,6 @@ async def a_firm(
             lots[0], lots[1], now, now + timedelta(days=60),
         )  # fmt: skip
     return firm
-
-
-def _unused() -> str:
-    global _drawn
-    _drawn += 10
-    return a_siret()
 
 
 async def a_person(

@@ -1,0 +1,129 @@
+"""An activation cut short at any step, before or after: all of it remains, or none."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+from litestar import Litestar
+
+from libs.common.database.pool import Database, DatabaseUnavailable
+from libs.common.database.transaction import Row, Tx
+from libs.common.runtime.settings import Settings
+from services.identity.first_connection.confirm_email import MayConfirm, confirm_email
+from services.identity.letters.paper_secret import PaperSecrets
+from tests.conftest import HeldClock
+from tests.identity.first_connection.activation import AFTER, BEFORE, mailed_link, press, state_of
+from tests.identity.sign_in.visitors import CAISSE, Firm, Post, Visitor, a_firm
+
+TABLES = (
+    "email_confirmation",
+    "person",
+    "letter_pair",
+    "account",
+    "first_connection",
+    "journal",
+    "outbox",
+    "mail_queue",
+)
+
+
+@asynccontextmanager
+async def failing(owner_dsn: str, table: str, when: str) -> AsyncIterator[None]:
+    """Every write of `table` fails, just before or just after it is made."""
+    owner = await asyncpg.connect(owner_dsn)
+    try:
+        await owner.execute(
+            "CREATE OR REPLACE FUNCTION refuse_write() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'refused by the test'; END $$"
+        )
+        await owner.execute(
+            f"CREATE TRIGGER refused {when} INSERT OR UPDATE ON {table}"
+            " FOR EACH ROW EXECUTE FUNCTION refuse_write()"
+        )
+        yield
+        await owner.execute(f"DROP TRIGGER refused ON {table}")
+    finally:
+        await owner.close()
+
+
+@pytest.mark.parametrize("when", ["BEFORE", "AFTER"])
+@pytest.mark.parametrize("table", TABLES)
+async def test_whatever_write_fails_all_or_nothing_remains(
+    app: Litestar,
+    identity_db: Database,
+    paper: PaperSecrets,
+    post: Post,
+    clock: HeldClock,
+    settings: Settings,
+    table: str,
+    when: str,
+) -> None:
+    firm, visitor = await a_firm(identity_db, paper, clock), Visitor(app)
+    email = f"{table}-{when}@exemple.fr".lower().replace("_", "-")
+    link = await mailed_link(visitor, firm, email, post)
+    async with failing(settings.identity.owner_dsn, table, when):
+        with pytest.raises(asyncpg.RaiseError):
+            await confirm(identity_db, post, link, firm, clock)
+        assert await state_of(identity_db, firm) == BEFORE
+    assert (await press(visitor, link)).status_code == 303
+    assert await state_of(identity_db, firm) == AFTER
+
+
+class DyingTx(Tx):
+    """A transaction whose server process is killed just before its `nth` statement."""
+
+    __slots__ = ("count", "nth")
+
+    def __init__(self, tx: Tx, nth: int) -> None:
+        super().__init__(tx._connection, tx.caisse)  # pyright: ignore[reportPrivateUsage]
+        self.count, self.nth = 0, nth
+
+    async def fetchrow(self, sql: str, *args: object) -> Row | None:
+        await self._tick()
+        return await super().fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: object) -> object:
+        await self._tick()
+        return await super().fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> int:
+        await self._tick()
+        return await super().execute(sql, *args)
+
+    async def _tick(self) -> None:
+        self.count += 1
+        if self.count == self.nth:
+            await self._connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+async def confirm(db: Database, post: Post, link: str, firm: Firm, clock: HeldClock, *, nth: int = 0) -> None:
+    """The use case behind the button, killed before statement `nth`."""
+    async with db.transaction(CAISSE) as tx:
+        first = await tx.fetchval(
+            "SELECT id FROM first_connection WHERE adherent_id = $1 AND completed_at IS NULL",
+            firm.adherent_id,
+        )
+    async with db.transaction(CAISSE) as tx:
+        by = MayConfirm(first)
+        await confirm_email(DyingTx(tx, nth), post.mail, link, by, home="https://x.test", now=clock())
+
+
+async def test_a_process_killed_before_any_statement_leaves_nothing(
+    app: Litestar, identity_db: Database, paper: PaperSecrets, post: Post, clock: HeldClock
+) -> None:
+    for nth in range(1, 40):
+        firm, visitor = await a_firm(identity_db, paper, clock), Visitor(app)
+        link = await mailed_link(visitor, firm, f"killed{nth}@exemple.fr", post)
+        try:
+            await confirm(identity_db, post, link, firm, clock, nth=nth)
+            break
+        except DatabaseUnavailable:
+            pass
+        assert await state_of(identity_db, firm) == BEFORE
+        assert (await press(visitor, link)).status_code == 303
+        assert await state_of(identity_db, firm) == AFTER
+    assert nth > 8
+    # It came to its end, and its answer may have been lost: pressing again shows a page, and changes nothing.
+    assert (await press(visitor, link)).status_code == 410
+    assert await state_of(identity_db, firm) == AFTER

@@ -1,0 +1,299 @@
+"""Signing in: one answer for every failure, one state machine behind every page."""
+
+import asyncio
+
+import pyotp
+import pytest
+from litestar import Litestar
+
+from libs.common.database.pool import Database
+from tests.conftest import HeldClock
+from tests.identity.sign_in.visitors import (
+    CAISSE,
+    GOOD_PASSWORD,
+    OTHER_CAISSE,
+    Post,
+    Visitor,
+    a_person,
+    sign_in,
+    title,
+    told,
+)
+
+SESSION = f"__Host-espace-{CAISSE}"
+
+
+async def test_the_page_shows_the_banner_of_the_first_connection(visitor: Visitor) -> None:
+    page = await visitor.get(f"/{CAISSE}/sign-in")
+    assert page.status_code == 200
+    assert "Première connexion" in told(page)
+    assert f'href="/{CAISSE}/first-connection"' in page.text
+
+
+async def test_a_right_password_opens_a_session(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "rose@exemple.fr")
+    answer = await sign_in(visitor, "ROSE@exemple.fr")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"https://portal.example.test/{CAISSE}"
+    cookies = [line for line in answer.headers.get_list("set-cookie") if line.startswith(SESSION + "=")]
+    assert len(cookies) == 1
+    for attribute in ("Secure", "HttpOnly", "SameSite=lax", "Path=/"):
+        assert attribute in cookies[0]
+    assert "Domain" not in cookies[0]
+
+
+async def test_unknown_wrong_and_suspended_have_one_answer(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "known@exemple.fr")
+    suspended = await a_person(identity_db, clock, "stopped@exemple.fr")
+    async with identity_db.transaction(CAISSE) as tx:
+        await tx.execute("UPDATE person SET state = 'suspended' WHERE id = $1", suspended)
+    bodies: set[str] = set()
+    for email, password in (
+        ("known@exemple.fr", "wrong wrong wrong"),
+        ("nobody@exemple.fr", GOOD_PASSWORD),
+        ("stopped@exemple.fr", GOOD_PASSWORD),
+    ):
+        answer = await sign_in(visitor, email, password)
+        assert answer.status_code == 422
+        assert title(answer).startswith("Erreur\u00a0:")
+        bodies.add(answer.text.replace(email, "…"))
+    assert len(bodies) == 1
+
+
+async def test_a_planted_session_cookie_is_not_the_one_kept(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "victim@exemple.fr")
+    victim = Visitor(app)
+    victim.http.cookies.set(SESSION, "A" * 43, domain="id.example.test")
+    await sign_in(victim, "victim@exemple.fr")
+    assert victim.cookie(SESSION) != "A" * 43
+
+    attacker = Visitor(app)
+    attacker.http.cookies.set(SESSION, "A" * 43, domain="id.example.test")
+    page = await attacker.get(f"/{CAISSE}/account")
+    assert page.status_code == 303
+
+
+async def test_signing_in_again_ends_the_former_session(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "twice@exemple.fr")
+    await sign_in(visitor, "twice@exemple.fr")
+    former = visitor.cookie(SESSION)
+    await visitor.post(f"/{CAISSE}/sign-in", email="twice@exemple.fr", password=GOOD_PASSWORD)
+    assert visitor.cookie(SESSION) != former
+    visitor.http.cookies.set(SESSION, former or "", domain="id.example.test")
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 303
+
+
+async def test_a_session_of_one_caisse_opens_nothing_in_another(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "here@exemple.fr")
+    await sign_in(visitor, "here@exemple.fr")
+    value = visitor.cookie(SESSION) or ""
+    visitor.http.cookies.set(f"__Host-espace-{OTHER_CAISSE}", value, domain="id.example.test")
+    assert (await visitor.get(f"/{OTHER_CAISSE}/account")).status_code == 303
+
+
+async def test_signing_out_takes_a_button_and_ends_the_session(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "leaves@exemple.fr")
+    await sign_in(visitor, "leaves@exemple.fr")
+    value = visitor.cookie(SESSION) or ""
+    await visitor.get(f"/{CAISSE}/sign-out")
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 200
+    await visitor.post(f"/{CAISSE}/sign-out")
+    visitor.http.cookies.set(SESSION, value, domain="id.example.test")
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 303
+
+
+async def test_an_idle_session_ends(visitor: Visitor, identity_db: Database, clock: HeldClock) -> None:
+    await a_person(identity_db, clock, "idle@exemple.fr")
+    await sign_in(visitor, "idle@exemple.fr")
+    clock.forward(minutes=119)
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 200
+    clock.forward(minutes=121)
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 303
+
+
+async def test_a_page_asked_without_session_comes_back_after_the_sign_in(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "back@exemple.fr")
+    sent = await visitor.get(f"/{CAISSE}/account/me")
+    page = await visitor.follow(sent)
+    assert f'value="/{CAISSE}/account/me"' in page.text
+    fields = {"email": "back@exemple.fr", "password": GOOD_PASSWORD, "continue": f"/{CAISSE}/account/me"}
+    answer = await visitor.post(f"/{CAISSE}/sign-in", **fields)
+    assert answer.headers["location"] == f"https://id.example.test/{CAISSE}/account/me"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.test/",
+        "//evil.test/mediterranee/",
+        "/mediterranee/../evil",
+        "/mediterranee//evil.test",
+        "/grand-ouest/account",
+        "/mediterranee/\\evil.test",
+        "javascript:alert(1)",
+        "/mediterranee/a\r\nSet-Cookie: x=1",
+        "/mediterranee@evil.test/x",
+    ],
+)
+async def test_a_forged_destination_leads_home(
+    visitor: Visitor, identity_db: Database, clock: HeldClock, path: str
+) -> None:
+    email = f"forged{abs(hash(path))}@exemple.fr"
+    await a_person(identity_db, clock, email)
+    answer = await sign_in(visitor, email, **{"continue": path})
+    assert answer.headers["location"] == f"https://portal.example.test/{CAISSE}"
+
+
+async def test_a_form_without_our_token_is_refused(visitor: Visitor) -> None:
+    await visitor.get(f"/{CAISSE}/sign-in")
+    visitor.token = "forged"
+    answer = await visitor.http.post(
+        f"/{CAISSE}/sign-in", data={"csrf_token": "forged", "email": "a@b.fr", "password": "x"}
+    )
+    assert answer.status_code == 403
+
+
+async def test_a_form_from_another_site_is_refused(visitor: Visitor) -> None:
+    await visitor.get(f"/{CAISSE}/sign-in")
+    answer = await visitor.http.post(
+        f"/{CAISSE}/sign-in",
+        data={"csrf_token": visitor.token, "email": "a@b.fr", "password": "x"},
+        headers={"sec-fetch-site": "cross-site"},
+    )
+    assert answer.status_code == 403
+
+
+async def test_strangers_wait_together_and_the_known_device_does_not(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "owner@exemple.fr")
+    owner = Visitor(app)
+    await sign_in(owner, "owner@exemple.fr")
+    await owner.get(f"/{CAISSE}/sign-out")
+    await owner.post(f"/{CAISSE}/sign-out")
+
+    stranger = Visitor(app, address="198.51.100.7")
+    answers = [await sign_in(stranger, "owner@exemple.fr", f"guess number {n}") for n in range(12)]
+    assert answers[-1].status_code == 429
+    assert "n’est pas bloqué" in told(answers[-1])
+    assert (await sign_in(owner, "owner@exemple.fr")).status_code == 303
+
+    clock.forward(minutes=2)
+    assert (await sign_in(stranger, "owner@exemple.fr")).status_code == 303
+
+
+async def test_throttling_tells_nothing_of_who_exists(app: Litestar) -> None:
+    stranger = Visitor(app, address="198.51.100.8")
+    answers = [await sign_in(stranger, "nobody-at-all@exemple.fr", "some guess") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [422] * 10 + [429]
+
+
+async def test_a_cabinet_user_enrols_an_application_before_anything_else(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "collab@cabinet.fr", collaborator=True)
+    page = await visitor.follow(await sign_in(visitor, "collab@cabinet.fr"))
+    assert "Protéger votre compte" in told(page)
+    assert "<svg" in page.text
+    assert visitor.cookie(SESSION) is None
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 303
+
+    secret = secret_shown(page.text)
+    await visitor.get(f"/{CAISSE}/sign-in/second-factor")
+    codes = await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
+    assert codes.status_code == 200
+    assert codes.text.count('<code class="code"') == 8
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 200
+
+
+async def test_a_value_of_the_application_works_once_even_in_parallel(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    secret = await enrolled(app, identity_db, clock, "otp@cabinet.fr")
+    browsers = [Visitor(app, address=f"192.0.2.{n}") for n in range(5)]
+    for browser in browsers:
+        await browser.follow(await sign_in(browser, "otp@cabinet.fr"))
+    value = value_at(secret, clock)
+    answers = await asyncio.gather(
+        *(browser.post(f"/{CAISSE}/sign-in/second-factor", code=value) for browser in browsers)
+    )
+    assert sorted(answer.status_code for answer in answers) == [303, 422, 422, 422, 422]
+
+
+async def test_five_wrong_values_ask_the_password_again(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    secret = await enrolled(app, identity_db, clock, "guess@cabinet.fr")
+    browser = Visitor(app)
+    await browser.follow(await sign_in(browser, "guess@cabinet.fr"))
+    right = value_at(secret, clock)
+    wrong = "000000" if right != "000000" else "111111"
+    tries = [browser.post(f"/{CAISSE}/sign-in/second-factor", code=wrong) for _ in range(20)]
+    statuses = [answer.status_code for answer in await asyncio.gather(*tries)]
+    assert set(statuses) <= {422, 303}
+    answer = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=right)
+    assert answer.headers["location"].startswith(f"https://id.example.test/{CAISSE}/sign-in")
+    assert browser.cookie(SESSION) is None
+
+
+async def test_a_recovery_code_replaces_the_telephone_once(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    codes: list[str] = []
+    await enrolled(app, identity_db, clock, "lost@cabinet.fr", codes)
+    for status in (303, 422):
+        browser = Visitor(app)
+        await browser.follow(await sign_in(browser, "lost@cabinet.fr"))
+        answer = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=codes[0].lower())
+        assert answer.status_code == status
+
+
+async def test_a_new_device_is_told_by_mail_the_first_is_not(
+    app: Litestar, identity_db: Database, clock: HeldClock, post: Post
+) -> None:
+    await a_person(identity_db, clock, "devices@exemple.fr")
+    await sign_in(Visitor(app), "devices@exemple.fr")
+    await post.deliver()
+    assert post.mailbox.newest("devices@exemple.fr") == []
+    await sign_in(Visitor(app), "devices@exemple.fr")
+    assert "Nouvelle connexion" in (await post.newest("devices@exemple.fr")).subject
+
+
+def secret_shown(page: str) -> str:
+    found = page.partition('<code class="code"')[2].partition(">")[2].partition("<")[0]
+    return "".join(found.split())
+
+
+def value_at(secret: str, clock: HeldClock) -> str:
+    return pyotp.TOTP(secret).at(clock())
+
+
+async def enrolled(
+    app: Litestar, db: Database, clock: HeldClock, email: str, codes: list[str] | None = None
+) -> str:
+    """Somebody of a cabinet with an application, whose next value is fresh; the secret."""
+    await a_person(db, clock, email, collaborator=True)
+    browser = Visitor(app)
+    page = await browser.follow(await sign_in(browser, email))
+    secret = secret_shown(page.text)
+    shown = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
+    if codes is not None:
+        codes += [
+            "".join(part.partition("<")[0].split()) for part in shown.text.split('<code class="code">')[1:]
+        ]
+    clock.forward(seconds=60)
+    return secret
