@@ -10,7 +10,7 @@ import httpx
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 
-from libs.common.access.guard import provide_token
+from libs.common.access.guard import hand_out_nonce, provide_token
 from libs.common.access.resource_server import ResourceServer
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
@@ -150,6 +150,7 @@ def create_app(
             "session": Provide(provide_session),
             "token": Provide(provide_token),
         },
+        before_send=[hand_out_nonce],
         lifespan=[opened],
         readiness={"database": database_answers, "revocations": access.is_ready},
         problem_page=problem_page,
