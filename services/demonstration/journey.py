@@ -158,11 +158,11 @@ async def look_at_home(j: Journey) -> dict[str, Any]:
 async def delegate(j: Journey) -> dict[str, Any]:
     """"Déléguer à mon cabinet comptable": a cabinet, a bundle, an end date, and a proof that it is really them."""
     page = await j.firm.open(f"{j.espace.issuer}/delegations")
-    page = await j.firm.open(page.link("Déléguer à mon cabinet comptable"))
-    page = await j.firm.fill(page, page.form_with("number"), {"number": j.cabinet["cabinet_siren"]})
-    form = page.form_with("bundle", "ends_on")
-    page = await j.firm.fill(page, form, {"bundle": "declare", "establishments": ["*"]})
-    page = await j.firm.fill(page, page.form_with("key"), {})
+    page = await j.firm.fill(page, page.form_with("cabinet"), {"cabinet": j.cabinet["cabinet_siren"]})
+    hold(page.says(j.cabinet["cabinet_name"]), f"the cabinet is not shown back: {page.title} at {page.url}")
+    page = await j.firm.fill(page, page.form_with("bundle"), {"bundle": "declare"})
+    hold(page.says("Vérification"), f"nothing to check: {page.status} {page.title} at {page.url}: {page.text[:400]}")
+    page = await j.firm.fill(page, page.forms[0], {})
     page = await _step_up(j, page)
     hold("/receipts/" in page.url, f"no receipt: {page.status} {page.title} {page.url}")
     return {"address": page.url}
