@@ -1,28 +1,18 @@
 """A lot of letters as one tagged PDF (PDF/UA-1), by Typst. Data go in as data, never as markup."""
 
-import threading
 from datetime import date
-from functools import cache
-from pathlib import Path
 
 import msgspec
-import pypdfium2 as pdfium
-import typst
 
 from libs.common.pages.formats import day as day_in_french
 from libs.common.values.crockford import in_groups
 from services.identity.caisses.caisse import Caisse
+from services.identity.letters.compile_letters import compile_letters
 from services.identity.letters.data_matrix import data_matrix
 from services.identity.letters.paper_secret import Half
 from services.identity.letters.recipient import Recipient, envelope_lines
 
-TEMPLATE = Path(__file__).with_name("letter.typ")
 DEFAULT_COLOUR = "#1d4f91"
-_one_at_a_time = threading.Lock()
-
-
-class LetterTooLong(Exception):
-    """What a caisse prints of itself does not fit on one sheet: nothing was made."""
 
 
 class Wording(msgspec.Struct, frozen=True):
@@ -66,7 +56,7 @@ def mark_of(lot: str, page: int) -> str:
     return f"{lot}/{page}"
 
 
-def typeset(
+async def typeset(
     caisse: Caisse,
     half: Half,
     lot: str,
@@ -76,7 +66,7 @@ def typeset(
     valid_through: date,
     address: str,
 ) -> bytes:
-    """The PDF of a lot, one page a letter in their order. Same arguments, same pages.
+    """The PDF of a lot, one page a letter in their order. Raises `LetterTooLong`.
 
     `address` is what one types in a browser; `valid_through` the last day of use.
     """
@@ -115,28 +105,4 @@ def typeset(
     }
     if any(matrix.width != data["matrix_width"] for matrix in matrices):
         raise ValueError("the marks of one lot are of one size")
-    # The compiler keeps its sources and fonts, and pdfium is single-threaded: one lot at a time.
-    with _one_at_a_time:
-        pdf = _compiler().compile(
-            format="pdf",
-            sys_inputs={"letters": msgspec.json.encode(data).decode()},
-            pdf_standards=["ua-1"],
-        )
-        assert isinstance(pdf, bytes)
-        if (pages := _pages(pdf)) != len(letters):
-            raise LetterTooLong(f"{len(letters)} letters took {pages} pages")
-    return pdf
-
-
-def _pages(pdf: bytes) -> int:
-    document = pdfium.PdfDocument(pdf)
-    try:
-        return len(document)
-    finally:
-        document.close()
-
-
-@cache
-def _compiler() -> typst.Compiler:
-    # Embedded fonts alone: the same letters on every machine.
-    return typst.Compiler(input=TEMPLATE, root=TEMPLATE.parent, ignore_system_fonts=True)
+    return await compile_letters(msgspec.json.encode(data), len(letters))
