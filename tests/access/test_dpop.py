@@ -1,6 +1,5 @@
 """A DPoP proof works for one request, by one key, now (RFC 9449 §4.3)."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -183,11 +182,3 @@ def test_a_nonce_is_asked_for_and_then_accepted_for_a_while() -> None:
     assert verified(proof, nonces=Nonces(b"k" * 32)), "another process of the service accepts it"
     assert not nonces.accepts(nonces.current(NOW), NOW + timedelta(minutes=4))
     assert not Nonces(b"l" * 32).accepts(nonces.current(NOW), NOW)
-
-
-def test_a_proof_costs_less_than_half_a_millisecond() -> None:
-    proof = dpop_proof(KEY, "GET", URL, access_token=TOKEN, clock=NOW.timestamp)
-    started = time.process_time()
-    for _ in range(200):
-        verified(proof)
-    assert (time.process_time() - started) / 200 < 0.0005

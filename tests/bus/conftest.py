@@ -45,10 +45,12 @@ async def adherent_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @contextlib.asynccontextmanager
-async def relaying(bus: Bus, db: Database, service: str = "identity") -> AsyncGenerator[None, None]:
+async def relaying(
+    bus: Bus, db: Database, service: str = "identity", *, round_seconds: float = 0.2
+) -> AsyncGenerator[None, None]:
     """A relay at work while the block runs."""
     stop = asyncio.Event()
-    task = asyncio.create_task(relay(bus, db, service, stop))
+    task = asyncio.create_task(relay(bus, db, service, stop, round_seconds=round_seconds))
     try:
         yield
     finally:
