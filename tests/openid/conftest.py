@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
@@ -15,6 +16,7 @@ from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from services.identity.app import create_app
 from services.identity.signing_keys.rotation import create_keys
 from tests.conftest import HeldClock
+from tests.openid.listener import Listener, listening
 from tests.openid.party import Issuer, add_row_of_caisse
 
 HERE = parse_caisse_slug("mediterranee")
@@ -39,6 +41,7 @@ async def issuer(
     settings: Settings, identity_db: Database, caisse: CaisseSlug, held: HeldClock
 ) -> AsyncIterator[Issuer]:
     """The issuer of the caisse over ASGI, and the database behind it."""
+    settings = replace(settings, outbound_hosts=("127.0.0.1",))
     app = create_app(settings, clock=held)
     started, over = asyncio.Event(), asyncio.Event()
 
@@ -59,3 +62,10 @@ async def issuer(
 @pytest.fixture
 def nonce() -> str:
     return uuid.uuid4().hex
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    """A client's own server on loopback, which the allow-list of these tests lets through."""
+    async with listening() as server:
+        yield server

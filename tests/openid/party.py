@@ -97,7 +97,7 @@ class Issuer:
         }  # fmt: skip
         metadata = ClientMetadata(**said)
         async with self.db.transaction(self.caisse) as tx:
-            client = await register_client(tx, metadata, now=self.clock())
+            client = await register_client(tx, metadata, now=self.clock(), plain_http=True)
         return Party(self, client.client_id, key, metadata, client.secret)
 
     async def plain_client(self, **changes: Any) -> "Party":

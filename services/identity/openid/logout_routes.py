@@ -43,10 +43,15 @@ async def end_session_asked(
 
 
 @post("/end-session", access="protocol", status_code=303)
-async def end_session_posted(request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider]) -> Redirect:
+async def end_session_posted(
+    request: AnyRequest, slug: FromPath[str], site: NamedDependency[Site], provider: NamedDependency[Provider]
+) -> Response[Any]:
     """§2 asks for POST too. A form from elsewhere comes without our cookies: ask again by GET."""
     issuer = await issuer_of(provider, slug)
-    parameters = await posted(request)
+    try:
+        parameters = await posted(request)
+    except Refusal as error:
+        return error_page(request, site, error)
     return Redirect(f"{issuer.endpoint('/end-session')}?{urlencode(parameters.values)}", status_code=303)
 
 

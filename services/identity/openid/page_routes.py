@@ -56,10 +56,15 @@ async def authorize(
 
 
 @post("/authorize", access="protocol", status_code=303)
-async def authorize_posted(request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider]) -> Redirect:
+async def authorize_posted(
+    request: AnyRequest, slug: FromPath[str], site: NamedDependency[Site], provider: NamedDependency[Provider]
+) -> Response[Any]:
     """OpenID Connect Core §3.1.2.1. A form posted from elsewhere comes without our cookies: ask again by GET."""
     issuer = await issuer_of(provider, slug)
-    parameters = await posted(request)
+    try:
+        parameters = await posted(request)
+    except Refusal as error:
+        return error_page(request, site, error)
     pairs = [*parameters.values.items(), *(("resource", one) for one in parameters.resources)]
     return Redirect(f"{issuer.endpoint('/authorize')}?{urlencode(pairs)}", status_code=303)
 
