@@ -2,7 +2,7 @@
 
 At rest a half is argon2id over an HMAC: without the key-encryption key a stolen
 table cannot even be tried. With it, 2⁴⁰ tries of 8 MiB for one identifiant are
-some 200 core-years, and the 2⁶⁰ of the code are out of reach; hence lighter parameters
+some 140 core-years, and the 2⁶⁰ of the code are out of reach; hence lighter parameters
 than for passwords that people choose (docs/decisions/0030-paper-secrets.md).
 """
 
@@ -21,7 +21,7 @@ from libs.common.values.crockford import CheckedCode, new_code, parse_code
 MEMORY_KIB = 8 * 1024
 ROUNDS = 1
 WAITING_PER_CORE = 200
-"""Hashes that may wait for one core: some one and a half second of them."""
+"""Hashes that may wait for one core: some eight tenths of a second of them."""
 
 
 class Half(StrEnum):
@@ -62,7 +62,7 @@ class PaperSecrets:
         return self._keys.mac("letters/identifiant-salt", f"{caisse}/{number}".encode())[:16]
 
     def hash_now(self, half: Half, code: CheckedCode, salt: bytes) -> bytes:
-        """32 bytes; some 6 ms of one core, during which other threads run."""
+        """32 bytes; some 4 ms of one core, during which other threads run."""
         return hash_secret_raw(
             self._keys.mac(f"letters/{half}", code.encode()),
             salt,
