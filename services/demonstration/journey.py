@@ -191,8 +191,8 @@ async def act_for_the_firm(j: Journey) -> dict[str, Any]:
     key = SigningKey.from_pem(j.espace.demo["clients"]["logiciel-fontvieille"]["private_key"])
     j.software = CabinetSoftware(j.http, j.espace.issuer, key)
     page = await j.collaborator.open(await j.software.sign_in_address())
-    if "/consent" in page.url or any("consent" in form.action for form in page.forms):
-        page = await j.collaborator.fill(page, page.forms[0], {}, button=("decision", "allow"))
+    if any(form.action.endswith("/consent") for form in page.forms):
+        page = await j.collaborator.fill(page, page.form_to("/consent"), {}, button=("choice", "accept"))
     await j.software.signed_in(page.url)
     for name, base, scope in (
         ("adherent", j.espace.adherent, "declaration.read attestation.read"),
