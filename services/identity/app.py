@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -76,8 +76,6 @@ PAGES = [
     *cabinets.ROUTES,
 ]
 """What people see, under `/{caisse}`."""
-
-Value = TypeVar("Value")
 
 
 def create_app(
@@ -176,10 +174,10 @@ def create_app(
     return app
 
 
-def _always(value: Value) -> Provide:
+def _always(value: object) -> Provide:
     """A dependency made once with the application."""
 
-    async def provide() -> Value:
+    async def provide() -> Any:
         return value
 
     return Provide(provide)

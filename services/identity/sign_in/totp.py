@@ -6,7 +6,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 from uuid import UUID
 
-import pyotp
+from pyotp import random_base32
+from pyotp.totp import TOTP
+from pyotp.utils import strings_equal
 
 from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
@@ -46,7 +48,7 @@ async def propose_totp(
     if known is not None and known.confirmed_at is None:
         secret = _open(keys, person.id, known.secret_encrypted)
     else:
-        secret = pyotp.random_base32(32)
+        secret = random_base32(32)
         sealed = keys.seal(PURPOSE, base64.b32decode(secret), context=person.id.bytes)
         await store.propose_totp(tx, person.id, sealed, now=now)
     label = quote(f"{issuer}:{person.email}")
@@ -106,10 +108,10 @@ async def _spend(
 def matching_step(secret: str, typed: str, now: datetime) -> int | None:
     """The 30-second step whose value was typed, within the tolerance; compared in constant time."""
     digits = "".join(typed.split())
-    totp = pyotp.TOTP(secret)
+    totp = TOTP(secret)
     current = int(now.timestamp()) // STEP_SECONDS
     for step in range(current - TOLERANCE, current + TOLERANCE + 1):
-        if pyotp.utils.strings_equal(totp.generate_otp(step), digits):
+        if strings_equal(totp.generate_otp(step), digits):
             return step
     return None
 

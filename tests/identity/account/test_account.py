@@ -1,6 +1,5 @@
 """The account console: what one sees of oneself, and what one changes."""
 
-import pyotp
 from litestar import Litestar
 
 from libs.common.database.pool import Database
@@ -144,6 +143,6 @@ async def test_people_of_a_cabinet_keep_theirs(
 ) -> None:
     secret = await enrolled(app, identity_db, clock, "must@cabinet.fr")
     await visitor.follow(await sign_in(visitor, "must@cabinet.fr"))
-    await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=pyotp.TOTP(secret).at(clock()))
+    await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
     assert "obligatoire" in told(await visitor.get(FACTOR))
     assert (await visitor.post(f"{FACTOR}/remove", password=GOOD_PASSWORD)).status_code == 403

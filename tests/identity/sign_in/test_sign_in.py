@@ -2,9 +2,9 @@
 
 import asyncio
 
-import pyotp
 import pytest
 from litestar import Litestar
+from pyotp.totp import TOTP
 
 from libs.common.database.pool import Database
 from tests.conftest import HeldClock
@@ -279,7 +279,7 @@ def secret_shown(page: str) -> str:
 
 
 def value_at(secret: str, clock: HeldClock) -> str:
-    return pyotp.TOTP(secret).at(clock())
+    return TOTP(secret).at(clock())
 
 
 async def enrolled(

@@ -1,11 +1,10 @@
 """Before an act that matters: the password again and a second step, then a few minutes."""
 
-import pyotp
 from litestar import Litestar
 
 from libs.common.database.pool import Database
 from tests.conftest import HeldClock
-from tests.identity.sign_in.test_sign_in import SESSION, enrolled
+from tests.identity.sign_in.test_sign_in import SESSION, enrolled, value_at
 from tests.identity.sign_in.visitors import CAISSE, GOOD_PASSWORD, Post, Visitor, a_person, sign_in, told
 
 STEP_UP = f"/{CAISSE}/step-up"
@@ -70,13 +69,13 @@ async def test_with_an_application_the_mail_does_not_do(
 ) -> None:
     secret = await enrolled(app, identity_db, clock, "both@cabinet.fr")
     await visitor.follow(await sign_in(visitor, "both@cabinet.fr"))
-    await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=pyotp.TOTP(secret).at(clock()))
+    await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
     clock.forward(minutes=6)
     page = await visitor.follow(await visitor.post(STEP_UP, password=GOOD_PASSWORD))
     assert "application d’authentification" in told(page)
     await post.deliver()
     assert "Votre code de vérification" not in {one.subject for one in post.mailbox.newest("both@cabinet.fr")}
-    await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=pyotp.TOTP(secret).at(clock()))
+    await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
     assert (await session_row(identity_db, "both@cabinet.fr"))[0] == "mfa"
 
 

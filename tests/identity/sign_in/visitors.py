@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from html import unescape
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -20,6 +20,7 @@ from libs.common.runtime.mail_catcher.mailbox import Mailbox, Message
 from libs.common.runtime.mail_catcher.smtp import Catcher, catching
 from libs.common.runtime.settings import MailSettings
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.crockford import CheckedCode
 from libs.common.values.identifiers import new_id
 from libs.common.values.siret import luhn_digit
 from services.identity.caisses import store as caisses
@@ -45,8 +46,8 @@ class Firm:
     adherent_number: str
     siret: str
     pair_id: UUID
-    identifiant: str
-    code_confidentiel: str
+    identifiant: CheckedCode
+    code_confidentiel: CheckedCode
 
 
 class Visitor:
@@ -54,7 +55,7 @@ class Visitor:
 
     def __init__(self, app: Litestar, *, agent: str = CHROME, address: str = "203.0.113.9") -> None:
         self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app, client=(address, 4242)),
+            transport=httpx.ASGITransport(cast(Any, app), client=(address, 4242)),
             base_url=BASE,
             headers={"user-agent": agent, "accept": "text/html"},
             timeout=30,
