@@ -4,15 +4,14 @@ from libs.common.database import journal, outbox
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import CaisseAdded
 from libs.common.keys.key_encryption import KeyEncryption
-from libs.common.refusals import DomainError
 from libs.common.values.identifiers import new_id
 from services.identity.caisses import store
 from services.identity.caisses.caisse import Caisse
 from services.identity.signing_keys.rotation import create_keys
 
 
-class CaisseAlreadyThere(DomainError):
-    """The slug is taken; nothing was changed."""
+class CaisseAlreadyThere(Exception):
+    """The slug is taken; nothing was changed. Told to an operator, at the command line only."""
 
 
 async def add_caisse(tx: Tx, keys: KeyEncryption, caisse: Caisse) -> None:

@@ -13,7 +13,7 @@ from libs.common.legacy_export.profile import Profile, profile
 from libs.common.legacy_export.row import Row
 from libs.common.legacy_export.tally import FileCounts, FileReport, Progress, Tell, accepted_rows
 from libs.common.legacy_export.verdict import Verdict
-from libs.common.refusals import DomainError
+from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from services.identity.delegation.recall_former import recall_former
@@ -25,7 +25,7 @@ from services.identity.legacy_import.spill import Attached, Spill
 BATCH = 1_000
 
 
-class NoSuchCaisse(DomainError):
+class NoSuchCaisse(NotFound):
     """The caisse was never added: nothing was read."""
 
 
