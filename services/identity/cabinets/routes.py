@@ -119,7 +119,7 @@ async def show_client_mandate(
         card=card(listed),
         mandate=listed.mandate,
         is_over=listed.mandate.is_over(clock()) or listed.mandate.is_unanswered(clock()),
-        promise=promise(listed.mandate.scopes),
+        promise=promise(listed.mandate.scopes, to_cabinet=True),
         places=places(listed.mandate.establishments, own),
         cabinet_id=public_id("cab", membership.cabinet_id),
         may_answer=membership.role in ("owner", "admin"),

@@ -15,6 +15,10 @@ class KeyReused(DomainError):
     """The idempotency key was used for another command, or by another person."""
 
 
+class KeyMissing(DomainError):
+    """No idempotency key, or one too short or too long to be believed unique."""
+
+
 class Receipt(NamedTuple):
     """What a command did: the mandates it moved, and the principals it replaced."""
 
@@ -32,8 +36,10 @@ async def already_done(
     """Take `key` for this command and answer None; or answer what it did the first time.
 
     `key` is 16 to 128 characters, drawn by the caller. A twin in flight waits here
-    until the first commits or gives up. Raises `KeyReused`.
+    until the first commits or gives up. Raises `KeyReused`, `KeyMissing`.
     """
+    if not 16 <= len(key) <= 128:
+        raise KeyMissing
     if await store.claim_command(tx, key, command, person_id, mandate_ids, now):
         return None
     done = await store.command_of(tx, key)

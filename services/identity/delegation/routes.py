@@ -24,7 +24,7 @@ from services.identity.delegation.draft import NotConfirmed, carry_out, find_dra
 from services.identity.delegation.mandate import Lapsed, MandateChanged, NotPossible, WrongSide
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.offer import CabinetNotEligible, TwinExists
-from services.identity.delegation.once import KeyReused
+from services.identity.delegation.once import KeyMissing, KeyReused
 from services.identity.delegation.parties import (
     BothSides,
     MayManageMandates,
@@ -58,6 +58,7 @@ PROBLEMS.update(
         ),
         InvalidTerms: Problem(422, "invalid-terms", "Les conditions de la délégation sont à corriger."),
         KeyReused: Problem(409, "key-reused", "Cette demande a déjà servi à autre chose."),
+        KeyMissing: Problem(400, "key-missing", "Cette demande ne porte pas sa clé. Rechargez la page."),
         NotAdministrator: Problem(
             403, "administrator-only", "Seul un administrateur de l’entreprise gère les droits d’accès."
         ),

@@ -17,9 +17,21 @@ class Promise(NamedTuple):
     never: tuple[str, ...]
 
 
-def promise(scopes: Iterable[str]) -> Promise:
+def promise(scopes: Iterable[str], *, to_cabinet: bool = False) -> Promise:
+    """The promise in the firm's words (« vos déclarations »), or as told to its cabinet (« ses déclarations »)."""
     held = frozenset(scopes)
-    return Promise(can(held), cannot(held), NEVER)
+    told = Promise(can(held), cannot(held), NEVER)
+    if not to_cabinet:
+        return told
+    return Promise(
+        [_of_the_client(phrase) for phrase in told.can],
+        [_of_the_client(phrase) for phrase in told.cannot],
+        tuple(_of_the_client(phrase) for phrase in told.never),
+    )
+
+
+def _of_the_client(phrase: str) -> str:
+    return phrase.replace("vos ", "ses ").replace("votre ", "son ")
 
 
 class Card(NamedTuple):

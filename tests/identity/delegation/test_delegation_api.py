@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -70,7 +70,7 @@ async def api(settings: Settings, clock: HeldClock) -> AsyncIterator[Api]:
 
     serving = asyncio.create_task(serve())
     await ready.wait()
-    yield Api(httpx.ASGITransport(app=app), issuer, clock)
+    yield Api(httpx.ASGITransport(cast(Any, app)), issuer, clock)
     stop.set()
     await serving
     await outside.aclose()

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from html import unescape
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import httpx
@@ -100,7 +100,7 @@ async def signed_in(
             now=now,
             second_factor_at=now if stepped_up else None,
         )
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url=BASE)
     client.cookies.set(cookie_name(caisse), opened.cookie)  # type: ignore[arg-type]
     return Browser(client)
 
@@ -341,7 +341,7 @@ async def test_nobody_signed_in_is_sent_to_sign_in(
     app: Litestar, identity_db: Database, clock: HeldClock
 ) -> None:
     await a_scene(identity_db, clock())
-    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=BASE)
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(cast(Any, app)), base_url=BASE)
     answer = await client.get(f"/{HERE}/delegations", headers=HTML)
 
     assert answer.status_code == 303
