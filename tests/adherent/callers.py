@@ -40,12 +40,20 @@ async def says_standing(caisse: CaisseSlug, token: str) -> Verdict:
 class Caller:
     """One holder of one key, with a token for one audience."""
 
-    def __init__(self, issuer: OneIssuer, settings: Settings, service: str, caisse: str) -> None:
+    def __init__(
+        self,
+        issuer: OneIssuer,
+        settings: Settings,
+        service: str,
+        caisse: str,
+        *,
+        key: SigningKey | None = None,
+    ) -> None:
         self._issuer = issuer
         self._settings = settings
         self._service = service
         self._caisse = caisse
-        self._key = SigningKey.generate()
+        self._key = key or SigningKey.generate()
         self._nonces: dict[str, str] = {}
 
     def own(self, adherent_id: UUID, person_id: UUID, *scopes: str) -> str:

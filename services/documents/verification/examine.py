@@ -9,9 +9,10 @@ import base64
 import resource
 import sys
 from io import BytesIO
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
+from cryptography import x509
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import EmbeddedPdfSignature
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
@@ -46,6 +47,17 @@ def examine(content: bytes, known_seals: frozenset[bytes]) -> Examined:
         return _examine_seal(seals[0], known_seals)
     except Exception:
         return Examined("altered")
+
+
+def seal_certificate(content: bytes) -> x509.Certificate | None:
+    """The certificate the only seal of a file names; None when there is not exactly one. It proves nothing yet."""
+    try:
+        seals = list(PdfFileReader(BytesIO(content), strict=True).embedded_signatures)
+        named = [cast(Any, seal).signer_cert.dump() for seal in seals]
+        return x509.load_der_x509_certificate(named[0]) if len(named) == 1 else None
+    except Exception:
+        # The parser meets whatever a stranger made.
+        return None
 
 
 def _examine_seal(seal: EmbeddedPdfSignature, known_seals: frozenset[bytes]) -> Examined:
