@@ -38,7 +38,9 @@ class CabinetSoftware:
 
     async def sign_in_address(self) -> str:
         """Push the request (RFC 9126); where to send the collaborator's browser."""
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(self._verifier.encode()).digest()).rstrip(b"=").decode()
+        challenge = (
+            base64.urlsafe_b64encode(hashlib.sha256(self._verifier.encode()).digest()).rstrip(b"=").decode()
+        )
         pushed = await self._ask(
             "/par",
             {
@@ -105,7 +107,11 @@ class CabinetSoftware:
     async def call(self, method: str, url: str, token: str, **options: Any) -> httpx.Response:
         """Call an API with a token bound to our key."""
         return await self._http.request(
-            method, url, auth=DpopAuth(self._key, token, nonces=self._nonces), follow_redirects=False, **options
+            method,
+            url,
+            auth=DpopAuth(self._key, token, nonces=self._nonces),
+            follow_redirects=False,
+            **options,
         )
 
     async def _ask(self, path: str, form: dict[str, str]) -> dict[str, Any]:

@@ -47,26 +47,40 @@ def _clients(
     settings: Settings, caisse: CaisseSlug, keys: DemonstrationKeys
 ) -> Iterator[tuple[str, ClientMetadata]]:
     issuer, adherent, documents = (
-        f"{service.base.rstrip('/')}/{caisse}" for service in (settings.identity, settings.adherent, settings.documents)
+        f"{service.base.rstrip('/')}/{caisse}"
+        for service in (settings.identity, settings.adherent, settings.documents)
     )
     yield PORTAL, msgspec.convert(portal_registration(settings, caisse), ClientMetadata)
-    yield "documents", _machine(
-        "Service des documents", SigningKey.from_pem(settings.documents.client_key), "standing.read", documents, adherent
+    yield (
+        "documents",
+        _machine(
+            "Service des documents",
+            SigningKey.from_pem(settings.documents.client_key),
+            "standing.read",
+            documents,
+            adherent,
+        ),
     )
-    yield "adherent", _machine(
-        "Service des adhérents", SigningKey.from_pem(settings.adherent.client_key), "", adherent, adherent
+    yield (
+        "adherent",
+        _machine(
+            "Service des adhérents", SigningKey.from_pem(settings.adherent.client_key), "", adherent, adherent
+        ),
     )
     yield OPERATOR, _machine("Guichet de la caisse", keys.operator, "letters.issue", "", issuer)
-    yield SOFTWARE, ClientMetadata(
-        client_name="Logiciel du cabinet Fontvieille",
-        profile="fapi",
-        jwks={"keys": [keys.software.published_jwk()]},
-        redirect_uris=(REDIRECT_URI,),
-        grant_types=(CODE, TOKEN_EXCHANGE),
-        scope=" ".join(["openid", *sorted(DELEGABLE)]),
-        resources=(issuer, adherent, documents),
-        require_pushed_authorization_requests=True,
-        dpop_bound_access_tokens=True,
+    yield (
+        SOFTWARE,
+        ClientMetadata(
+            client_name="Logiciel du cabinet Fontvieille",
+            profile="fapi",
+            jwks={"keys": [keys.software.published_jwk()]},
+            redirect_uris=(REDIRECT_URI,),
+            grant_types=(CODE, TOKEN_EXCHANGE),
+            scope=" ".join(["openid", *sorted(DELEGABLE)]),
+            resources=(issuer, adherent, documents),
+            require_pushed_authorization_requests=True,
+            dpop_bound_access_tokens=True,
+        ),
     )
 
 

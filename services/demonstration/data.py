@@ -57,7 +57,12 @@ async def prepare(settings: Settings, progress: Progress) -> dict[str, Any]:
             known = await _import(identity, adherent, caisse.slug, progress)
             export = export or known
         assert export is not None
-        written_to = [*export.up_to_date[:IN_THE_POST], *export.late[:5], *export.disputed[:2], export.la_poste]
+        written_to = [
+            *export.up_to_date[:IN_THE_POST],
+            *export.late[:5],
+            *export.disputed[:2],
+            export.la_poste,
+        ]
         await _write_letters(identity, settings, keys, caisses[0], written_to, progress)
         fresh = await _fresh(identity, caisses[0].slug, export.up_to_date[IN_THE_POST:])
     finally:
@@ -176,4 +181,3 @@ async def _write_letters(
 async def _fresh(db: Database, caisse: CaisseSlug, numbers: list[str]) -> list[dict[str, str]]:
     async with db.transaction(caisse) as tx:
         return await store.without_letters(tx, numbers)
-

@@ -23,7 +23,9 @@ CAISSE = "mediterranee"
 OPERATOR = "operateur"
 STEP_SECONDS = 30
 _SYMBOL = "[0-9A-HJKMNP-TV-Z]"
-PAPER_CODE = re.compile(rf"^{_SYMBOL}{{4}}(?:\s{{1,2}}{_SYMBOL}{{4}}){{1,2}}\s{{1,2}}{_SYMBOL}$", re.MULTILINE)
+PAPER_CODE = re.compile(
+    rf"^{_SYMBOL}{{4}}(?:\s{{1,2}}{_SYMBOL}{{4}}){{1,2}}\s{{1,2}}{_SYMBOL}$", re.MULTILINE
+)
 """What is printed in groups of four: the identifiant has nine characters, the code thirteen."""
 
 
@@ -100,7 +102,10 @@ async def receive_two_letters(j: Journey) -> dict[str, Any]:
     hold(len({letter["lot"] for letter in letters.values()}) == 2, "both letters came in one lot")
     j.identifiant = await _printed_code(j, letters["identifiant"]["text"], 9)
     j.code_confidentiel = await _printed_code(j, letters["code_confidentiel"]["text"], 13)
-    return {"adherent_number": j.adherent_number, "letters": [letters[kind]["pdf"] for kind in sorted(letters)]}
+    return {
+        "adherent_number": j.adherent_number,
+        "letters": [letters[kind]["pdf"] for kind in sorted(letters)],
+    }
 
 
 async def open_the_account(j: Journey) -> dict[str, Any]:
@@ -108,12 +113,20 @@ async def open_the_account(j: Journey) -> dict[str, Any]:
     entry = await j.firm.open(f"{j.espace.portal}/{CAISSE}/sign-in")
     hold("/sign-in" in entry.url, f"no sign-in page at {entry.url}")
     questions = await j.firm.open(entry.link("Ouvrir mon espace"))
-    page = await j.firm.fill(questions, questions.form_with("kind", "letters"), {"kind": "firm", "letters": "both"})
+    page = await j.firm.fill(
+        questions, questions.form_with("kind", "letters"), {"kind": "firm", "letters": "both"}
+    )
     j.email = f"chef.{secrets.token_hex(4)}@entreprise.example"
     j.password = "quatre-echelles-" + secrets.token_hex(4)
-    typed = {"number": j.siret, "identifiant": j.identifiant, "code-confidentiel": j.code_confidentiel.lower()}
+    typed = {
+        "number": j.siret,
+        "identifiant": j.identifiant,
+        "code-confidentiel": j.code_confidentiel.lower(),
+    }
     page = await j.firm.fill(page, page.form_with("number"), typed)
-    page = await j.firm.fill(page, page.form_with("email"), {"email": j.email, "name": "Jeanne Maçon-Ferrand"})
+    page = await j.firm.fill(
+        page, page.form_with("email"), {"email": j.email, "name": "Jeanne Maçon-Ferrand"}
+    )
     page = await j.firm.fill(page, page.form_with("password"), {"password": j.password})
     hold(page.says(j.email), f"the mailbox page does not name the address: {page.title} at {page.url}")
     return {"email": j.email, "address": page.url}
@@ -140,15 +153,21 @@ async def follow_the_link(j: Journey) -> dict[str, Any]:
 async def sign_in(j: Journey) -> dict[str, Any]:
     """Through OpenID Connect, from the portal, with the e-mail and the password just chosen."""
     page = await j.firm.open(f"{j.espace.portal}/{CAISSE}/sign-in")
-    page = await j.firm.fill(page, page.form_with("email", "password"), {"email": j.email, "password": j.password})
-    hold(page.url.startswith(j.espace.portal) and page.status == 200, f"not at home: {page.status} {page.url}")
+    page = await j.firm.fill(
+        page, page.form_with("email", "password"), {"email": j.email, "password": j.password}
+    )
+    hold(
+        page.url.startswith(j.espace.portal) and page.status == 200, f"not at home: {page.status} {page.url}"
+    )
     j.firm_home = page
     return {"address": page.url}
 
 
 async def look_at_home(j: Journey) -> dict[str, Any]:
     """The firm, its establishments, its standing, its documents, its delegations."""
-    page = await _until(lambda: j.firm.open(f"{j.espace.portal}/{CAISSE}"), lambda page: page.says("Vous êtes à jour"))
+    page = await _until(
+        lambda: j.firm.open(f"{j.espace.portal}/{CAISSE}"), lambda page: page.says("Vous êtes à jour")
+    )
     for words in (j.adherent_number, "Ma situation", "Attestations", "Délégations", "Mon entreprise"):
         hold(page.says(words), f"« {words} » is not on the home page")
     j.firm_home = page
@@ -156,12 +175,15 @@ async def look_at_home(j: Journey) -> dict[str, Any]:
 
 
 async def delegate(j: Journey) -> dict[str, Any]:
-    """"Déléguer à mon cabinet comptable": a cabinet, a bundle, an end date, and a proof that it is really them."""
+    """ "Déléguer à mon cabinet comptable": a cabinet, a bundle, an end date, and a proof that it is really them."""
     page = await j.firm.open(f"{j.espace.issuer}/delegations")
     page = await j.firm.fill(page, page.form_with("cabinet"), {"cabinet": j.cabinet["cabinet_siren"]})
     hold(page.says(j.cabinet["cabinet_name"]), f"the cabinet is not shown back: {page.title} at {page.url}")
     page = await j.firm.fill(page, page.form_with("bundle"), {"bundle": "declare"})
-    hold(page.says("Vérification"), f"nothing to check: {page.status} {page.title} at {page.url}: {page.text[:400]}")
+    hold(
+        page.says("Vérification"),
+        f"nothing to check: {page.status} {page.title} at {page.url}: {page.text[:400]}",
+    )
     page = await j.firm.fill(page, page.forms[0], {})
     page = await _step_up(j, page)
     hold("/receipts/" in page.url, f"no receipt: {page.status} {page.title} {page.url}")
@@ -203,7 +225,9 @@ async def act_for_the_firm(j: Journey) -> dict[str, Any]:
         hold(granted["token_type"] == "DPoP" and granted["expires_in"] <= 300, f"{name}: {sorted(granted)}")
         detail = granted["authorization_details"][0]
         hold(detail["mandate"] == j.mandate and detail["ver"] >= 1, f"{name}: {detail}")
-    client = next(c for c in (await j.software.portfolio(j.cabinet["cabinet"]))["clients"] if c["id"] == j.mandate)
+    client = next(
+        c for c in (await j.software.portfolio(j.cabinet["cabinet"]))["clients"] if c["id"] == j.mandate
+    )
     j.adherent = client["adherent_id"]
     standing = await j.software.call("GET", f"{_firm(j, 'adherent')}/standing", j.tokens["adherent"])
     hold(standing.status_code == 200 and standing.json()["is_up_to_date"], f"standing: {standing.text[:300]}")
@@ -305,7 +329,9 @@ async def _own_token(j: Journey, client_id: str, key: SigningKey, scope: str) ->
 
 async def _letters_of(j: Journey) -> dict[str, dict[str, Any]]:
     async def look() -> dict[str, dict[str, Any]]:
-        lots = (await j.http.get(f"{j.espace.mail}/letters", params={"adherent_number": j.adherent_number})).json()
+        lots = (
+            await j.http.get(f"{j.espace.mail}/letters", params={"adherent_number": j.adherent_number})
+        ).json()
         return {
             page["kind"]: {"lot": lot["lot"], "pdf": _at(j, page["pdf"]), "text": _at(j, page["text"])}
             for lot in reversed(lots)
@@ -345,7 +371,11 @@ async def _step_up(j: Journey, page: Page) -> Page:
 
     async def look() -> str:
         found = (await j.http.get(f"{j.espace.mail}/messages", params={"to": j.email})).json()
-        codes = [re.search(r"\b(\d{3})[ \u00a0\u202f]?(\d{3})\b", m["text"]) for m in found if "/first-connection/" not in m["text"]]
+        codes = [
+            re.search(r"\b(\d{3})[ \u00a0\u202f]?(\d{3})\b", m["text"])
+            for m in found
+            if "/first-connection/" not in m["text"]
+        ]
         return next(("".join(code.groups()) for code in codes if code), "")
 
     return await j.firm.fill(page, page.form_with("code"), {"code": await _until(look, bool)})
@@ -353,8 +383,8 @@ async def _step_up(j: Journey, page: Page) -> Page:
 
 async def _totp(j: Journey) -> str:
     """The value the collaborator's telephone shows; each works once, so a second sign-in waits for the next."""
-    while int(time.time()) // STEP_SECONDS <= j.last_totp_step:
-        await asyncio.sleep(0.2)
+    used_until = (j.last_totp_step + 1) * STEP_SECONDS
+    await asyncio.sleep(max(0.0, used_until - time.time()))
     j.last_totp_step = int(time.time()) // STEP_SECONDS
     return pyotp.TOTP(j.cabinet["totp_secret"]).at(j.last_totp_step * STEP_SECONDS)
 
@@ -376,6 +406,10 @@ async def _until(look: Callable[[], Awaitable[T]], is_good: Callable[[T], Any], 
         if is_good(seen):
             return seen
         if time.perf_counter() > deadline:
-            shown = f"{seen.title} at {seen.url}: {seen.text[:600]}" if isinstance(seen, Page) else repr(seen)[:300]
+            shown = (
+                f"{seen.title} at {seen.url}: {seen.text[:600]}"
+                if isinstance(seen, Page)
+                else repr(seen)[:300]
+            )
             raise NotHeld(f"not seen within {seconds:.0f} s; last: {shown}")
         await asyncio.sleep(0.1)

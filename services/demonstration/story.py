@@ -29,8 +29,14 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("letters", "Deux lettres arrivent, par deux courriers", journey.receive_two_letters),
-    Step("first_connection", "Première connexion : les deux lettres, l’adresse, le mot de passe", journey.open_the_account),
-    Step("email_link", "Le lien reçu confirme l’adresse ; les lettres ne servent plus", journey.follow_the_link),
+    Step(
+        "first_connection",
+        "Première connexion : les deux lettres, l’adresse, le mot de passe",
+        journey.open_the_account,
+    ),
+    Step(
+        "email_link", "Le lien reçu confirme l’adresse ; les lettres ne servent plus", journey.follow_the_link
+    ),
     Step("sign_in", "Connexion au portail, par OpenID Connect", journey.sign_in),
     Step("home", "L’accueil : l’entreprise, sa situation, ses documents", journey.look_at_home),
     Step("delegation", "Déléguer à mon cabinet comptable", journey.delegate),
@@ -38,7 +44,11 @@ STEPS = (
     Step("delegated_call", "Le cabinet agit, avec un jeton délégué", journey.act_for_the_firm),
     Step("attestation", "Une attestation scellée est délivrée", journey.obtain_an_attestation),
     Step("verification", "Chacun la vérifie par son code", journey.verify_in_public),
-    Step("revocation", "L’entreprise révoque : les deux services refusent en moins d’une seconde", journey.revoke),
+    Step(
+        "revocation",
+        "L’entreprise révoque : les deux services refusent en moins d’une seconde",
+        journey.revoke,
+    ),
 )
 
 
@@ -54,7 +64,9 @@ def story(ready_file: Path, as_json: bool) -> None:
     try:
         espace = read_ready_file(ready_file)
     except (OSError, ValueError, KeyError) as error:
-        sentence = f"{ready_file} ne décrit pas un Espace en marche ({error}). Lancez « make up », puis recommencez."
+        sentence = (
+            f"{ready_file} ne décrit pas un Espace en marche ({error}). Lancez « make up », puis recommencez."
+        )
         click.echo(json.dumps({"ok": False, "error": sentence}, ensure_ascii=False) if as_json else sentence)
         sys.exit(NO_ESPACE)
     console = Console(quiet=as_json, highlight=False)
@@ -68,7 +80,9 @@ def read_ready_file(path: Path) -> Espace:
     """Raises `OSError`, `ValueError` or `KeyError` when it is not the ready file of a demonstration."""
     ready = json.loads(path.read_text("utf-8"))
     tls: Any = ssl.create_default_context(cafile=ready["ca"]) if "ca" in ready else True
-    addresses = {name: ready[name].rstrip("/") for name in ("portal", "identity", "adherent", "documents", "mail")}
+    addresses = {
+        name: ready[name].rstrip("/") for name in ("portal", "identity", "adherent", "documents", "mail")
+    }
     if not ready["demo"].get("accounts"):
         raise ValueError("demonstration absente : relancez sans --empty")
     return Espace(**addresses, demo=ready["demo"], tls=tls)

@@ -177,7 +177,7 @@ class Visitor:
         nowhere = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
         self._client = httpx.AsyncClient(
             cookies=nowhere, verify=tls, timeout=timeout, follow_redirects=False, trust_env=False,
-            headers={"Accept": "text/html,application/xhtml+xml", "Accept-Language": "fr", "User-Agent": "espace-story"},
+            headers={"Accept": "text/html", "Accept-Language": "fr", "User-Agent": "espace-story"},
         )  # fmt: skip
 
     async def __aenter__(self) -> "Visitor":
@@ -211,7 +211,9 @@ class Visitor:
             return await self._follow(await self._send("GET", form.action, params=values, headers=headers))
         return await self._follow(await self._send("POST", form.action, data=values, headers=headers))
 
-    async def _send(self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+    async def _send(
+        self, method: str, url: str, *, headers: dict[str, str] | None = None, **content: Any
+    ) -> httpx.Response:
         kept = self._cookies.setdefault(urlsplit(url).hostname or "", {})
         sent = dict(headers or {})
         if kept:

@@ -43,7 +43,11 @@ def breaks(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             for field, shape in old["properties"].items()
             if new["properties"].get(field) != shape
         ]
-        faults += [f"{name}.{field} is new and has no default" for field in new["required"] if field not in old["required"]]
+        faults += [
+            f"{name}.{field} is new and has no default"
+            for field in new["required"]
+            if field not in old["required"]
+        ]
     return faults
 
 
@@ -56,7 +60,9 @@ def main() -> None:
                 sys.exit(f"{service} {tag}: {'; '.join(faults)}. Give the fact a new version.")
             path = path_of(service, tag)
             path.parent.mkdir(exist_ok=True)
-            path.write_text(json.dumps(contract, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8")
+            path.write_text(
+                json.dumps(contract, indent=1, ensure_ascii=False, sort_keys=True) + "\n", "utf-8"
+            )
 
 
 if __name__ == "__main__":

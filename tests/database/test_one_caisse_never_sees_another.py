@@ -7,6 +7,7 @@ import pytest
 
 from libs.common.database import inbox
 from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug, InvalidCaisseSlug
 from libs.common.values.identifiers import new_id
@@ -108,3 +109,22 @@ async def test_a_cancelled_block_rolls_back(identity_db: Database) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await heard(identity_db, GRAND_OUEST) == before
+
+
+async def test_a_broken_file_inside_a_transaction_is_not_an_outage_of_the_database(
+    identity_db: Database,
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        async with identity_db.transaction(GRAND_OUEST):
+            raise FileNotFoundError("a use case's own trouble")
+
+
+async def test_a_statement_that_does_not_end_is_an_outage(settings: Settings) -> None:
+    db = await Database.open(settings.identity.dsn, name="slow", max_size=1, command_timeout=0.2)
+    try:
+        with pytest.raises(DatabaseUnavailable):
+            async with db.transaction(GRAND_OUEST) as tx:
+                await tx.fetchval("SELECT pg_sleep(5)")
+        assert await heard(db, GRAND_OUEST) >= 0
+    finally:
+        await db.close()

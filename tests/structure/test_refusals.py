@@ -25,7 +25,9 @@ def test_every_refusal_has_a_problem() -> None:
 
     assert len(refusals) > 5
     untold = [
-        f"{kind.__module__}.{kind.__name__}" for kind in refusals if problem_for(kind.__new__(kind)) is INTERNAL
+        f"{kind.__module__}.{kind.__name__}"
+        for kind in refusals
+        if problem_for(kind.__new__(kind)) is INTERNAL
     ]
     assert untold == []
 

@@ -103,11 +103,15 @@ def statements() -> Iterator[Statement]:
             ]
             for call in calls:
                 sql = literal(call.args[0], module)
-                if sql is None or sql.lstrip().upper().startswith(("CREATE TEMP", "SET ", "DROP", "TRUNCATE", "LOCK")):
+                if sql is None or sql.lstrip().upper().startswith(
+                    ("CREATE TEMP", "SET ", "DROP", "TRUNCATE", "LOCK")
+                ):
                     continue
                 reads_rows = isinstance(call.func, ast.Attribute) and call.func.attr in {"fetch", "fetchrow"}
                 struct = filled_struct(function, module) if reads_rows and len(calls) == 1 else None
-                yield Statement(f"{path.relative_to(ROOT)}:{call.lineno} {function.name}", service, sql, struct)
+                yield Statement(
+                    f"{path.relative_to(ROOT)}:{call.lineno} {function.name}", service, sql, struct
+                )
 
 
 def accepts(hint: Any, kinds: tuple[type, ...]) -> bool:
@@ -122,7 +126,12 @@ def accepts(hint: Any, kinds: tuple[type, ...]) -> bool:
         return accepts(arguments[0], kinds)
     if typing.get_origin(hint) is typing.Literal:
         return all(isinstance(value, kinds) for value in arguments)
-    return not isinstance(hint, type) or hint in kinds or object in kinds or any(issubclass(hint, k) for k in kinds)
+    return (
+        not isinstance(hint, type)
+        or hint in kinds
+        or object in kinds
+        or any(issubclass(hint, k) for k in kinds)
+    )
 
 
 def mismatches(struct: type, columns: tuple[asyncpg.Attribute, ...]) -> list[str]:
@@ -134,7 +143,9 @@ def mismatches(struct: type, columns: tuple[asyncpg.Attribute, ...]) -> list[str
     for name, column in zip(names, columns, strict=False):
         kinds = PYTHON_TYPES.get(column.type.name)
         if kinds is not None and not accepts(hints[name], kinds):
-            faults.append(f"{struct.__name__}.{name} is {hints[name]}, the column {column.name} {column.type.name}")
+            faults.append(
+                f"{struct.__name__}.{name} is {hints[name]}, the column {column.name} {column.type.name}"
+            )
     return faults
 
 
@@ -159,7 +170,10 @@ async def test_every_statement_is_valid_and_fits_its_struct(settings: Settings) 
                 continue
             count += 1
             if statement.struct is not None:
-                faults += [f"{statement.where}: {fault}" for fault in mismatches(statement.struct, prepared.get_attributes())]
+                faults += [
+                    f"{statement.where}: {fault}"
+                    for fault in mismatches(statement.struct, prepared.get_attributes())
+                ]
             break
         else:
             if not all("incoming" in error or "staging" in error for error in errors):
@@ -181,7 +195,9 @@ def test_no_store_builds_sql_from_text(path: Path) -> None:
     """SQL is a literal with `$n` (reliability.md §5): never formatted, never concatenated with a variable."""
     module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS):
+        if not (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in VERBS
+        ):
             continue
         built = node.args and isinstance(node.args[0], (ast.JoinedStr, ast.BinOp, ast.Call))
         if built and literal(node.args[0], module) is None:

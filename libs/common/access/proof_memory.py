@@ -15,8 +15,8 @@ import structlog
 from libs.common.access import store
 from libs.common.access.dpop import DpopProof
 from libs.common.access.refusals import InvalidProof
-from libs.common.database.pool import Database, DatabaseUnavailable
-from libs.common.database.transaction import Tx
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable, Tx
 from libs.common.values.caisse_slug import CaisseSlug
 
 log = structlog.get_logger()

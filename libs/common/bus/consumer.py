@@ -20,8 +20,8 @@ from prometheus_client import Counter
 
 from libs.common.bus.connection import OUTAGE, Bus, BusUnavailable, heed_cancellation
 from libs.common.database import dead_letters, inbox
-from libs.common.database.pool import Database, DatabaseUnavailable
-from libs.common.database.transaction import Tx
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable, Tx
 from libs.common.events.envelope import Event, UnknownEvent, decode, service_of, tag_of
 from libs.common.refusals import Unavailable
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug

@@ -21,7 +21,8 @@ from prometheus_client import Gauge
 from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
 from libs.common.database import outbox
-from libs.common.database.pool import Database, DatabaseUnavailable
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable
 
 log = structlog.get_logger()
 

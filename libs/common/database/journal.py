@@ -32,7 +32,7 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     actor: Actor = THE_SYSTEM
     adherent_id: UUID | None = None
-    details: dict[str, str | int | bool | None | list[str]] = {}
+    details: dict[str, str | int | bool | list[str] | None] = {}
 
 
 async def record(tx: Tx, act: Act) -> None:

@@ -44,10 +44,16 @@ def read_migrations(directory: Path) -> list[Migration]:
     for path in sorted(directory.glob("*.sql")):
         match = FILE_NAME.fullmatch(path.name)
         if match is None:
-            raise MigrationRefused(f"{path.name}: a migration is named NNNN_pre_name.sql or NNNN_post_name.sql")
+            raise MigrationRefused(
+                f"{path.name}: a migration is named NNNN_pre_name.sql or NNNN_post_name.sql"
+            )
         if match["number"] in found:
-            raise MigrationRefused(f"{path.name}: number {match['number']} is taken; give it the next free one")
-        found[match["number"]] = Migration(match["number"], match["phase"], match["name"], path.read_text("utf-8"))
+            raise MigrationRefused(
+                f"{path.name}: number {match['number']} is taken; give it the next free one"
+            )
+        found[match["number"]] = Migration(
+            match["number"], match["phase"], match["name"], path.read_text("utf-8")
+        )
     return list(found.values())
 
 
@@ -86,7 +92,9 @@ async def _lay_the_ground(connection: "asyncpg.Connection[asyncpg.Record]") -> N
 async def _apply(
     connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration, phase: str | None
 ) -> bool:
-    known = await connection.fetchval("SELECT sha256 FROM schema_migration WHERE number = $1", migration.number)
+    known = await connection.fetchval(
+        "SELECT sha256 FROM schema_migration WHERE number = $1", migration.number
+    )
     if known is not None:
         if known != migration.digest:
             raise MigrationRefused(
@@ -100,7 +108,9 @@ async def _apply(
         try:
             await connection.execute(migration.sql)
         except asyncpg.PostgresError as error:
-            raise MigrationRefused(f"{migration.number}_{migration.name}: {error}; nothing of it was kept") from error
+            raise MigrationRefused(
+                f"{migration.number}_{migration.name}: {error}; nothing of it was kept"
+            ) from error
         await connection.execute(
             "INSERT INTO schema_migration (number, name, sha256) VALUES ($1, $2, $3)",
             migration.number,

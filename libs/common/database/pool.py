@@ -5,10 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
-from asyncpg.exceptions import InternalClientError
 
-from libs.common.database.transaction import Tx
-from libs.common.refusals import DomainError
+from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Tx
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 
 COMMAND_TIMEOUT = 2.0
@@ -16,19 +14,6 @@ COMMAND_TIMEOUT = 2.0
 
 ACQUIRE_TIMEOUT = 1.0
 """Seconds one waits for a connection before the caller is told to come back."""
-
-LOST_CONNECTION = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CannotConnectNowError,
-    InternalClientError,
-    OSError,
-)
-
-
-class DatabaseUnavailable(DomainError):
-    """PostgreSQL does not answer, or every connection is taken: come back in a moment."""
 
 
 class Database:
@@ -40,7 +25,13 @@ class Database:
 
     @classmethod
     async def open(
-        cls, dsn: str, *, name: str, min_size: int = 1, max_size: int = 10, command_timeout: float = COMMAND_TIMEOUT
+        cls,
+        dsn: str,
+        *,
+        name: str,
+        min_size: int = 1,
+        max_size: int = 10,
+        command_timeout: float = COMMAND_TIMEOUT,
     ) -> "Database":
         """Connect as the role named in `dsn`; its search_path and settings come from the role itself.
 
@@ -95,10 +86,8 @@ class Database:
                 raise
             try:
                 await connection.execute("COMMIT")
-            except LOST_CONNECTION as error:
+            except (TimeoutError, *LOST_CONNECTION) as error:
                 raise DatabaseUnavailable from error
-        except LOST_CONNECTION as error:
-            raise DatabaseUnavailable from error
         finally:
             await self._pool.release(connection)
 

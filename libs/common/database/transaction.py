@@ -4,8 +4,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import asyncpg
+from asyncpg.exceptions import InternalClientError
 
+from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
+
+LOST_CONNECTION = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+    InternalClientError,
+    OSError,
+)
+"""What PostgreSQL's client says when the server is gone, or silent (`TimeoutError` is an `OSError`)."""
+
+
+class DatabaseUnavailable(DomainError):
+    """PostgreSQL does not answer, or every connection is taken: come back in a moment."""
+
 
 Row = asyncpg.Record
 
@@ -31,23 +48,51 @@ class Tx:
         return self.caisse
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
-        return await self._connection.fetch(sql, *args)
+        with _Asking(self._connection):
+            return await self._connection.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: object) -> Row | None:
-        return await self._connection.fetchrow(sql, *args)
+        with _Asking(self._connection):
+            return await self._connection.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: object) -> Any:
-        return await self._connection.fetchval(sql, *args)
+        with _Asking(self._connection):
+            return await self._connection.fetchval(sql, *args)
 
     async def execute(self, sql: str, *args: object) -> int:
         """Run one statement; how many rows it touched."""
-        tag = await self._connection.execute(sql, *args)
+        with _Asking(self._connection):
+            tag = await self._connection.execute(sql, *args)
         count = tag.rsplit(" ", 1)[-1]
         return int(count) if count.isdigit() else 0
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        await self._connection.executemany(sql, rows)
+        with _Asking(self._connection):
+            await self._connection.executemany(sql, rows)
 
-    async def copy_records(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    async def copy_records(
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
+    ) -> None:
         """Stream rows into `table` by COPY. Row-level security refuses COPY: use a temporary table."""
-        await self._connection.copy_records_to_table(table, columns=list(columns), records=rows)
+        with _Asking(self._connection):
+            await self._connection.copy_records_to_table(table, columns=list(columns), records=rows)
+
+
+class _Asking:
+    """A lost or silent server becomes `DatabaseUnavailable` at the statement that met it, and nothing else does."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, LOST_CONNECTION):
+            return
+        # An InterfaceError on a living connection is a misuse of ours, not an outage.
+        if isinstance(error, asyncpg.InterfaceError) and not self._connection.is_closed():
+            return
+        raise DatabaseUnavailable from error

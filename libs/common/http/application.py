@@ -83,7 +83,9 @@ def build_application(
 
     app = Litestar(
         [live, ready, metrics, *routes],
-        allowed_hosts=AllowedHostsConfig(allowed_hosts=believed_hosts(allowed_hosts, base), www_redirect=False),
+        allowed_hosts=AllowedHostsConfig(
+            allowed_hosts=believed_hosts(allowed_hosts, base), www_redirect=False
+        ),
         before_request=csrf.refuse_forged_forms,
         before_send=list(before_send),
         dependencies={"clock": Provide(the_clock), **dependencies},

@@ -61,7 +61,7 @@ def token(request: ASGIConnection[Any, Any, Any, Any]) -> str:
 
 def field(request: ASGIConnection[Any, Any, Any, Any]) -> Markup:
     """The hidden input every form carries."""
-    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token(request))  # noqa: S704
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token(request))
 
 
 class RememberBrowser(ASGIMiddleware):
@@ -73,7 +73,13 @@ class RememberBrowser(ASGIMiddleware):
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start" and (drawn := scope["state"].get(NEW_BROWSER)):
                 cookie = Cookie(
-                    COOKIE, value=drawn, path="/", secure=True, httponly=True, samesite="lax", max_age=400 * 86400
+                    COOKIE,
+                    value=drawn,
+                    path="/",
+                    secure=True,
+                    httponly=True,
+                    samesite="lax",
+                    max_age=400 * 86400,
                 )
                 headers: Any = MutableScopeHeaders.from_message(message)
                 headers.add("Set-Cookie", cookie.to_header(header=""))

@@ -21,7 +21,9 @@ async def live() -> dict[str, str]:
 async def ready(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
     """Whether requests may be sent here, check by check."""
     checks: dict[str, Check] = request.app.state.readiness
-    results = dict(zip(checks, await asyncio.gather(*(_holds(check) for check in checks.values())), strict=True))
+    results = dict(
+        zip(checks, await asyncio.gather(*(_holds(check) for check in checks.values())), strict=True)
+    )
     fit = all(results.values())
     body = {"status": "ready" if fit else "not ready", "checks": results}
     return Response(body, status_code=200 if fit else 503, headers={"Cache-Control": "no-store"})

@@ -6,7 +6,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from libs.common.database.pool import DatabaseUnavailable
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.refusals import DomainError, NotFound, Unavailable
 
 log = structlog.get_logger()
@@ -24,7 +24,9 @@ class Problem(NamedTuple):
 
 PROBLEMS: dict[type[DomainError], Problem] = {
     NotFound: Problem(404, "not-found", "Cette page ou cette ressource n'existe pas."),
-    Unavailable: Problem(503, "unavailable", "Le service est momentanément indisponible. Réessayez dans un instant."),
+    Unavailable: Problem(
+        503, "unavailable", "Le service est momentanément indisponible. Réessayez dans un instant."
+    ),
     DatabaseUnavailable: Problem(
         503, "unavailable", "Le service est momentanément indisponible. Réessayez dans un instant."
     ),
@@ -91,7 +93,9 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         405: "Cette adresse ne se lit pas ainsi.",
         413: "L'envoi est trop volumineux.",
     }
-    problem = Problem(error.status_code, f"http-{error.status_code}", titles.get(error.status_code, "Demande refusée."))
+    problem = Problem(
+        error.status_code, f"http-{error.status_code}", titles.get(error.status_code, "Demande refusée.")
+    )
     members: dict[str, Any] = {}
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         # Name the field and what is wrong with it, never the value sent.

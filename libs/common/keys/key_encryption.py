@@ -38,7 +38,7 @@ class KeyEncryption:
             return HKDF(hashes.SHA256(), length=32, salt=None, info=info).derive(key_encryption_key)
 
         self._derived = derived
-        self._mac_key = lambda purpose: derived("mac/" + purpose)  # noqa: E731
+        self._mac_key = lambda purpose: derived("mac/" + purpose)
 
     @classmethod
     def from_text(cls, text: str) -> "KeyEncryption":

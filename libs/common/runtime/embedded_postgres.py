@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -75,40 +76,62 @@ async def create_cluster(data: Path, password: str, *, major: int = 18) -> None:
     # Built aside and renamed: a machine that dies here leaves no half-made cluster behind.
     draft = data.with_name(f"{data.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True, mode=0o700)
-    secret = draft.with_name(f"{draft.name}.password")
-    try:
-        secret.touch(mode=0o600)
-        secret.write_text(password)
-        await _initdb(draft, secret, major)
-    finally:
-        secret.unlink(missing_ok=True)
+    draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if os.geteuid() == 0:
+        await _initdb_as_root(draft, password, major)
+    else:
+        await _initdb(binaries(major), draft, password, major, {})
     if data.exists():
         data.rmdir()
     draft.rename(data)
 
 
-async def _initdb(draft: Path, secret: Path, major: int) -> None:
-    initdb = binaries(major) / "initdb"
-    argv = [
-        str(initdb), f"--pgdata={draft}", f"--username={SUPERUSER}", f"--pwfile={secret}",
-        "--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C",
-        *(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []),
-    ]  # fmt: skip
-    if os.geteuid() != 0:
-        await _run(argv, draft, {})
-        return
+async def _initdb_as_root(draft: Path, password: str, major: int) -> None:
+    """Make the cluster under another account, where that account can go without any folder being opened to it."""
     account = unprivileged.account_for_initdb()
-    with unprivileged.passing_through((draft, initdb), account.pw_uid):
-        for path in (draft, secret):
-            os.chown(path, account.pw_uid, account.pw_gid)
-        await _run(argv, draft, {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []})
+    become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    with tempfile.TemporaryDirectory(prefix="espace-initdb-", dir=_public_folder(account.pw_uid)) as name:
+        workshop = Path(name)
+        programs = binaries(major)
+        if not unprivileged.can_reach(programs / "initdb", account.pw_uid):
+            programs = Path(shutil.copytree(programs.parent, workshop / "postgresql")) / "bin"
+        os.chown(workshop, account.pw_uid, account.pw_gid)
+        await _initdb(programs, workshop / "data", password, major, become)
+        shutil.move(workshop / "data", draft)
     _give_to(draft, unprivileged.choose_uid(draft.parent / "new"))
+    # The move may have copied from another disk.
+    os.sync()
 
 
-async def _run(argv: list[str], draft: Path, become: dict[str, Any]) -> None:
+def _public_folder(uid: int) -> Path:
+    for folder in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")):
+        if folder.is_dir() and unprivileged.can_reach(folder / "x", uid):
+            return folder
+    raise StartRefused(
+        "Aucun dossier temporaire n'est ouvert à tous ; PostgreSQL en a besoin une fois. Nommez-en un : TMPDIR=/tmp."
+    )
+
+
+async def _initdb(programs: Path, data: Path, password: str, major: int, become: dict[str, Any]) -> None:
+    secret = data.with_name(f"{data.name}.password")
+    secret.touch(mode=0o600)
+    try:
+        secret.write_text(password)
+        if become:
+            os.chown(secret, become["user"], become["group"])
+        argv = [
+            str(programs / "initdb"), f"--pgdata={data}", f"--username={SUPERUSER}", f"--pwfile={secret}",
+            "--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C",
+            *(["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if major >= 17 else []),
+        ]  # fmt: skip
+        await _run(argv, data.parent, become)
+    finally:
+        secret.unlink(missing_ok=True)
+
+
+async def _run(argv: list[str], folder: Path, become: dict[str, Any]) -> None:
     process = await asyncio.create_subprocess_exec(
-        *argv, env=_environment(), cwd=draft, process_group=0, stdin=asyncio.subprocess.DEVNULL,
+        *argv, env=_environment(), cwd=folder, process_group=0, stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, **become,
     )  # fmt: skip
     try:
@@ -118,7 +141,7 @@ async def _run(argv: list[str], draft: Path, become: dict[str, Any]) -> None:
         raise
     if process.returncode != 0:
         reason = said.decode("utf-8", "replace").strip()
-        raise StartRefused(f"La base n'a pas pu être créée dans {draft.parent} :\n{reason}")
+        raise StartRefused(f"La base n'a pas pu être créée avec {argv[0]} :\n{reason}")
 
 
 def server_command(data: Path, port: int, *, major: int = 18, settings: tuple[str, ...] = ()) -> Command:

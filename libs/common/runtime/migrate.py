@@ -6,8 +6,8 @@ from urllib.parse import unquote, urlsplit
 import rich_click as click
 
 from libs.common.database import migrate as migrations
-from libs.common.database.pool import LOST_CONNECTION
 from libs.common.database.roles import KINDS, prepare_roles
+from libs.common.database.transaction import LOST_CONNECTION
 from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, SettingsRefused, load_settings

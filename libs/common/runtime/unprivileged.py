@@ -4,11 +4,12 @@ No account is created and no folder is opened to everyone: a numeric user that n
 each closed parent folder gets one access-control entry that lets this user, and only it, pass through.
 """
 
+import fcntl
 import os
 import pwd
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,27 +50,14 @@ def let_pass(path: Path, uid: int) -> None:
     for folder in reversed(path.absolute().parents):
         status = folder.stat()
         if not (_can_search(status, uid) or _has_entry(folder, uid)):
-            _add_entry(folder, stat.S_IMODE(status.st_mode), uid)
+            with _alone_with(folder):
+                _add_entry(folder, stat.S_IMODE(status.st_mode), uid)
 
 
-@contextmanager
-def passing_through(paths: Iterable[Path], uid: int) -> Iterator[None]:
-    """`let_pass` for the length of a block; every folder is then as it was found."""
-    folders = {folder for path in paths for folder in path.absolute().parents}
-    found = {folder: (_raw_entries(folder), stat.S_IMODE(folder.stat().st_mode)) for folder in folders}
-    try:
-        for path in paths:
-            let_pass(path, uid)
-        yield
-    finally:
-        for folder, (raw, mode) in found.items():
-            if _raw_entries(folder) == raw:
-                continue
-            if raw is None:
-                os.removexattr(folder, _ACL)
-                folder.chmod(mode)
-            else:
-                os.setxattr(folder, _ACL, raw)
+def can_reach(path: Path, uid: int) -> bool:
+    """Whether `uid` may traverse every parent of `path`."""
+    folders = path.absolute().parents
+    return all(_can_search(folder.stat(), uid) or _has_entry(folder, uid) for folder in folders)
 
 
 def _can_search(status: os.stat_result, uid: int) -> bool:
@@ -78,6 +66,17 @@ def _can_search(status: os.stat_result, uid: int) -> bool:
     if status.st_gid == uid:
         return bool(status.st_mode & stat.S_IXGRP)
     return bool(status.st_mode & stat.S_IXOTH)
+
+
+@contextmanager
+def _alone_with(folder: Path) -> Iterator[None]:
+    """Two that start at once must not each write back what they read before the other."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _raw_entries(folder: Path) -> bytes | None:

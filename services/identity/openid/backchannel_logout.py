@@ -12,7 +12,8 @@ from typing import Any
 
 import structlog
 
-from libs.common.database.pool import Database, DatabaseUnavailable
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid import logout_store, store

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from libs.common.database.pool import Database, DatabaseUnavailable
-from libs.common.database.transaction import Tx
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable, Tx
 from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings

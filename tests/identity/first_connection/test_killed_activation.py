@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from litestar import Litestar
 
-from libs.common.database.pool import Database, DatabaseUnavailable
-from libs.common.database.transaction import Row, Tx
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable, Row, Tx
 from libs.common.runtime.settings import Settings
 from services.identity.first_connection.confirm_email import MayConfirm, confirm_email
 from services.identity.letters.paper_secret import PaperSecrets
