@@ -287,9 +287,16 @@ class Party:
     async def authorize(self, who: Somebody, **changes: str | None) -> httpx.Response:
         return await who.get(await self.authorize_url(**changes))
 
+    async def answer(self, who: Somebody, **changes: str | None) -> dict[str, str]:
+        """What the client reads in the end, the person having agreed where asked."""
+        page = await self.authorize(who, **changes)
+        if page.status_code == 200 and 'id="accept"' in page.text:
+            onward = await who.submit(page, choice="accept")
+            page = await who.get(onward.headers["location"])
+        return callback(page)
+
     async def code(self, who: Somebody, **changes: str | None) -> str:
-        """A code, when nothing but the redirect stands between."""
-        return callback(await self.authorize(who, **changes))["code"]
+        return (await self.answer(who, **changes))["code"]
 
     async def redeem(self, code: str, *, proof: str | None = "", **changes: str | None) -> httpx.Response:
         said: dict[str, str | None] = {

@@ -128,11 +128,12 @@ async def _parameters_that_count(
 ) -> Parameters:
     """openid.md §5: a remote request_uri only in `compat`, registered beforehand, through the guarded fetcher."""
     uri = parameters.get("request_uri")
-    snapshot = await provider.snapshot(issuer, now, client)
     if uri is not None:
         if client.profile != "compat" or uri not in client.metadata.request_uris:
             raise RequestUriNotSupported("A request_uri must be pushed.")
         parameters = Parameters({**parameters.values, "request": await provider.remote_request(uri)})
+    signed = parameters.get("request") or ""
+    snapshot = await provider.snapshot(issuer, now, client, signed=signed)
     return parameters_inside(parameters, client, snapshot)
 
 

@@ -33,6 +33,16 @@ def unverified_claims(compact: str) -> dict[str, Any]:
         raise NotVerified from error
 
 
+def kid_of(compact: str) -> str | None:
+    """The key that an unverified JWT names: only to know whether the client's keys must be read anew."""
+    try:
+        header = msgspec.json.decode(split_compact(compact, limit=LIMIT).header, type=dict[str, Any])
+    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    kid = header.get("kid")
+    return kid if isinstance(kid, str) else None
+
+
 def verify(
     compact: str, keys: Sequence[dict[str, Any]], algorithms: Collection[str], *, types: Collection[str | None] = ()
 ) -> dict[str, Any]:

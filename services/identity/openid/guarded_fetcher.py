@@ -38,6 +38,7 @@ class GuardedFetcher:
     def __init__(self, allowed_hosts: Collection[str] = ()) -> None:
         self._allowed = frozenset(allowed_hosts)
         self._jwks: dict[str, tuple[float, tuple[dict[str, Any], ...]]] = {}
+        self._read_anew: dict[str, float] = {}
 
     async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
@@ -67,14 +68,17 @@ class GuardedFetcher:
             raise FetchRefused("not a JWK Set") from error
         if len(self._jwks) >= MOST_REMEMBERED:
             self._jwks.clear()
+            self._read_anew.clear()
         self._jwks[url] = (time.monotonic() + JWKS_FRESH_FOR, found)
         return found
 
-    def forget_jwks(self, url: str) -> None:
-        """Read anew at the next use, at most every ten seconds: the client has rotated its keys."""
-        known = self._jwks.get(url)
-        if known and time.monotonic() > known[0] - JWKS_FRESH_FOR + JWKS_RETRY_AFTER:
-            del self._jwks[url]
+    async def jwks_anew(self, url: str) -> tuple[dict[str, Any], ...]:
+        """The keys as they are now, for a `kid` we do not know; at most every ten seconds. Raises `FetchRefused`."""
+        now = time.monotonic()
+        if now - self._read_anew.get(url, -JWKS_RETRY_AFTER) >= JWKS_RETRY_AFTER:
+            self._read_anew[url] = now
+            self._jwks.pop(url, None)
+        return await self.jwks(url)
 
     async def _request(self, method: str, url: str, headers: dict[str, str]) -> tuple[bytes, str]:
         _, host, target = await self._pinned(url)

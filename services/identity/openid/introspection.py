@@ -50,7 +50,7 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             found["issued_to"] = await store.load_client(tx, claims["client_id"])
         else:
             client, found["refresh"] = await store.load_for_refresh(tx, client_id, hash_of(token))
-    return await provider.snapshot(issuer, now, client, **found)
+    return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 
 def decide(asked: Asked, snapshot: Snapshot, *, signed: bool) -> Decision:

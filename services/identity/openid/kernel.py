@@ -34,6 +34,12 @@ class Asked(Struct, frozen=True):
     credentials: Credentials | None
     proof: ProofHeaders = ProofHeaders()
 
+    @property
+    def assertion(self) -> str:
+        """The client's assertion, if that is how it authenticates."""
+        found = self.credentials
+        return found.proof if found is not None and found.method == "private_key_jwt" else ""
+
 
 class Answer(Struct, frozen=True):
     """What the caller gets: a JSON body (or text, when `media_type` says so)."""

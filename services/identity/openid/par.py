@@ -29,7 +29,7 @@ async def answer_par(provider: Provider, issuer: Issuer, asked: Asked, now: date
         return refusal_answer(InvalidClient())
     async with provider.db.transaction(issuer.caisse) as tx:
         client = await store.load_client(tx, asked.credentials.client_id)
-    snapshot = await provider.snapshot(issuer, now, client)
+    snapshot = await provider.snapshot(issuer, now, client, signed=asked.assertion)
     return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
 
 

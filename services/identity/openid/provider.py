@@ -9,6 +9,7 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.clients import Client
+from services.identity.openid.foreign_jwt import kid_of
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.issuer import Issuer, audiences_of
 from services.identity.openid.refusals import InvalidRequestUri
@@ -37,23 +38,30 @@ class Provider:
         )
         return Issuer(caisse, url, audiences, await self.rings.of(caisse))
 
-    async def snapshot(self, issuer: Issuer, now: datetime, client: Client | None, **found: Any) -> Snapshot:
-        """The loaded rows with the client's keys; a `jwks_uri` is fetched here, guarded and cached."""
-        keys = await self.keys_of(client) if client else ()
-        return Snapshot(
-            issuer=issuer, now=now, nonces=self.nonces, client=client, client_keys=keys, **found
-        )
+    async def snapshot(
+        self, issuer: Issuer, now: datetime, client: Client | None, *, signed: str = "", **found: Any
+    ) -> Snapshot:
+        """The loaded rows with the client's keys; a `jwks_uri` is fetched here, guarded and cached.
 
-    async def keys_of(self, client: Client) -> tuple[dict[str, Any], ...]:
+        `signed` is the JWT that the keys will judge: an unknown `kid` in it has them read anew.
+        """
+        keys = await self.keys_of(client, kid_of(signed)) if client else ()
+        return Snapshot(issuer=issuer, now=now, nonces=self.nonces, client=client, client_keys=keys, **found)
+
+    async def keys_of(self, client: Client, kid: str | None) -> tuple[dict[str, Any], ...]:
         """The registered keys; none when the client's address does not answer, and its proof then fails."""
         if client.metadata.jwks is not None:
             return tuple(client.metadata.jwks.get("keys", ()))
-        if client.metadata.jwks_uri is None:
+        uri = client.metadata.jwks_uri
+        if uri is None:
             return ()
         try:
-            return await self.fetcher.jwks(client.metadata.jwks_uri)
+            keys = await self.fetcher.jwks(uri)
+            if kid is not None and all(key.get("kid") != kid for key in keys):
+                keys = await self.fetcher.jwks_anew(uri)
         except FetchRefused:
             return ()
+        return keys
 
     async def remote_request(self, uri: str) -> str:
         """The request object at a registered address (RFC 9101 §5.2). Raises `InvalidRequestUri`."""

@@ -38,7 +38,7 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             )
         else:
             client, found["refresh"] = await store.load_for_refresh(tx, client_id, hash_of(token))
-    return await provider.snapshot(issuer, now, client, **found)
+    return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 
 def decide(asked: Asked, snapshot: Snapshot) -> Decision:

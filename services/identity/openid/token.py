@@ -73,7 +73,7 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
                     found["power"] = await power_for_exchange(tx, mandate_id, person_id, now)
             case _:
                 client = await store.load_client(tx, client_id)
-    return await provider.snapshot(issuer, now, client, **found)
+    return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 
 def _mandate_id(handle: str) -> Any:

@@ -1,0 +1,309 @@
+"""OpenID Connect Dynamic: one test per judged module (openid.md §6), by clients that register themselves."""
+
+import hashlib
+import json
+import secrets
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from libs.common.access.signatures import SigningKey, sign_compact
+from services.identity.openid import client_store
+from services.identity.openid.clients import ClientMetadata
+from tests.openid.listener import Listener
+from tests.openid.party import Issuer, Party, Somebody, claims_of, header_of
+
+CALLBACK = "https://client.example/cb"
+
+
+async def invitation(issuer: Issuer, profile: str = "compat", uses: int = 1) -> str:
+    token, now = secrets.token_urlsafe(24), issuer.clock()
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await client_store.add_initial_token(
+            tx, hashlib.sha256(token.encode()).digest(), profile=profile, uses=uses,
+            expires_at=now + timedelta(days=1), now=now,
+        )  # fmt: skip
+    return token
+
+
+async def post(issuer: Issuer, token: str, body: dict[str, Any]) -> httpx.Response:
+    async with issuer.http() as http:
+        return await http.post(
+            f"/{issuer.caisse}/register", json=body, headers={"Authorization": f"Bearer {token}"}
+        )
+
+
+async def register(issuer: Issuer, profile: str = "compat", **metadata: Any) -> tuple[Party, dict[str, Any]]:
+    key = metadata.pop("key", None) or SigningKey.generate("ES256")
+    body = {"redirect_uris": [CALLBACK], "client_name": "Dynamique", **metadata}
+    answer = await post(issuer, await invitation(issuer, profile), body)
+    assert answer.status_code == 201, answer.text
+    told = answer.json()
+    fields = {name: value for name, value in told.items() if name in ClientMetadata.__struct_fields__}
+    party = Party(issuer, told["client_id"], key, msgspec.convert(fields, ClientMetadata), told.get("client_secret"))
+    return party, told
+
+
+@pytest.fixture
+async def who(issuer: Issuer) -> Somebody:
+    return await (await issuer.person()).sign_in()
+
+
+async def test_server(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer)
+    assert told["client_secret_expires_at"] == 0 and told["registration_client_uri"].startswith(issuer.url)
+    assert "id_token" in await client.tokens(who)
+
+
+async def test_idtoken_rs256(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer)
+    assert told["id_token_signed_response_alg"] == "RS256"
+    assert header_of((await client.tokens(who))["id_token"])["alg"] == "RS256"
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256"])
+async def test_idtoken_of_other_algorithms(issuer: Issuer, who: Somebody, algorithm: str) -> None:
+    client, _ = await register(issuer, id_token_signed_response_alg=algorithm)
+    assert header_of((await client.tokens(who))["id_token"])["alg"] == algorithm
+
+
+async def test_idtoken_unsigned(issuer: Issuer) -> None:
+    answer = await post(
+        issuer, await invitation(issuer), {"redirect_uris": [CALLBACK], "id_token_signed_response_alg": "none"}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_userinfo_rs256(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer, userinfo_signed_response_alg="RS256")
+    answer = await client.userinfo((await client.tokens(who))["access_token"])
+    assert answer.headers["content-type"].startswith("application/jwt")
+    assert header_of(answer.text)["alg"] == "RS256"
+    assert claims_of(answer.text)["aud"] == client.client_id and claims_of(answer.text)["iss"] == issuer.url
+
+
+async def test_ensure_redirect_uri_in_authorization_request(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer)
+    assert (await client.authorize(who, redirect_uri=None)).status_code == 400
+
+
+async def test_redirect_uri_query_ok(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer, redirect_uris=[CALLBACK + "?foo=bar"])
+    answer = await client.answer(who)
+    assert answer["foo"] == "bar" and "code" in answer
+
+
+async def test_redirect_uri_query_mismatch(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer, redirect_uris=[CALLBACK + "?foo=bar"])
+    assert (await client.authorize(who, redirect_uri=CALLBACK + "?foo=other")).status_code == 400
+
+
+async def test_redirect_uri_query_added(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer)
+    assert (await client.authorize(who, redirect_uri=CALLBACK + "?foo=bar")).status_code == 400
+
+
+async def test_redirect_uri_regfrag(issuer: Issuer) -> None:
+    answer = await post(issuer, await invitation(issuer), {"redirect_uris": [CALLBACK + "#fragment"]})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_redirect_uri")
+
+
+async def test_discovery_endpoint_verification(issuer: Issuer) -> None:
+    async with issuer.http() as http:
+        told = (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()
+    assert told["registration_endpoint"] == f"{issuer.url}/register"
+
+
+@pytest.mark.parametrize("field", ["logo_uri", "policy_uri", "tos_uri"])
+async def test_registration_shown_uris(issuer: Issuer, field: str) -> None:
+    """The modules registration-logo-uri, -policy-uri and -tos-uri."""
+    _, told = await register(issuer, **{field: "https://client.example/page"})
+    assert told[field] == "https://client.example/page"
+
+
+async def test_registration_policy_uri_and_tos_uri_are_shown(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer, policy_uri="https://client.example/p", tos_uri="https://client.example/t")
+    page = await client.authorize(who)
+    assert 'href="https://client.example/p"' in page.text and 'href="https://client.example/t"' in page.text
+
+
+async def test_registration_jwks_uri(issuer: Issuer, who: Somebody, listener: Listener) -> None:
+    key = SigningKey.generate("RS256")
+    listener.pages["/jwks"] = msgspec.json.encode({"keys": [key.published_jwk()]})
+    client, _ = await register(
+        issuer, key=key, jwks_uri=listener.url("/jwks"), token_endpoint_auth_method="private_key_jwt"
+    )
+    assert "id_token" in await client.tokens(who)
+
+
+async def test_registration_sector_uri(issuer: Issuer, who: Somebody, listener: Listener) -> None:
+    listener.pages["/sector"] = json.dumps([CALLBACK]).encode()
+    client, _ = await register(issuer, subject_type="pairwise", sector_identifier_uri=listener.url("/sector"))
+    same, _ = await register(issuer, subject_type="pairwise", sector_identifier_uri=listener.url("/sector"))
+    other, _ = await register(issuer, subject_type="pairwise")
+    public, _ = await register(issuer)
+    subjects = [claims_of((await one.tokens(who))["id_token"])["sub"] for one in (client, same, other, public)]
+    assert subjects[0] == subjects[1] and len(set(subjects)) == 3
+
+
+async def test_registration_sector_bad(issuer: Issuer, listener: Listener) -> None:
+    listener.pages["/sector"] = json.dumps(["https://elsewhere.example/cb"]).encode()
+    answer = await post(
+        issuer, await invitation(issuer),
+        {"redirect_uris": [CALLBACK], "subject_type": "pairwise", "sector_identifier_uri": listener.url("/sector")},
+    )  # fmt: skip
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_server_rotate_keys(issuer: Issuer, who: Somebody) -> None:
+    from libs.common.keys.key_encryption import KeyEncryption
+    from services.identity.signing_keys.rotation import rotate
+
+    client, _ = await register(issuer)
+    before = header_of((await client.tokens(who))["id_token"])["kid"]
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await rotate(tx, KeyEncryption(b"k" * 32), "RS256", issuer.clock())
+    await _ring_is_reread()
+    after = header_of((await client.tokens(who))["id_token"])["kid"]
+    async with issuer.http() as http:
+        published = {key["kid"] for key in (await http.get(f"/{issuer.caisse}/jwks")).json()["keys"]}
+    assert before != after and {before, after} <= published
+
+
+async def _ring_is_reread() -> None:
+    import asyncio
+
+    from services.identity.signing_keys.key_ring import FRESH_FOR
+
+    await asyncio.sleep(FRESH_FOR + 0.05)
+
+
+async def test_refresh_token_rp_key_rotation(issuer: Issuer, who: Somebody, listener: Listener) -> None:
+    """The client changes its keys at its own address: the new one is read when an unknown `kid` comes."""
+    key, new = SigningKey.generate("ES256"), SigningKey.generate("ES256")
+    listener.pages["/jwks"] = msgspec.json.encode({"keys": [key.published_jwk()]})
+    client, _ = await register(
+        issuer, key=key, jwks_uri=listener.url("/jwks"), token_endpoint_auth_method="private_key_jwt",
+        grant_types=["authorization_code", "refresh_token"],
+    )  # fmt: skip
+    tokens = await client.tokens(who)
+    listener.pages["/jwks"] = msgspec.json.encode({"keys": [new.published_jwk()]})
+    client.key = new
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+
+
+async def test_request_uri_unsigned(issuer: Issuer, who: Somebody, listener: Listener) -> None:
+    listener.pages["/request.jwt"] = b"eyJhbGciOiJub25lIn0.e30."
+    client, _ = await register(issuer, request_uris=[listener.url("/request.jwt")])
+    answer = await client.authorize(who, request_uri=listener.url("/request.jwt"))
+    assert answer.status_code == 400 and "request_not_supported" in answer.text
+
+
+async def test_request_uri_signed_rs256(issuer: Issuer, who: Somebody, listener: Listener) -> None:
+    key = SigningKey.generate("RS256")
+    client, _ = await register(
+        issuer, key=key, jwks={"keys": [key.published_jwk()]}, request_uris=[listener.url("/request.jwt")]
+    )
+    inside = client.request(state="inside") | {"iss": client.client_id, "aud": issuer.url}
+    listener.pages["/request.jwt"] = sign_compact(key, {"kid": key.kid}, inside).encode()
+    answer = await client.answer(who, request_uri=listener.url("/request.jwt"), state="outside")
+    assert answer["state"] == "inside" and "code" in answer
+
+
+async def test_ensure_client_assertion_with_iss_aud_succeeds(issuer: Issuer, who: Somebody) -> None:
+    key = SigningKey.generate("ES256")
+    client, _ = await register(
+        issuer, key=key, jwks={"keys": [key.published_jwk()]}, token_endpoint_auth_method="private_key_jwt"
+    )
+    assert "id_token" in await client.tokens(who)
+
+
+async def test_refresh_token(issuer: Issuer, who: Somebody) -> None:
+    client, _ = await register(issuer, grant_types=["authorization_code", "refresh_token"])
+    tokens = await client.tokens(who)
+    assert "id_token" in (await client.refresh(tokens["refresh_token"])).json()
+
+
+# RFC 7591 and 7592
+
+
+async def test_an_invitation_is_needed_and_good_once(issuer: Issuer) -> None:
+    body = {"redirect_uris": [CALLBACK]}
+    token = await invitation(issuer)
+    assert (await post(issuer, "unknown", body)).status_code == 401
+    assert (await post(issuer, token, body)).status_code == 201
+    assert (await post(issuer, token, body)).status_code == 401
+
+
+async def test_a_refused_registration_does_not_spend_the_invitation(issuer: Issuer) -> None:
+    token = await invitation(issuer)
+    assert (await post(issuer, token, {"redirect_uris": ["http://client.example/cb"]})).status_code == 400
+    assert (await post(issuer, token, {"redirect_uris": [CALLBACK]})).status_code == 201
+
+
+async def test_the_profile_is_the_invitation_s(issuer: Issuer) -> None:
+    """A client never says its own profile, its consent or what it may introspect."""
+    body = {"redirect_uris": [CALLBACK], "profile": "compat", "consent": "implicit",
+            "introspects": [issuer.adherent], "resources": [issuer.adherent],
+            "token_endpoint_auth_method": "none", "scope": "openid letters.issue mandate.manage"}  # fmt: skip
+    told = (await post(issuer, await invitation(issuer, "standard"), body)).json()
+    assert (told["profile"], told["scope"]) == ("standard", "openid")
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        from services.identity.openid import store
+
+        client = await store.load_client(tx, told["client_id"])
+    assert client is not None
+    metadata = client.metadata
+    assert (metadata.consent, metadata.introspects, metadata.resources) == ("explicit", (), ())
+
+
+async def test_defaults_are_told(issuer: Issuer) -> None:
+    _, told = await register(issuer, "standard", token_endpoint_auth_method="none")
+    assert (told["id_token_signed_response_alg"], told["grant_types"]) == ("ES256", ["authorization_code"])
+
+
+async def manage(issuer: Issuer, told: dict[str, Any], method: str, body: dict[str, Any] | None = None,
+                 token: str | None = None) -> httpx.Response:  # fmt: skip
+    headers = {"Authorization": f"Bearer {token or told['registration_access_token']}"}
+    async with issuer.http() as http:
+        return await http.request(method, told["registration_client_uri"], json=body, headers=headers)
+
+
+async def test_reading_updating_and_deleting(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer)
+    assert (await manage(issuer, told, "GET")).json()["client_name"] == "Dynamique"
+    changed = {**told, "client_name": "Renommé"}
+    assert (await manage(issuer, told, "PUT", changed)).json()["client_name"] == "Renommé"
+    tokens = await client.tokens(who)
+    assert (await manage(issuer, told, "DELETE")).status_code == 204
+    assert (await manage(issuer, told, "GET")).status_code == 401
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    assert (await client.refresh("x")).json()["error"] == "invalid_client"
+
+
+async def test_an_update_revalidates_the_whole_client(issuer: Issuer) -> None:
+    """openid.md §4, "registration tampering"."""
+    _, told = await register(issuer, "standard", token_endpoint_auth_method="none")
+    for wrong in (
+        {"redirect_uris": ["https://client.example/cb#x"]},
+        {"redirect_uris": []},
+        {"token_endpoint_auth_method": "client_secret_basic"},
+        {"grant_types": ["password"]},
+        {"response_types": ["token"]},
+        {"jwks": {"keys": [SigningKey.generate("ES256").public_jwk | {"d": "AA"}]}},
+        {"logo_uri": "javascript:alert(1)"},
+        {"backchannel_logout_uri": "http://intranet/logout"},
+        {"client_id": "another"},
+    ):
+        answer = await manage(issuer, told, "PUT", {**told, **wrong})
+        assert answer.status_code == 400, wrong
+    assert (await manage(issuer, told, "PUT", {**told, "profile": "compat"})).json()["profile"] == "standard"
+
+
+async def test_another_client_s_token_manages_nothing(issuer: Issuer) -> None:
+    _, mine = await register(issuer)
+    _, theirs = await register(issuer)
+    assert (await manage(issuer, theirs, "GET", token=mine["registration_access_token"])).status_code == 401
