@@ -106,7 +106,9 @@ async def test_each_new_adherent_is_announced_with_its_whole_file(
     async with identity_db.transaction(caisse) as tx:
         facts = [
             decode(row["subject"], row["body"])[1]
-            for row in await tx.fetch("SELECT subject, body FROM outbox WHERE subject LIKE '%.adherent.imported.v1'")
+            for row in await tx.fetch(
+                "SELECT subject, body FROM outbox WHERE subject LIKE '%.adherent.imported.v1'"
+            )
         ]
         establishments = await tx.fetchval("SELECT count(*) FROM establishment")
     announced = [fact for fact in facts if isinstance(fact, AdherentImported)]
