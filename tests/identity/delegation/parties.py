@@ -12,6 +12,7 @@ from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from libs.common.values.identifiers import new_id
 from libs.common.values.siret import luhn_digit
 from services.identity.cabinets.register import add_collaborator, create_cabinet
+from services.identity.delegation import store
 from services.identity.delegation.mandate import ALL, Mandate
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.offer import offer
@@ -173,6 +174,13 @@ async def an_active_mandate(db: Database, scene: Scene, now: datetime, bundle: B
     async with db.transaction(scene.caisse) as tx:
         receipt = await accept_offer(tx, scene.cabinet, offered.id, key=a_key(), now=now, notices=notices())
     return receipt.mandate
+
+
+async def current(db: Database, scene: Scene, mandate: Mandate) -> Mandate:
+    async with db.transaction(scene.caisse) as tx:
+        found = await store.find(tx, mandate.id)
+    assert found is not None
+    return found
 
 
 async def facts(db: Database, caisse: CaisseSlug, mandate_id: UUID) -> list[str]:
