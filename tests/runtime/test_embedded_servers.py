@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,8 @@ async def cluster(closed_folder: Path) -> Path:
 async def test_it_is_durable_checked_and_closed(cluster: Path):
     async with embedded_postgres(cluster) as server:
         connection = await asyncpg.connect(server.dsn())
-        settings = dict(await connection.fetch("SELECT name, setting FROM pg_settings"))
+        rows = await connection.fetch("SELECT name, setting FROM pg_settings")
+        settings = {row["name"]: row["setting"] for row in rows}
         await connection.close()
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(server.dsn(password="guessed"))
@@ -139,7 +141,19 @@ async def test_it_never_runs_as_root(cluster: Path):
         assert os.getpgid(pid) == pid
 
 
-def test_an_ordinary_user_starts_it_too(tmp_path_factory: pytest.TempPathFactory):
+def reachable_python(uid: int) -> str:
+    """This Python, or one of the same version, that `uid` may run: root's own is often closed to others."""
+    same = f"python3.{sys.version_info.minor}"
+    for candidate in (sys.executable, f"/usr/bin/{same}", f"/usr/local/bin/{same}"):
+        path = Path(candidate)
+        if path.exists() and all(unprivileged.can_reach(step, uid) for step in (path, path.resolve())):
+            return candidate
+    # Ours, then: the entry lets that one account pass, as the server's own does.
+    unprivileged.let_pass(Path(sys.executable).resolve(), uid)
+    return sys.executable
+
+
+def test_an_ordinary_user_starts_it_too():
     """The same code where nobody is root: run by an unprivileged account when the tests themselves are root."""
     program = (
         "import asyncio, sys, os\nfrom pathlib import Path\n"
@@ -150,19 +164,26 @@ def test_an_ordinary_user_starts_it_too(tmp_path_factory: pytest.TempPathFactory
         "asyncio.run(main())"
     )
     with tempfile.TemporaryDirectory(prefix="espace-ordinary-") as folder:
-        environment = clean_environment() | {"HOME": folder, "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-c", program, folder]
-        if not is_root:
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        else:
+        become: dict[str, Any] = {}
+        python = sys.executable
+        if is_root:
             account = unprivileged.account_for_initdb()
+            become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
             os.chown(folder, account.pw_uid, account.pw_gid)
-            needed = (Path(sys.executable), Path(sys.executable).resolve(), ROOT / "libs")
-            with unprivileged.passing_through(needed, account.pw_uid):
-                done = subprocess.run(
-                    command, cwd=ROOT, env=environment, capture_output=True, text=True,
-                    user=account.pw_uid, group=account.pw_gid, extra_groups=[],
-                )  # fmt: skip
+            python = reachable_python(account.pw_uid)
+        environment = clean_environment() | {
+            "HOME": folder,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}",
+        }
+        done = subprocess.run(
+            [python, "-c", program, folder],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            **become,
+        )
     assert done.returncode == 0, done.stderr
     ran_as, owner = done.stdout.split()
     assert ran_as == owner != "0"

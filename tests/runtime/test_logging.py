@@ -27,8 +27,8 @@ configure_logging("identity", "debug")
 log = structlog.get_logger("libs.canary")
 log.info("by.name", password=c["password"], email=c["e-mail"], link_token=c["link token"], code=c["authorization code"],
          cookie=c["cookie"], authorization="Bearer " + c["access token"], dsn=c["database password"])
-log.info("nested", request={"headers": [["Cookie", c["cookie"]]],
-         form={"code_confidentiel": c["code confidentiel"]}},
+log.info("nested", request={"headers": [["Cookie", c["cookie"]]]},
+         form={"code_confidentiel": c["code confidentiel"]},
          address=f"/confirm?token={c['authorization code']}&x=1")
 log.info("in.text", note=f"sent to {c['e-mail']} with {c['access token']}")
 log.info(f"as the event itself {c['link token']} {c['code confidentiel']}")

@@ -149,7 +149,7 @@ def test_told_to_stop_while_it_starts_it_leaves_nothing(tmp_path: Path, moment: 
         lambda: (tmp_path / "var" / "espace.lock").exists() if not moment else moment in starting.text()
     )
     assert starting.stop() < 10
-    assert starting.process.returncode == 0
+    assert starting.process.returncode == 0, starting.text()
     assert starting.processes() == []
     assert "Traceback" not in starting.text()
 

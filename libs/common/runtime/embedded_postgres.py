@@ -89,7 +89,7 @@ async def create_cluster(data: Path, password: str, *, major: int = 18) -> None:
 async def _initdb_as_root(draft: Path, password: str, major: int) -> None:
     """Make the cluster under another account, where that account can go without any folder being opened to it."""
     account = unprivileged.account_for_initdb()
-    become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    become: dict[str, Any] = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     with tempfile.TemporaryDirectory(prefix="espace-initdb-", dir=_public_folder(account.pw_uid)) as name:
         workshop = Path(name)
         programs = binaries(major)

@@ -92,7 +92,10 @@ def _entries(folder: Path) -> list[tuple[int, int, int]]:
 
 
 def _has_entry(folder: Path, uid: int) -> bool:
-    return any(tag == _USER and who == uid and rights & _SEARCH for tag, rights, who in _entries(folder))
+    """Whether an entry lets `uid` pass, and the mask, which any chmod rewrites, leaves it its right."""
+    entries = _entries(folder)
+    mask = next((rights for tag, rights, _ in entries if tag == _MASK), _SEARCH)
+    return any(tag == _USER and who == uid and rights & mask & _SEARCH for tag, rights, who in entries)
 
 
 def _add_entry(folder: Path, mode: int, uid: int) -> None:
