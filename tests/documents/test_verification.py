@@ -234,3 +234,10 @@ async def test_a_hostile_name_is_text_on_the_page(
     page = await check(documents_api, nasty.draft.code)
 
     assert "&lt;script&gt;alert(1)&lt;/script&gt; {{ 7*7 }} gnol" in page.text
+
+
+async def test_the_page_speaks_english_to_who_asks(documents_api: httpx.AsyncClient, issued: Issued) -> None:
+    page = await check(documents_api, issued.draft.code, headers={**HTML, "Accept-Language": "en"})
+
+    assert "Genuine certificate" in page.text
+    assert "Compare with the document in your hands" in page.text
