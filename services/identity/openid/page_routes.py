@@ -66,7 +66,7 @@ async def authorize_posted(
     except Refusal as error:
         return error_page(request, site, error)
     pairs = [*parameters.values.items(), *(("resource", one) for one in parameters.resources)]
-    return Redirect(f"{issuer.endpoint('/authorize')}?{urlencode(pairs)}", status_code=303)
+    return onward(f"{issuer.endpoint('/authorize')}?{urlencode(pairs)}")
 
 
 @get("/authorize/continue", access="protocol")
@@ -103,7 +103,7 @@ async def choose_firm(
         return _page(request, site, ToPage(FIRM, flow_id, view), errors=wrong)
     async with provider.db.transaction(issuer.caisse) as tx:
         await flow_store.choose_firm(tx, flow_id, view.signed_in.session_id, chosen[0])
-    return Redirect(_continue_address(issuer, flow_id), status_code=303)
+    return onward(_continue_address(issuer, flow_id))
 
 
 @post("/authorize/person", access="anyone", status_code=303)
@@ -122,14 +122,14 @@ async def choose_person(
     except Refusal as error:
         return error_page(request, site, error)
     if view.signed_in is None:
-        return Redirect(_continue_address(issuer, flow_id), status_code=303)
+        return onward(_continue_address(issuer, flow_id))
     async with provider.db.transaction(issuer.caisse) as tx:
         if form.text("choice") == "same":
             await flow_store.confirm_person(tx, flow_id, view.signed_in.session_id)
         else:
             anew = replace(view.request, prompt=("login",))
             await flow_store.ask_to_sign_in_again(tx, flow_id, anew, clock())
-    return Redirect(_continue_address(issuer, flow_id), status_code=303)
+    return onward(_continue_address(issuer, flow_id))
 
 
 @post("/authorize/consent", access="anyone", status_code=303)
@@ -153,7 +153,7 @@ async def consent(
                 await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
     except Refusal as error:
         return error_page(request, site, error)
-    return Redirect(_continue_address(issuer, flow_id), status_code=303)
+    return onward(_continue_address(issuer, flow_id))
 
 
 async def _under_way(
@@ -208,14 +208,19 @@ def shown(request: AnyRequest, site: Site, outcome: ToClient | ToPage) -> Respon
     """openid.md line 18: redirects are 303."""
     if isinstance(outcome, ToPage):
         if outcome.page == SIGN_IN:
-            return site.go(f"/sign-in?flow={outcome.flow_id}")
+            return onward(f"{site.identity}/{site.slug}/sign-in?flow={outcome.flow_id}")
         return _page(request, site, outcome)
     uri, parameters = outcome.address.redirect_uri, outcome.parameters
     if outcome.address.response_mode == "form_post":
         allow_form_action(request.scope, origin_of(uri))
         return site.page(request, "form_post.html", redirect_uri=uri, parameters=list(parameters.items()))
     separator = "&" if "?" in uri else "?"
-    return Redirect(f"{uri}{separator}{urlencode(parameters)}", status_code=303)
+    return onward(f"{uri}{separator}{urlencode(parameters)}")
+
+
+def onward(address: str) -> Redirect:
+    """openid.md lines 18 and 19: 303, and no cache keeps a code."""
+    return Redirect(address, status_code=303, headers={"Cache-Control": "no-store"})
 
 
 def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]:

@@ -18,7 +18,15 @@ from services.identity.openid.revocation import answer_revocation
 from services.identity.openid.token import answer_token
 from services.identity.openid.userinfo import Presented, answer_userinfo, challenge, token_of
 from services.identity.openid.wire import FORM
-from services.identity.openid.wiring import AnyRequest, as_response, asked, issuer_of, posted, proof_headers
+from services.identity.openid.wiring import (
+    AnyRequest,
+    as_response,
+    asked,
+    issuer_of,
+    posted,
+    preflight,
+    proof_headers,
+)
 
 PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
 """Documents anybody may read from any page (openid.md line 22: no CORS on authorize)."""
@@ -132,7 +140,24 @@ async def manage_registration(
     return as_response(answer)
 
 
-ROUTES = [openid_configuration, jwks, token, par, introspect, revoke, userinfo, register, manage_registration]
+@route(["/token", "/par", "/revoke", "/userinfo"], http_method=["OPTIONS"], access="protocol", status_code=204)
+async def ask_first(slug: FromPath[str]) -> Response[None]:
+    """What a browser asks before it lets an app call these endpoints."""
+    return preflight()
+
+
+ROUTES = [
+    ask_first,  # before the others: Litestar would answer OPTIONS by itself
+    openid_configuration,
+    jwks,
+    token,
+    par,
+    introspect,
+    revoke,
+    userinfo,
+    register,
+    manage_registration,
+]
 """Under `/{caisse}`."""
 
 ROOT_ROUTES = [oauth_authorization_server]

@@ -81,6 +81,11 @@ class Missing(Exception):
 SIGN_IN, PERSON, FIRM, CONSENT = "sign-in", "person", "firm", "consent"
 
 
+def signed_in_since(view: View) -> bool:
+    """Whether the person proved who they are after this request began, and not at the very moment of it."""
+    return _session(view).auth_time > view.flow.started_at
+
+
 def person_is_signed_in(view: View) -> None:
     """OpenID Connect Core §3.1.2.3."""
     if view.signed_in is None or view.person is None:
@@ -90,7 +95,7 @@ def person_is_signed_in(view: View) -> None:
 def sign_in_is_recent_enough(view: View) -> None:
     """`prompt=login` and `max_age` (OpenID Connect Core §3.1.2.1): satisfied by a sign-in since the request."""
     session, request = _session(view), view.request
-    if session.auth_time >= view.flow.started_at:
+    if signed_in_since(view):
         return
     too_old = request.max_age is not None and view.now - session.auth_time > timedelta(seconds=request.max_age)
     if "login" in request.prompt or too_old:
@@ -102,7 +107,7 @@ def level_is_reached(view: View) -> None:
     session, wanted = _session(view), view.request.acr
     if wanted is None or ACR_RANK[session.acr] >= ACR_RANK[wanted]:
         return
-    if session.auth_time < view.flow.started_at:
+    if not signed_in_since(view):
         raise Missing(SIGN_IN, UnmetAuthenticationRequirements if view.request.acr_is_essential else LoginRequired)
     if view.request.acr_is_essential:
         raise UnmetAuthenticationRequirements("The person could not reach the required level.")
@@ -112,15 +117,14 @@ def person_is_the_hinted_one(view: View) -> None:
     """`id_token_hint` (OpenID Connect Core §3.1.2.1): another person signs in, or the client hears so."""
     hinted = view.request.hinted_subject
     if hinted is not None and hinted != _session(view).subject:
-        if _session(view).auth_time >= view.flow.started_at:
+        if signed_in_since(view):
             raise LoginRequired("Another person signed in.")
         raise Missing(SIGN_IN, LoginRequired)
 
 
 def person_is_confirmed(view: View) -> None:
     """`prompt=select_account`."""
-    signed_in_since = _session(view).auth_time >= view.flow.started_at
-    if "select_account" in view.request.prompt and not view.flow.person_confirmed and not signed_in_since:
+    if "select_account" in view.request.prompt and not (view.flow.person_confirmed or signed_in_since(view)):
         raise Missing(PERSON, AccountSelectionRequired)
 
 

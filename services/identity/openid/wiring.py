@@ -52,7 +52,23 @@ def visit(request: AnyRequest, issuer: Issuer) -> Visit:
     return Visit(request.cookies.get(cookie_name(issuer.caisse)), csrf.browser_of(request))
 
 
+READABLE_ANYWHERE = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "DPoP-Nonce, WWW-Authenticate",
+}
+"""Browser apps call these endpoints with fetch; no cookie counts here, so any origin may. Never on authorize."""
+
+
 def as_response(answer: Answer) -> Response[Any]:
-    return Response(
-        answer.body, status_code=answer.status, headers=answer.headers, media_type=answer.media_type
-    )
+    headers = answer.headers | READABLE_ANYWHERE
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type=answer.media_type)
+
+
+def preflight() -> Response[None]:
+    """The browser's question before a fetch with a DPoP header (Fetch §4.8)."""
+    allowed = {
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, DPoP",
+        "Access-Control-Max-Age": "600",
+    }
+    return Response(None, status_code=204, headers=READABLE_ANYWHERE | allowed)

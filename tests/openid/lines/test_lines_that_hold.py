@@ -1,0 +1,455 @@
+"""openid.md §3, RFC 9700 and FAPI 2.0: each line by its number, where no module of §6 already holds it.
+
+Lines 2, 5, 8, 9, 11, 14, 15 and 25 are held in tests/openid/fapi2 as well; the
+lines about TLS (22), consoles and forms (20) and APIs (parts of 13, 14, 17, 24)
+also stand in tests/access, tests/identity and tests/journeys.
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from libs.common.access.signatures import SigningKey, sign_compact
+from services.identity.openid.client_rules import InvalidClientMetadata
+from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH
+from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
+
+
+@pytest.fixture
+async def client(issuer: Issuer) -> Party:
+    return await issuer.client()
+
+
+@pytest.fixture
+async def public(issuer: Issuer) -> Party:
+    return await issuer.client(token_endpoint_auth_method="none")
+
+
+@pytest.fixture
+async def who(issuer: Issuer) -> Somebody:
+    return await (await issuer.person()).sign_in()
+
+
+async def discovered(issuer: Issuer) -> dict[str, Any]:
+    async with issuer.http() as http:
+        return (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()
+
+
+async def test_line_01_only_the_port_of_a_native_loopback_varies(issuer: Issuer, who: Somebody) -> None:
+    native = await issuer.client(
+        token_endpoint_auth_method="none", application_type="native", redirect_uris=("http://127.0.0.1/cb",)
+    )
+    for good in ("http://127.0.0.1:5000/cb", "http://127.0.0.1/cb"):
+        assert "code" in await native.answer(who, redirect_uri=good)
+    for wrong in ("http://127.0.0.1:5000/other", "http://localhost:5000/cb", "https://127.0.0.1:5000/cb",
+                  "http://127.0.0.1:5000/cb?x=1", "http://127.0.0.2/cb", "http://127.0.0.1:99999/cb",
+                  "http://127.0.0.1:5000@evil.example/cb", "http://127.0.0.1.evil.example/cb"):  # fmt: skip
+        assert (await native.authorize(who, redirect_uri=wrong)).status_code == 400, wrong
+
+
+async def test_line_01_a_web_client_s_loopback_port_does_not_vary(issuer: Issuer, who: Somebody) -> None:
+    web = await issuer.client(token_endpoint_auth_method="none", redirect_uris=("http://127.0.0.1/cb",))
+    assert (await web.authorize(who, redirect_uri="http://127.0.0.1:5000/cb")).status_code == 400
+
+
+async def test_line_02_bad_client_or_redirect_is_a_page(client: Party, who: Somebody) -> None:
+    path = f"/{client.issuer.caisse}/authorize?"
+    for wrong in ({"client_id": "unknown"}, {"redirect_uri": "https://evil.example"}, {"client_id": ""}):
+        answer = await who.get(path + urlencode({**client.request(), **wrong}))
+        assert answer.status_code == 400 and "location" not in answer.headers
+        assert 'id="failed"' in answer.text
+
+
+@pytest.mark.parametrize("response_type", ["token", "id_token", "code token", "code id_token", "none", "id_token token"])
+async def test_line_03_implicit_and_hybrid_are_refused(public: Party, who: Somebody, response_type: str) -> None:
+    answer = callback(await public.authorize(who, response_type=response_type))
+    assert answer["error"] == "unsupported_response_type" and "code" not in answer
+
+
+@pytest.mark.parametrize("grant_type", ["password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x"])
+async def test_line_03_other_grants_are_refused(client: Party, grant_type: str) -> None:
+    answer = await client.post("/token", {"grant_type": grant_type, "username": "a", "password": "b"})
+    assert answer.json()["error"] == "unsupported_grant_type"
+
+
+async def test_line_03_they_are_absent_from_metadata(issuer: Issuer) -> None:
+    told = await discovered(issuer)
+    assert told["response_types_supported"] == ["code"]
+    assert not {"password", "implicit"} & set(told["grant_types_supported"])
+
+
+async def test_line_04_pkce_s256_always_plain_never(public: Party, who: Somebody) -> None:
+    for wrong in (
+        {"code_challenge": None, "code_challenge_method": None},
+        {"code_challenge_method": "plain"},
+        {"code_challenge_method": None},
+        {"code_challenge": "short"},
+    ):
+        assert callback(await public.authorize(who, **wrong))["error"] == "invalid_request"
+
+
+async def test_line_04_compat_may_omit_but_not_weaken(issuer: Issuer, who: Somebody) -> None:
+    plain = await issuer.plain_client()
+    assert "code" in await plain.answer(who)
+    weak = await plain.answer(who, code_challenge=plain.challenge, code_challenge_method="plain")
+    assert weak["error"] == "invalid_request"
+
+
+async def test_line_05_challenge_and_verifier_come_together(issuer: Issuer, who: Somebody) -> None:
+    plain = await issuer.plain_client()
+    answers = [
+        await plain.redeem(await plain.code(who), code_verifier=plain.verifier),
+        await plain.redeem(
+            await plain.code(who, code_challenge=plain.challenge, code_challenge_method="S256"), code_verifier=None
+        ),
+    ]
+    assert [answer.json()["error"] for answer in answers] == ["invalid_grant", "invalid_grant"]
+
+
+async def test_line_06_a_code_is_bound_to_its_redirect(client: Party, who: Somebody) -> None:
+    answer = await client.redeem(await client.code(who), redirect_uri="https://client.example/other")
+    assert answer.json()["error"] == "invalid_grant"
+
+
+async def test_line_06_of_fifty_redemptions_one_wins_and_what_it_gave_dies(client: Party, who: Somebody) -> None:
+    code = await client.code(who)
+    answers = await asyncio.gather(*(client.redeem(code) for _ in range(50)))
+    won = [answer for answer in answers if answer.status_code == 200]
+    assert len(won) == 1
+    assert {answer.json()["error"] for answer in answers if answer.status_code != 200} == {"invalid_grant"}
+    assert (await client.userinfo(won[0].json()["access_token"])).status_code == 401
+    assert (await client.refresh(won[0].json()["refresh_token"])).json()["error"] == "invalid_grant"
+    told = await client.post("/introspect", {"token": won[0].json()["access_token"]})
+    assert told.json() == {"active": False}
+
+
+async def test_line_07_iss_in_successes_and_errors(public: Party, who: Somebody, issuer: Issuer) -> None:
+    assert (await public.answer(who))["iss"] == issuer.url
+    assert (await public.answer(who, response_type="token"))["iss"] == issuer.url
+
+
+async def test_line_08_confidential_clients_push(client: Party, who: Somebody) -> None:
+    answer = await who.get(f"/{client.issuer.caisse}/authorize?{urlencode(client.request())}")
+    assert callback(answer)["error"] == "invalid_request"
+
+
+async def test_line_08_a_request_lives_less_than_ten_minutes(client: Party) -> None:
+    assert (await client.push()).json()["expires_in"] < 600
+
+
+async def test_line_10_a_fapi_client_has_no_secret(issuer: Issuer) -> None:
+    for method in ("none", "client_secret_basic", "client_secret_post"):
+        with pytest.raises(InvalidClientMetadata):
+            await issuer.client(profile="fapi", token_endpoint_auth_method=method)
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS256"])
+async def test_line_12_none_and_hs_are_refused(client: Party, algorithm: str) -> None:
+    """The symmetric one is keyed by the client's own public key, as the old confusion has it."""
+    import hashlib
+    import hmac
+
+    import msgspec
+
+    from libs.common.access.signatures import b64url
+
+    claims = {"iss": client.client_id, "sub": client.client_id, "aud": client.issuer.url, "exp": client.now() + 60,
+              "jti": "j"}  # fmt: skip
+    signed = f"{b64url(msgspec.json.encode({'alg': algorithm}))}.{b64url(msgspec.json.encode(claims))}"
+    secret = msgspec.json.encode(client.key.published_jwk())
+    mac = b"" if algorithm == "none" else hmac.new(secret, signed.encode(), hashlib.sha256).digest()
+    said = {**client.credentials(), "client_assertion": f"{signed}.{b64url(mac)}"}
+    answer = await client.post("/par", client.request(), credentials=said)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+async def test_line_12_small_rsa_keys_are_refused(issuer: Issuer) -> None:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    small = SigningKey("PS256", rsa.generate_private_key(65537, 1024))
+    with pytest.raises(InvalidClientMetadata):
+        await issuer.client(jwks={"keys": [small.published_jwk()]})
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256"])
+async def test_line_12_the_three_algorithms_are_accepted(issuer: Issuer, who: Somebody, algorithm: Any) -> None:
+    client = await issuer.client(profile="fapi", key=SigningKey.generate(algorithm))
+    client.dpop = SigningKey.generate(algorithm)
+    assert (await client.tokens(who))["token_type"] == "DPoP"
+
+
+async def test_line_13_public_clients_tokens_are_bound_too(public: Party, who: Somebody) -> None:
+    code = await public.code(who)
+    assert (await public.redeem(code, proof=None)).json()["error"] == "invalid_dpop_proof"
+    tokens = (await public.redeem(code)).json()
+    assert claims_of(tokens["access_token"])["cnf"] == {"jkt": public.dpop.kid}
+    assert (await public.userinfo(tokens["access_token"], scheme="Bearer")).status_code == 401
+
+
+async def test_line_13_a_bearer_token_opens_userinfo_and_nothing_else(issuer: Issuer, who: Somebody) -> None:
+    plain = await issuer.plain_client()
+    tokens = await plain.tokens(who, scope="openid declaration.read mandate.manage")
+    assert (tokens["token_type"], tokens["scope"]) == ("Bearer", "openid")
+    elsewhere = await plain.redeem(await plain.code(who), resource=issuer.adherent)
+    assert elsewhere.json()["error"] == "invalid_target"
+
+
+async def test_line_14_a_nonce_is_wanted_where_registered(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.client(require_dpop_nonce=True)
+    asked = await client.push()
+    assert (asked.status_code, asked.json()["error"]) == (400, "use_dpop_nonce")
+    nonce = asked.headers["dpop-nonce"]
+    pushed = await client.post("/par", client.request(), proof=client.proof("/par", nonce=nonce))
+    assert pushed.status_code == 201 and pushed.headers["dpop-nonce"]
+    wrong = await client.post("/par", client.request(), proof=client.proof("/par", nonce="forged"))
+    assert wrong.json()["error"] == "use_dpop_nonce"
+
+
+async def test_line_16_public_refresh_is_rotated_and_the_family_dies_on_reuse(public: Party, who: Somebody) -> None:
+    first = (await public.tokens(who))["refresh_token"]
+    second = (await public.refresh(first)).json()["refresh_token"]
+    assert second != first
+    assert (await public.refresh(first)).json()["error"] == "invalid_grant"
+    assert (await public.refresh(second)).json()["error"] == "invalid_grant"
+
+
+async def test_line_16_of_fifty_refreshes_one_wins_and_the_family_dies(public: Party, who: Somebody) -> None:
+    token = (await public.tokens(who))["refresh_token"]
+    answers = await asyncio.gather(*(public.refresh(token) for _ in range(50)))
+    won = [answer.json() for answer in answers if answer.status_code == 200]
+    assert len(won) == 1
+    assert (await public.refresh(won[0]["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_line_16_scope_never_widens(client: Party, who: Somebody) -> None:
+    tokens = await client.tokens(who, scope="openid email")
+    wider = await client.refresh(tokens["refresh_token"], scope="openid email profile")
+    assert wider.json()["error"] == "invalid_scope"
+    narrow = await client.refresh(tokens["refresh_token"], scope="openid")
+    assert narrow.json()["scope"] == "openid"
+
+
+async def test_line_16_an_idle_token_expires(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.client(consent="explicit")
+    tokens = await client.tokens(who, scope="openid offline_access")
+    issuer.clock.forward(days=13)
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+    issuer.clock.forward(days=13)
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+    issuer.clock.forward(days=15)
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_line_16_a_public_refresh_token_is_bound_to_its_key(public: Party, who: Somebody) -> None:
+    token = (await public.tokens(who))["refresh_token"]
+    public.dpop = SigningKey.generate("ES256")
+    assert (await public.refresh(token)).json()["error"] == "invalid_dpop_proof"
+
+
+async def test_line_17_shape_of_an_access_token(client: Party, who: Somebody, issuer: Issuer) -> None:
+    for resource in (None, issuer.adherent, issuer.documents):
+        token = (await client.tokens(who, resource=resource, scope="openid declaration.read"))["access_token"]
+        claims = claims_of(token)
+        assert header_of(token)["typ"] == "at+jwt"
+        assert claims["aud"] == (resource or issuer.url)
+        assert 0 < claims["exp"] - claims["iat"] <= 600
+
+
+async def test_line_17_one_audience_a_token(client: Party, who: Somebody, issuer: Issuer) -> None:
+    code = await client.code(who)
+    body = urlencode([
+        *client.credentials().items(), ("grant_type", CODE), ("code", code),
+        ("redirect_uri", client.metadata.redirect_uris[0]), ("code_verifier", client.verifier),
+        ("resource", issuer.adherent), ("resource", issuer.documents),
+    ])  # fmt: skip
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "DPoP": client.proof("/token")}
+    async with issuer.http() as http:
+        answer = await http.post(f"/{issuer.caisse}/token", content=body, headers=headers)
+    assert answer.json()["error"] == "invalid_target"
+
+
+async def test_line_18_redirects_are_303(client: Party, who: Somebody, issuer: Issuer) -> None:
+    assert (await client.authorize(who)).status_code == 303
+    assert (await client.authorize(await issuer.person())).status_code == 303
+
+
+async def test_line_19_headers_of_every_answer(client: Party, who: Somebody, issuer: Issuer) -> None:
+    answers = [
+        await client.redeem(await client.code(who)),
+        await client.push(),
+        await client.post("/introspect", {"token": "x"}),
+        await who.get(f"/{issuer.caisse}/authorize?client_id=unknown"),
+        await client.authorize(await issuer.person()),
+    ]
+    for answer in answers:
+        assert "no-store" in answer.headers.get("cache-control", ""), answer.request.url
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        policy = answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in policy and "unsafe-inline" not in policy
+
+
+async def test_line_22_no_http_endpoint_in_metadata(issuer: Issuer) -> None:
+    told = await discovered(issuer)
+    addresses = [value for name, value in told.items() if name.endswith(("_endpoint", "_uri")) or name == "issuer"]
+    assert len(addresses) > 8 and all(address.startswith("https://") for address in addresses)
+
+
+async def test_line_22_cors_on_the_back_channel_and_never_on_authorize(client: Party, who: Somebody) -> None:
+    assert (await client.push()).headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in (await client.authorize(who)).headers
+    async with client.issuer.http() as http:
+        asked = await http.options(f"/{client.issuer.caisse}/token", headers={"Origin": "https://client.example"})
+        closed = await http.options(f"/{client.issuer.caisse}/authorize", headers={"Origin": "https://x.example"})
+    assert asked.status_code == 204 and "DPoP" in asked.headers["access-control-allow-headers"]
+    assert "access-control-allow-origin" not in closed.headers
+
+
+async def test_line_23_a_service_s_subject_is_never_a_person_s(issuer: Issuer) -> None:
+    import asyncpg
+
+    service = await issuer.client(grant_types=(CLIENT_CREDENTIALS,), response_types=(), redirect_uris=())
+    token = (await service.post("/token", {"grant_type": CLIENT_CREDENTIALS})).json()["access_token"]
+    assert claims_of(token)["sub"] == service.client_id
+    for name in ("per_01M858D2T4EMH85J4FA5G8BJY9", "adh_X", "cab_X", "mch_X"):
+        from services.identity.openid.register import register_client
+
+        with pytest.raises(asyncpg.CheckViolationError):
+            async with issuer.db.transaction(issuer.caisse) as tx:
+                await register_client(tx, service.metadata, now=issuer.clock(), client_id=name)
+
+
+async def test_line_24_introspection_and_revocation_are_authenticated(client: Party, public: Party) -> None:
+    for path in ("/introspect", "/revoke"):
+        assert (await client.post(path, {"token": "x"}, credentials={})).status_code == 401
+    assert (await public.post("/introspect", {"token": "x"})).status_code == 401
+
+
+async def test_line_24_a_caller_sees_only_its_audience(client: Party, who: Somebody, issuer: Issuer) -> None:
+    token = (await client.tokens(who, scope="openid declaration.read", resource=issuer.adherent))["access_token"]
+    quiet: dict[str, Any] = {"grant_types": (CLIENT_CREDENTIALS,), "response_types": (), "redirect_uris": ()}
+    theirs = await issuer.client(**quiet, introspects=(issuer.adherent,))
+    other = await issuer.client(**quiet, introspects=(issuer.documents,))
+    assert (await theirs.post("/introspect", {"token": token})).json()["active"] is True
+    assert (await other.post("/introspect", {"token": token})).json() == {"active": False}
+    await other.post("/revoke", {"token": token})
+    assert (await theirs.post("/introspect", {"token": token})).json()["active"] is True
+
+
+async def test_line_24_signed_introspection_is_addressed_to_its_caller(client: Party, who: Somebody) -> None:
+    token = (await client.tokens(who))["access_token"]
+    accept = {"Accept": "application/token-introspection+jwt"}
+    answer = await client.post("/introspect", {"token": token}, headers=accept)
+    claims = claims_of(answer.text)
+    assert answer.headers["content-type"].startswith("application/token-introspection+jwt")
+    assert header_of(answer.text)["typ"] == "token-introspection+jwt"
+    assert (claims["aud"], claims["iss"]) == (client.client_id, client.issuer.url)
+    assert claims["token_introspection"]["active"] is True
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"exp": -40}, {"exp": 3700}, {"nbf": 3700}, {"nbf": -3700}, {"aud": "https://x.example"}]
+)
+async def test_line_25_dates_and_audience_of_a_request_object(client: Party, wrong: dict[str, Any]) -> None:
+    now = client.now()
+    shifted = {name: now + value if isinstance(value, int) else value for name, value in wrong.items()}
+    inside = {"iss": client.client_id, "aud": client.issuer.url, "exp": now + 300, "nbf": now,
+              **client.request(), **shifted}  # fmt: skip
+    signed = sign_compact(client.key, {"kid": client.key.kid}, inside)
+    assert (await client.post("/par", {"request": signed})).json()["error"] == "invalid_request_object"
+
+
+async def test_line_26_an_essential_level_is_reached_or_refused(issuer: Issuer, who: Somebody) -> None:
+    import json
+
+    client = await issuer.client()
+    asked = json.dumps({"id_token": {"acr": {"essential": True, "values": ["mfa"]}}})
+    answer = await client.authorize(who, claims=asked)
+    flow = answer.headers["location"].partition("flow=")[2]
+    issuer.clock.forward(seconds=1)
+    await who.sign_in()
+    unmet = callback(await who.get(f"/{issuer.caisse}/authorize/continue?flow={flow}"))
+    assert unmet["error"] == "unmet_authentication_requirements"
+    silent = callback(await client.authorize(await who.sign_in(), claims=asked, prompt="none"))
+    assert silent["error"] in {"login_required", "unmet_authentication_requirements"}
+    strong = await (await issuer.person()).sign_in(acr="mfa", amr=["pwd", "otp"])
+    assert claims_of((await client.tokens(strong, claims=asked))["id_token"])["acr"] == "mfa"
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(10, 201), (30, 201), (61, 401), (90, 401)])
+async def test_line_27_skew(client: Party, ahead: int, status: int) -> None:
+    said = {**client.credentials(), "client_assertion": client.assertion(iat=client.now() + ahead, exp=client.now() + 120)}
+    assert (await client.post("/par", client.request(), credentials=said)).status_code == status
+
+
+async def test_line_28_private_keys_are_sealed_at_rest(issuer: Issuer) -> None:
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        rows = await tx.fetch("SELECT private_key_encrypted FROM signing_key WHERE state <> 'archived'")
+    assert rows and all(b"PRIVATE" not in row[0] and row[0][:1] == b"\x01" for row in rows)
+
+
+async def test_line_28_the_overlap_outlives_every_token() -> None:
+    from services.identity.openid.tokens import ACCESS_TOKEN_LIFE, ID_TOKEN_LIFE
+    from services.identity.signing_keys.rotation import VERIFIES_FOR
+
+    assert max(ACCESS_TOKEN_LIFE, ID_TOKEN_LIFE) < VERIFIES_FOR
+
+
+async def test_line_29_consent_names_client_firm_rights_and_duration(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.client(consent="explicit", client_name="Paie Facile")
+    page = await client.authorize(who, scope="openid declaration.read")
+    for shown in ("Paie Facile", "732 829 320 00074", "Lire les déclarations de salaires", "Le temps de votre session"):
+        assert shown in page.text.replace("\u202f", " ").replace("\xa0", " "), shown
+
+
+async def test_line_29_consent_is_remembered_and_its_revocation_bites_at_once(issuer: Issuer, who: Somebody) -> None:
+    from services.identity.openid import consents
+
+    client = await issuer.client(consent="explicit")
+    tokens = await client.tokens(who, scope="openid email")
+    assert (await client.authorize(who, scope="openid")).status_code == 303
+    assert (await client.authorize(who, scope="openid email profile")).status_code == 200
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        (given,) = await consents.given_by(tx, who.id, issuer.clock())
+        assert given.client_name == "Logiciel de test"
+        assert await consents.revoke(tx, who.id, given.id, now=issuer.clock())
+    assert (await client.post("/introspect", {"token": tokens["access_token"]})).json() == {"active": False}
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await client.authorize(who, scope="openid")).status_code == 200
+
+
+async def test_line_30_unknown_details_are_refused(public: Party, who: Somebody) -> None:
+    for wrong in ('[{"type":"payment"}]', "not json", '[{"type":"adherent"}]', "[]",
+                  '[{"type":"adherent","identifier":"grand-ouest:1"}]'):  # fmt: skip
+        answer = callback(await public.authorize(who, authorization_details=wrong))
+        assert answer["error"] == "invalid_authorization_details", wrong
+
+
+async def test_line_30_the_firm_may_be_named(issuer: Issuer) -> None:
+    who = await (await issuer.person(firms=2)).sign_in()
+    client = await issuer.client()
+    assert 'name="firm"' in (await client.authorize(who)).text
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        number = await tx.fetchval("SELECT adherent_number FROM adherent WHERE id = $1", who.accounts[1][1])
+    named = f'[{{"type":"adherent","identifier":"{issuer.caisse}:{number}"}}]'
+    tokens = await client.tokens(who, authorization_details=named)
+    from libs.common.values.identifiers import public_id
+
+    assert claims_of(tokens["access_token"])["adherent"] == public_id("adh", who.accounts[1][1])
+    other = await issuer.person()
+    await other.sign_in()
+    assert callback(await client.authorize(other, authorization_details=named))["error"] == "access_denied"
+
+
+def error_of(answer: httpx.Response) -> str:
+    return answer.json()["error"]
+
+
+async def test_two_methods_of_authentication_are_refused(issuer: Issuer, who: Somebody) -> None:
+    """RFC 6749 §2.3."""
+    plain = await issuer.plain_client()
+    answer = await plain.post("/token", {"grant_type": REFRESH, "refresh_token": "x", "client_secret": "y",
+                                         "client_id": plain.client_id})  # fmt: skip
+    assert error_of(answer) == "invalid_request"
