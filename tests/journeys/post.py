@@ -1,0 +1,65 @@
+"""The letter box and the mailbox of the demonstration, and the telephone that shows codes."""
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx
+import pyotp
+
+from services.demonstration.journey import Espace, Journey, receive_two_letters
+from services.demonstration.visitor import Visitor
+
+T = TypeVar("T")
+STEP = 30
+
+
+async def until(look: Callable[[], Awaitable[T]], seconds: float = 20) -> T:
+    """What `look` finds, once it finds something."""
+    deadline = time.monotonic() + seconds
+    while not (found := await look()):
+        assert time.monotonic() < deadline, "not seen in time"
+        await asyncio.sleep(0.1)
+    return found
+
+
+async def two_letters(ready: dict[str, Any]) -> Journey:
+    """A firm that was up to date and had no letter yet, and the two letters that the post now brings it."""
+    told = Espace(
+        **{name: ready[name] for name in ("portal", "identity", "adherent", "documents", "mail", "demo")}
+    )
+    async with httpx.AsyncClient(trust_env=False, timeout=15) as http, Visitor() as firm, Visitor() as other:
+        journey = Journey(told, http, firm, other)
+        await receive_two_letters(journey)
+        return journey
+
+
+async def mailed(ready: dict[str, Any], email: str, pattern: str) -> str:
+    """The newest match of `pattern` in the mails to this address."""
+    async with httpx.AsyncClient(trust_env=False, timeout=15) as http:
+
+        async def look() -> str:
+            found = (await http.get(f"{ready['mail']}/messages", params={"to": email})).json()
+            texts = [message["text"] for message in found]
+            matches = [match for text in texts if (match := re.search(pattern, text))]
+            return matches[0][0] if matches else ""
+
+        return await until(look)
+
+
+class Telephone:
+    """An authenticator: each value works once, so the next sign-in waits for the next one."""
+
+    def __init__(self, secret: str) -> None:
+        self._totp = pyotp.TOTP(secret)
+        self._used = 0
+
+    async def code(self) -> str:
+        async def fresh() -> int:
+            now = int(time.time()) // STEP
+            return now if now > self._used else 0
+
+        self._used = await until(fresh, STEP + 5)
+        return self._totp.at(self._used * STEP)
