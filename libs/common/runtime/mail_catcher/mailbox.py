@@ -5,6 +5,7 @@ import email.policy
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.errors import HeaderParseError
 from email.message import EmailMessage
 from html import unescape
 from pathlib import Path
@@ -88,15 +89,23 @@ def read_message(sender: str, recipients: list[str], raw: bytes) -> Message:
     links += [link.rstrip(".,;") for link in _ADDRESS.findall(text)]
     return Message(
         id=str(new_id()),
-        from_=str(parsed.get("From", sender)),
+        from_=_header(parsed, "From") or sender,
         to=list(recipients),
-        subject=str(parsed.get("Subject", "")),
+        subject=_header(parsed, "Subject"),
         text=text,
         html=html,
         links=list(dict.fromkeys(links)),
-        message_id=str(parsed.get("Message-ID", "")),
+        message_id=_header(parsed, "Message-ID"),
         received_at=datetime.now(UTC),
     )
+
+
+def _header(parsed: EmailMessage, name: str) -> str:
+    """A header as sent, even one that its own standard refuses: the catcher hides nothing."""
+    try:
+        return str(parsed.get(name, ""))
+    except (IndexError, ValueError, HeaderParseError):
+        return str(dict(parsed.raw_items()).get(name, ""))
 
 
 def _part(parsed: EmailMessage, kind: str) -> str:
