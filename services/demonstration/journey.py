@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import pyotp
+from pyotp.totp import TOTP
 
 from libs.common.access.service_client import DpopAuth, ask_issuer
 from libs.common.access.signatures import SigningKey
@@ -353,10 +353,13 @@ async def _printed_code(j: Journey, address: str, length: int) -> str:
     raise NotAsShown(f"no code of {length} characters in the letter at {address}")
 
 
-async def _mail_to(j: Journey, email: str, link: str, *, after: str = "") -> dict[str, Any]:
+async def _mail_to(j: Journey, email: str, link: str) -> dict[str, Any]:
     async def look() -> dict[str, Any]:
-        found = (await j.http.get(f"{j.espace.mail}/messages", params={"to": email})).json()
-        return next((m for m in found if link in m["text"] and m["id"] != after), {})
+        found: list[dict[str, Any]] = (
+            await j.http.get(f"{j.espace.mail}/messages", params={"to": email})
+        ).json()
+        nothing: dict[str, Any] = {}
+        return next((message for message in found if link in message["text"]), nothing)
 
     return await _until(look, bool)
 
@@ -386,7 +389,7 @@ async def _totp(j: Journey) -> str:
     used_until = (j.last_totp_step + 1) * STEP_SECONDS
     await asyncio.sleep(max(0.0, used_until - time.time()))
     j.last_totp_step = int(time.time()) // STEP_SECONDS
-    return pyotp.TOTP(j.cabinet["totp_secret"]).at(j.last_totp_step * STEP_SECONDS)
+    return TOTP(j.cabinet["totp_secret"]).at(j.last_totp_step * STEP_SECONDS)
 
 
 async def _refused_after(j: Journey, url: str, token: str, since: float) -> float:

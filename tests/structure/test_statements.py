@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import types
 import typing
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -115,12 +116,10 @@ def statements() -> Iterator[Statement]:
 
 
 def accepts(hint: Any, kinds: tuple[type, ...]) -> bool:
-    if isinstance(hint, typing.TypeAliasType) if hasattr(typing, "TypeAliasType") else False:
-        hint = hint.__value__
     while hasattr(hint, "__supertype__"):
         hint = hint.__supertype__
     arguments = typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, getattr(__import__("types"), "UnionType", None)):
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return any(accepts(one, kinds) for one in arguments if one is not type(None))
     if typing.get_origin(hint) is typing.Annotated:
         return accepts(arguments[0], kinds)

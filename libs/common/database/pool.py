@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Tx
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
@@ -91,7 +92,7 @@ class Database:
         finally:
             await self._pool.release(connection)
 
-    async def _begin(self, opening: str) -> "asyncpg.Connection[asyncpg.Record]":
+    async def _begin(self, opening: str) -> "PoolConnectionProxy[asyncpg.Record]":
         # After a restart every pooled connection may be dead, so one retry more
         # than the pool is large. Opening a transaction twice changes nothing.
         for attempt in range(self._size + 1):
@@ -112,10 +113,10 @@ class Database:
             except BaseException:
                 await self._pool.release(connection)
                 raise
-            return connection  # type: ignore[return-value]
+            return connection
         raise DatabaseUnavailable
 
-    async def _give_up(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def _give_up(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
         try:
             if not connection.is_closed():
                 await connection.execute("ROLLBACK")

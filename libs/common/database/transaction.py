@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 from asyncpg.exceptions import InternalClientError
+from asyncpg.pool import PoolConnectionProxy
 
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
@@ -36,7 +37,7 @@ class Tx:
 
     __slots__ = ("_connection", "caisse")
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", caisse: CaisseSlug | None) -> None:
+    def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]", caisse: CaisseSlug | None) -> None:
         self._connection = connection
         self.caisse = caisse
 
@@ -83,7 +84,7 @@ class _Asking:
 
     __slots__ = ("_connection",)
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
         self._connection = connection
 
     def __enter__(self) -> None:

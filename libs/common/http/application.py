@@ -4,7 +4,7 @@ A service names its routes and what they need; everything a request meets
 before and after them is here, so that no service can forget it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from litestar import Litestar, Request, Response
 from litestar.config.allowed_hosts import AllowedHostsConfig
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.handlers import ASGIRouteHandler
+from litestar.handlers import ASGIRouteHandler, BaseRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.types import BeforeMessageSendHookHandler, ControllerRouterHandler, Guard
+from litestar.types import BeforeMessageSendHookHandler, ControllerRouterHandler
 
 from libs.common.http import csrf
 from libs.common.http.deadlines import Deadlines
@@ -33,6 +34,9 @@ from libs.common.values.invalid import InvalidValue
 
 Clock = Callable[[], datetime]
 """The time, as an aware UTC instant. Routes pass it on; tests hold it."""
+
+AccessGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
+"""Reads a handler's `access` and raises unless the caller may pass."""
 
 LARGEST_BODY = 64 * 1024
 
@@ -57,7 +61,7 @@ def build_application(
     base: str,
     allowed_hosts: Sequence[str],
     keys: KeyEncryption,
-    guards: Sequence[Guard],
+    guards: Sequence[AccessGuard],
     dependencies: Mapping[str, Any],
     lifespan: Sequence[Callable[[Litestar], AbstractAsyncContextManager[None]]] = (),
     readiness: Mapping[str, Check] | None = None,

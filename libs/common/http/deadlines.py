@@ -4,7 +4,7 @@ import asyncio
 
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send, WebSocketReceiveMessage
 
 BODY_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
@@ -26,7 +26,7 @@ class Deadlines(ASGIMiddleware):
         started = False
         whole = False
 
-        async def receive_in_time() -> Message:
+        async def receive_in_time() -> HTTPReceiveMessage | WebSocketReceiveMessage:
             nonlocal whole
             if whole:
                 return await receive()

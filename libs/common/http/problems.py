@@ -1,6 +1,6 @@
 """Refusals to HTTP, in one table (RFC 9457 problem details)."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import structlog
 from litestar import Request, Response
@@ -99,11 +99,12 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     members: dict[str, Any] = {}
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         # Name the field and what is wrong with it, never the value sent.
+        faults = [cast(dict[str, object], item) for item in error.extra if isinstance(item, dict)]
         members["errors"] = [
-            {"field": str(item.get("key", "")), "message": str(item.get("message", ""))}
-            for item in error.extra  # type: ignore[reportUnknownVariableType]
-            if isinstance(item, dict)
+            {"field": str(fault.get("key", "")), "message": str(fault.get("message", ""))} for fault in faults
         ]
+    if error.status_code >= 500:
+        log.exception("request.failed", path=request.url.path, exc_info=error)
     return answer(request, problem, **members)
 
 

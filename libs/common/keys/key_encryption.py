@@ -26,7 +26,7 @@ class SealBroken(Exception):
 class KeyEncryption:
     """Seals and opens under one 32-byte key-encryption key; holds no state but that key."""
 
-    __slots__ = ("_derived", "_mac_key")
+    __slots__ = ("_derived",)
 
     def __init__(self, key_encryption_key: bytes) -> None:
         if len(key_encryption_key) != 32:
@@ -38,7 +38,6 @@ class KeyEncryption:
             return HKDF(hashes.SHA256(), length=32, salt=None, info=info).derive(key_encryption_key)
 
         self._derived = derived
-        self._mac_key = lambda purpose: derived("mac/" + purpose)
 
     @classmethod
     def from_text(cls, text: str) -> "KeyEncryption":
@@ -61,7 +60,7 @@ class KeyEncryption:
 
     def mac(self, purpose: str, message: bytes) -> bytes:
         """HMAC-SHA-256 under the purpose's pepper: to find a code without storing it."""
-        return hmac.new(self._mac_key(purpose), message, hashlib.sha256).digest()
+        return hmac.new(self._derived("mac/" + purpose), message, hashlib.sha256).digest()
 
     def key_for(self, purpose: str) -> bytes:
         """The 32 derived bytes of a purpose, for a library that keys itself."""
