@@ -33,10 +33,10 @@ from services.identity.letters import routes as letters
 from services.identity.letters.paper_secret import PaperSecrets
 from services.identity.mail.enqueue import Mail
 from services.identity.names import routes as names
-from services.identity.openid import logout_routes as logout
-from services.identity.openid import page_routes as openid_pages
 from services.identity.openid import routes as openid
+from services.identity.openid.flow_pages import routes as openid_pages
 from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.logout import routes as logout
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
 from services.identity.sign_in import routes as sign_in
@@ -113,40 +113,21 @@ def create_app(
         return pages.render("problem.html", request, status_code=problem.status, problem=problem)
 
     app = build_application(
-        [
-            *static_routes(),
-            Router(
-                "/{slug:str}",
-                route_handlers=PAGES,
-                exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
-            ),
-            Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *letters.ROUTES]),
-            *names.ROUTES,
-            *openid.ROOT_ROUTES,
-            Router(
-                "/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}
-            ),
-        ],
+        routes(),
         name="identity",
         base=settings.identity.base,
         allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.identity.base).hostname or ""],
         keys=keys,
         guards=[access.guard],
         dependencies={
+            **PROVIDED,
             "settings": _always(settings),
-            "db": Provide(_database),
             "keys": _always(keys),
             "passwords": _always(passwords),
             "paper": _always(paper),
             "mail": _always(Mail(keys)),
             "notices": _always(Notices(Mail(keys), settings.identity.base)),
             "pages": _always(pages),
-            "provider": Provide(_provider),
-            "caisse": Provide(provide_caisse),
-            "brand": Provide(provide_brand),
-            "site": Provide(provide_site),
-            "session": Provide(provide_session),
-            "token": Provide(provide_token),
         },
         before_send=[hand_out_nonce],
         lifespan=[opened],
@@ -155,23 +136,25 @@ def create_app(
         # A sign-in ends, after redirects, at the client; the portal is always one.
         form_actions=[settings.portal.base],
         clock=clock,
-        signature_types=[
-            Brand,
-            Caisse,
-            Database,
-            KeyEncryption,
-            Mail,
-            Notices,
-            Pages,
-            PaperSecrets,
-            Passwords,
-            Provider,
-            Session,
-            Settings,
-            Site,
-        ],
+        signature_types=TYPES,
     )
     return app
+
+
+def routes() -> list[Any]:
+    """Every address of the service, each feature's own beside the refusals it answers by a redirect."""
+    return [
+        *static_routes(),
+        Router(
+            "/{slug:str}",
+            route_handlers=PAGES,
+            exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
+        ),
+        Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *letters.ROUTES]),
+        *names.ROUTES,
+        *openid.ROOT_ROUTES,
+        Router("/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}),
+    ]
 
 
 def _always(value: object) -> Provide:
@@ -191,3 +174,32 @@ async def _database(request: Request[Any, Any, Any]) -> Database:
 async def _provider(request: Request[Any, Any, Any]) -> Provider:
     provider: Provider = request.app.state.provider
     return provider
+
+
+PROVIDED: dict[str, Provide] = {
+    "db": Provide(_database),
+    "provider": Provide(_provider),
+    "caisse": Provide(provide_caisse),
+    "brand": Provide(provide_brand),
+    "site": Provide(provide_site),
+    "session": Provide(provide_session),
+    "token": Provide(provide_token),
+}
+"""What each request finds for itself."""
+
+TYPES = [
+    Brand,
+    Caisse,
+    Database,
+    KeyEncryption,
+    Mail,
+    Notices,
+    Pages,
+    PaperSecrets,
+    Passwords,
+    Provider,
+    Session,
+    Settings,
+    Site,
+]
+"""What the handlers' annotations name."""

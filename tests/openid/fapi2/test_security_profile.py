@@ -39,8 +39,8 @@ async def discovered(issuer: Issuer) -> dict[str, Any]:
 
 def signed_request(client: Party, **changes: Any) -> str:
     now = client.now()
-    said = {"iss": client.client_id, "aud": client.issuer.url, "exp": now + 300, "nbf": now, **client.request()}
-    said |= changes
+    said: dict[str, Any] = {"iss": client.client_id, "aud": client.issuer.url, "exp": now + 300, "nbf": now}
+    said |= client.request() | changes
     return sign_compact(client.key, {"kid": client.key.kid, "typ": "oauth-authz-req+jwt"},
                         {n: v for n, v in said.items() if v is not None})  # fmt: skip
 
@@ -122,7 +122,8 @@ async def test_check_dpop_proof_nbf_exp(client: Party, who: Somebody) -> None:
     now = client.now()
     good = await client.redeem(await client.code(who), proof=await proof_with(client, nbf=now, exp=now + 60))
     assert good.status_code == 200
-    for wrong in ({"exp": now - 120}, {"nbf": now + 120}):
+    wrongs: list[dict[str, Any]] = [{"exp": now - 120}, {"nbf": now + 120}]
+    for wrong in wrongs:
         answer = await client.redeem(await client.code(who), proof=await proof_with(client, **wrong))
         refused(answer, "invalid_dpop_proof")
 

@@ -14,11 +14,11 @@ from libs.common.http.security_headers import allow_form_action
 from services.identity.openid import end_session
 from services.identity.openid.end_session import LogoutRequest
 from services.identity.openid.flow import origin_of
-from services.identity.openid.page_routes import error_page
+from services.identity.openid.flow_pages.routes import error_page
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
+from services.identity.openid.routes import AnyRequest, issuer_of, posted, queried
 from services.identity.openid.wire import Parameters, parameters_of
-from services.identity.openid.wiring import AnyRequest, issuer_of, posted, queried
 from services.identity.sign_in import session as sign_in
 from services.identity.sign_in.session import cookie_name, current_session
 from services.identity.site.routes import Site, drop_cookie

@@ -30,8 +30,8 @@ from services.identity.openid.issuer import Issuer
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import in_words
+from services.identity.openid.routes import AnyRequest, issuer_of, posted, queried, visit
 from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, granted_scopes, subject_of
-from services.identity.openid.wiring import AnyRequest, issuer_of, posted, queried, visit
 from services.identity.site.routes import Site
 
 NO_FIRM = "cabinet"
