@@ -17,7 +17,7 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.crockford import MistypedCode, new_code, parse_code
 from libs.common.values.identifiers import public_id
 from services.identity.mail.enqueue import Mail
-from services.identity.sign_in import store
+from services.identity.sign_in.factors import store
 from services.identity.sign_in.sign_in import WrongCode
 from services.identity.sign_in.store import Person
 
