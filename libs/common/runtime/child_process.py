@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import socket
@@ -83,11 +84,22 @@ def port_is_taken(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
-def tail(log: Path, lines: int = 12) -> str:
-    """The last lines of a server's log, for the sentence that says why it did not start."""
+def tail(log: Path, lines: int = 8) -> str:
+    """The last lines of a server's log, for the sentence that says why it did not start; no traceback."""
     if not log.exists():
         return ""
-    return "\n".join(log.read_text("utf-8", "replace").splitlines()[-lines:])
+    return "\n".join(_in_short(line) for line in log.read_text("utf-8", "replace").splitlines()[-lines:])
+
+
+def _in_short(line: str) -> str:
+    """A line of our JSON logs as a person reads it: the event, and the last word of its exception."""
+    try:
+        event = json.loads(line)
+        cause = [part.strip(" |+-") for part in str(event.get("exception", "")).splitlines()]
+        words = [str(event["event"]).partition("\n")[0], next((part for part in reversed(cause) if part), "")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        words = [line]
+    return "  " + " : ".join(word for word in words if word)[:400]
 
 
 def die_with_parent(how: signal.Signals = signal.SIGTERM, *, expected_parent: int) -> None:

@@ -95,14 +95,15 @@ async def _everything(
     with _step("PostgreSQL 18 et NATS"):
         await embedded_postgres.create_cluster(place.postgres, place.secret("postgres"))
         await supervisor.start([_postgres(place), _nats(place)])
+    if place.tls:
+        # Before the services: they reach each other by their public addresses and must trust its authority.
+        with _step("https (Caddy)"):
+            await supervisor.start([_caddy(place)])
     with _step("Schémas de la base"):
         await _prepare_database(place)
     with _step("Services et courrier"):
         # Together: a service is ready once it has heard the revocations that identity's worker announces.
         await supervisor.start([_mail_catcher(place), *_serving(place), *_working(place)])
-    if place.tls:
-        with _step("https (Caddy)"):
-            await supervisor.start([_caddy(place)])
     is_first = with_demonstration and not place.demonstration.exists()
     if is_first:
         await _prepare_demonstration(place)
