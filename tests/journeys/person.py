@@ -1,11 +1,9 @@
 """One person at one browser without JavaScript, whose every page is examined as it is shown."""
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route
 
@@ -117,8 +115,3 @@ class Person:
 
 def plain(words: str) -> str:
     return " ".join(words.replace("\u202f", " ").replace("\u00a0", " ").replace("’", "'").split()).casefold()
-
-
-def path_of(address: str) -> str:
-    """The path with its ids replaced, so that two firms' pages are one page."""
-    return re.sub(r"/(mdt|att|adh|drf|gst|cab)_[0-9A-Z]{26}", r"/{\1}", urlsplit(address).path)

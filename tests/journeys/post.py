@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import asyncpg
 import httpx
 import pyotp
 
@@ -26,14 +27,30 @@ async def until(look: Callable[[], Awaitable[T]], seconds: float = 20) -> T:
 
 
 async def two_letters(ready: dict[str, Any]) -> Journey:
-    """A firm that was up to date and had no letter yet, and the two letters that the post now brings it."""
-    told = Espace(
-        **{name: ready[name] for name in ("portal", "identity", "adherent", "documents", "mail", "demo")}
-    )
+    """A firm that the former system knew a cabinet of, and the two letters that the post now brings it.
+
+    It is up to date, and no letter was made for it before.
+    """
+    known = await _with_former_cabinet(ready)
+    fresh = [one for one in ready["demo"]["fresh_adherents"] if one["adherent_number"] in known]
+    addresses = {name: ready[name] for name in ("portal", "identity", "adherent", "documents", "mail")}
+    told = Espace(**addresses, demo={**ready["demo"], "fresh_adherents": fresh})
     async with httpx.AsyncClient(trust_env=False, timeout=15) as http, Visitor() as firm, Visitor() as other:
         journey = Journey(told, http, firm, other)
         await receive_two_letters(journey)
         return journey
+
+
+async def _with_former_cabinet(ready: dict[str, Any]) -> set[str]:
+    connection = await asyncpg.connect(ready["postgres"])
+    try:
+        rows = await connection.fetch(
+            "SELECT adherent_number FROM identity.mandate JOIN identity.adherent ON adherent.id = adherent_id"
+            " WHERE mandate.state = 'legacy_lapsed' AND adherent.caisse = 'mediterranee'"
+        )
+    finally:
+        await connection.close()
+    return {row["adherent_number"] for row in rows}
 
 
 async def mailed(ready: dict[str, Any], email: str, pattern: str) -> str:

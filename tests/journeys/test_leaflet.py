@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
+from tests.journeys.page_routes import unmet
 from tests.journeys.person import Person, Seen
 from tests.journeys.post import Telephone, mailed, two_letters, until
 
@@ -151,6 +152,12 @@ async def test_4_the_firm_delegates_to_its_cabinet(
 ) -> None:
     await mason.press("manage-access")
     await mason.looks("delegations")
+    async with mason.page.expect_navigation():
+        await mason.page.get_by_role("link", name="Renouveler").first.click()
+    await mason.looks("renew")
+    await mason.press("other-terms")
+    await mason.looks("renew-terms")
+    await mason.open(f"{espace['identity']}/{CAISSE}/delegations")
     await mason.press("delegate")
     await mason.looks("delegations-in-error")
     await mason.type(cabinet=owner["cabinet_siren"])
@@ -249,8 +256,13 @@ async def test_8_anybody_verifies_the_attestation(
 async def test_9_the_firm_revokes_and_the_collaborator_can_do_no_more(
     espace: dict[str, Any], mason: Person, collaborator: Person, known: dict[str, str]
 ) -> None:
+    await collaborator.open(f"{espace['identity']}/{CAISSE}/cabinet/mandates/{known['mandate']}/resign")
+    await collaborator.looks("resign")
     await mason.open(f"{espace['identity']}/{CAISSE}/delegations/{known['mandate']}")
     await mason.looks("mandate")
+    await mason.press("narrow")
+    await mason.looks("narrow")
+    await mason.open(f"{espace['identity']}/{CAISSE}/delegations/{known['mandate']}")
     await mason.press("revoke")
     await proven_again(espace, mason, known)
     await mason.looks("revoke")
@@ -264,21 +276,77 @@ async def test_9_the_firm_revokes_and_the_collaborator_can_do_no_more(
     await collaborator.looks("mandate-over")
 
 
-async def test_the_remaining_pages(espace: dict[str, Any], mason: Person) -> None:
+async def test_a_second_firm_joins_the_same_account(
+    espace: dict[str, Any], mason: Person, known: dict[str, str]
+) -> None:
+    letters = await two_letters(espace)
+    await mason.open(f"{espace['identity']}/{CAISSE}/first-connection/letters")
+    await mason.type(
+        number=letters.siret,
+        identifiant=letters.identifiant,
+        code_confidentiel=letters.code_confidentiel,
+    )
+    await mason.press("continue")
+    await mason.type(email=known["email"])
+    await mason.press("continue")
+    if "/password" in mason.page.url:
+        await mason.type(password=PASSWORD)
+        await mason.press("continue")
+    link = await mailed(espace, known["email"], r"https?://\S+/first-connection/attach\S*")
+    await mason.open(link)
+    await mason.looks("attach")
+    await mason.press("attach")
+    await mason.looks("attached")
+    await mason.open(f"{espace['portal']}/{CAISSE}/sign-in")
+    await mason.looks("which-firm")
+    assert await mason.says("entreprise")
+
+
+async def test_the_remaining_pages(
+    espace: dict[str, Any], mason: Person, collaborator: Person, known: dict[str, str]
+) -> None:
     """Pages that the leaflet does not cross, seen by somebody signed in."""
     for page in ("help", "accessibility", "legal", "privacy", "sign-out"):
         await mason.open(f"{espace['portal']}/{CAISSE}/{page}")
         await mason.looks(page)
     account = ("account", "account/me", "account/name", "account/password", "account/factor")
-    for page in (*account, "forgotten-password", "first-connection/missing-letter", "sign-out", "nowhere"):
+    others = ("first-connection/cabinet", "first-connection/missing-letter", "sign-out", "nowhere")
+    for page in (*account, *others):
         await mason.open(f"{espace['identity']}/{CAISSE}/{page}")
         await mason.looks(f"identity-{page.replace('/', '-')}")
-    await mason.open(f"{espace['portal']}/{CAISSE}/sign-out")
-    await mason.press("sign-out")
-    await mason.looks("signed-out")
-    await mason.open(f"{espace['portal']}/{CAISSE}")
-    assert await mason.says("Espace sécurisé Entreprise")
+    await collaborator.open(f"{espace['identity']}/{CAISSE}/cabinet")
+    await collaborator.looks("cabinet")
+
+
+async def test_a_forgotten_password_is_chosen_anew(
+    espace: dict[str, Any], mason: Person, known: dict[str, str]
+) -> None:
+    await mason.open(f"{espace['identity']}/{CAISSE}/forgotten-password")
+    await mason.looks("forgotten-password")
+    await mason.type(email=known["email"])
+    await mason.press("ask")
+    await mason.looks("forgotten-password-sent")
+    await mason.open(await mailed(espace, known["email"], r"https?://\S+/new-password\S*"))
+    await mason.looks("new-password")
+    await mason.type(new_password="trois-poutres-et-une-solive")
+    await mason.press("save")
+    await mason.looks("password-changed")
+
+
+async def test_signing_out_leaves_nothing_open(espace: dict[str, Any], collaborator: Person) -> None:
+    await collaborator.open(f"{espace['portal']}/{CAISSE}/sign-out")
+    await collaborator.press("sign-out")
+    await collaborator.looks("signed-out")
+    for address in (espace["portal"], espace["identity"]):
+        await collaborator.open(
+            f"{address}/{CAISSE}/{'clients' if address == espace['portal'] else 'cabinet'}"
+        )
+        assert "/sign-in" in collaborator.page.url
 
 
 async def test_every_page_met_was_sound(seen: Seen) -> None:
     assert seen.faults == []
+
+
+async def test_every_page_of_the_routes_was_met(espace: dict[str, Any], seen: Seen) -> None:
+    assert unmet(espace, seen.addresses) == []

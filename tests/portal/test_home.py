@@ -45,7 +45,7 @@ async def test_a_firm_up_to_date_sees_it(visitor: Visitor, far_side: FarSide) ->
     page = await signed_in(visitor, far_side)
 
     assert page.status_code == 200
-    assert "À jour" in page.text
+    assert "Vous êtes à jour" in page.text
     assert "Rien à faire pour l’instant" in page.text
     assert "732 829 320" in page.text.replace("\u00a0", " ")
 
