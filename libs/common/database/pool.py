@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -121,7 +121,9 @@ class Database:
             if not connection.is_closed():
                 await connection.execute("ROLLBACK")
         except (TimeoutError, *LOST_CONNECTION):
-            connection.terminate()
+            # A connection that died has already left the pool, which then refuses even to end it.
+            with suppress(asyncpg.InterfaceError):
+                connection.terminate()
 
     @asynccontextmanager
     async def listening(self, channel: str, wake: asyncio.Event) -> AsyncGenerator[asyncio.Event, None]:
