@@ -12,6 +12,7 @@ Exit codes, the same for every command:
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -93,6 +94,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _refuse(as_json, str(error), CANNOT_START)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+    except Exception as error:
+        _refuse(as_json, _our_fault(error), REFUSED)
     sys.exit(outcome if isinstance(outcome, int) else 0)
 
 
@@ -103,6 +106,16 @@ def print_json(answer: object) -> None:
 
 def _row(name: str) -> CommandRow | None:
     return next((row for row in COMMANDS if row.name == name), None)
+
+
+def _our_fault(error: Exception) -> str:
+    """A defect as a sentence; its trace, without secrets, only for who asks for it."""
+    from libs.common.runtime.logging import redact_text
+
+    if os.environ.get("ESPACE_LOG_LEVEL") == "debug":
+        click.echo(redact_text("".join(traceback.format_exception(error))), err=True)
+    said = redact_text(f"{type(error).__name__} {error}".strip())
+    return f"Erreur inattendue ({said}). La trace : relancez avec ESPACE_LOG_LEVEL=debug."
 
 
 def _refuse(as_json: bool, sentence: str, code: int, shown: click.ClickException | None = None) -> NoReturn:

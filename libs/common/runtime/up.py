@@ -274,7 +274,8 @@ async def _play_the_story(place: Installation) -> None:
 def _espace_operator(place: Installation, arguments: Sequence[str]) -> Command:
     """One of our own commands with the operator's whole settings."""
     command = _espace(place, "operator", arguments)
-    return Command(command.argv, _environment(place.config), directory=command.directory)
+    environment = _environment(place.config) | {"ESPACE_LOG_LEVEL": "debug"}
+    return Command(command.argv, environment, directory=command.directory)
 
 
 @contextlib.asynccontextmanager
