@@ -42,7 +42,7 @@ async def flow_of_browser(
     """A flow under way in this very browser."""
     row = await tx.fetchrow(
         """
-        SELECT id, request::text AS request, account_id, context_chosen, person_confirmed, consented_at, created_at
+        SELECT id, request::text AS request, session_id, account_id, context_chosen, person_confirmed, consented_at, created_at
           FROM authorization_flow
          WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3
         """,
@@ -53,6 +53,7 @@ async def flow_of_browser(
     flow = Flow(
         id=row["id"],
         started_at=row["created_at"],
+        answered_in=row["session_id"],
         account_id=row["account_id"],
         context_chosen=row["context_chosen"],
         person_confirmed=row["person_confirmed"],
@@ -75,7 +76,10 @@ async def choose_firm(tx: Tx, flow_id: UUID, session_id: UUID, account_id: UUID 
 async def confirm_person(tx: Tx, flow_id: UUID, session_id: UUID) -> None:
     await tx.execute(
         """
-        UPDATE authorization_flow SET person_confirmed = true, session_id = $2
+        UPDATE authorization_flow
+           SET person_confirmed = true, session_id = $2, consented_at = NULL,
+               account_id = CASE WHEN session_id = $2 THEN account_id END,
+               context_chosen = context_chosen AND coalesce(session_id = $2, false)
          WHERE id = $1 AND finished_at IS NULL
         """,
         flow_id, session_id,
@@ -85,7 +89,10 @@ async def confirm_person(tx: Tx, flow_id: UUID, session_id: UUID) -> None:
 async def consent(tx: Tx, flow_id: UUID, session_id: UUID, now: datetime) -> None:
     await tx.execute(
         """
-        UPDATE authorization_flow SET consented_at = $3, session_id = $2
+        UPDATE authorization_flow
+           SET consented_at = $3, session_id = $2,
+               account_id = CASE WHEN session_id = $2 THEN account_id END,
+               context_chosen = context_chosen AND coalesce(session_id = $2, false)
          WHERE id = $1 AND finished_at IS NULL
         """,
         flow_id, session_id, now,
@@ -102,18 +109,6 @@ async def ask_to_sign_in_again(tx: Tx, flow_id: UUID, request: AuthorizationRequ
          WHERE id = $1 AND finished_at IS NULL
         """,
         flow_id, msgspec.json.encode(request).decode(), now,
-    )  # fmt: skip
-
-
-async def answers_of_another_session(tx: Tx, flow_id: UUID, session_id: UUID) -> None:
-    """What one person answered does not hold for the next who signs in within the same flow."""
-    await tx.execute(
-        """
-        UPDATE authorization_flow
-           SET account_id = NULL, context_chosen = false, consented_at = NULL, session_id = $2
-         WHERE id = $1 AND session_id IS DISTINCT FROM $2 AND session_id IS NOT NULL
-        """,
-        flow_id, session_id,
     )  # fmt: skip
 
 

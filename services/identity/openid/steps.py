@@ -46,10 +46,19 @@ class Flow(Struct, frozen=True, kw_only=True):
 
     id: UUID | None = None
     started_at: datetime
+    answered_in: UUID | None = None
+    """The session in which the answers below were given; they are worth nothing in another."""
     account_id: UUID | None = None
     context_chosen: bool = False
     person_confirmed: bool = False
     consented_at: datetime | None = None
+
+
+def answers_in(flow: Flow, session_id: UUID) -> Flow:
+    """The flow as this session may use it: what another person answered is not answered."""
+    if flow.answered_in in (None, session_id):
+        return flow
+    return Flow(id=flow.id, started_at=flow.started_at)
 
 
 class View(Struct, frozen=True, kw_only=True):
