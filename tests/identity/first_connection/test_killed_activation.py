@@ -94,7 +94,7 @@ class DyingTx(Tx):
     async def _tick(self) -> None:
         self.count += 1
         if self.count == self.nth:
-            await self._connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            await Tx.execute(self, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 async def confirm(db: Database, post: Post, link: str, firm: Firm, clock: HeldClock, *, nth: int = 0) -> None:
