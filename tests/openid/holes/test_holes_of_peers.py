@@ -82,7 +82,7 @@ async def test_session_fixation_a_flow_of_another_browser_is_refused(public: Par
     assert answer.status_code == 400 and "location" not in answer.headers
 
 
-@pytest.mark.parametrize("flow", ["", "x", str(uuid.uuid4()), "' OR 1=1", "../../x"])
+@pytest.mark.parametrize("flow", ["", "x", "6f1c1f0e-3f5a-4c39-9a53-3a1f6d1a7b10", "' OR 1=1", "../../x"])
 async def test_forged_flow_restart_enables_nothing(who: Somebody, flow: str) -> None:
     answer = await who.get(f"/{who.issuer.caisse}/authorize/continue?{urlencode({'flow': flow})}")
     assert answer.status_code == 400
