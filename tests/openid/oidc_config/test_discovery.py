@@ -1,0 +1,146 @@
+"""Discovery advertises exactly what is accepted: both directions."""
+
+from typing import Any
+
+import pytest
+
+from libs.common.access.signatures import SIGNING_ALGORITHMS, SigningKey
+from services.identity.openid import discovery
+from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
+from services.identity.openid.clients import CLIENT_CREDENTIALS, ClientMetadata
+from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
+from services.identity.openid.token import GRANTS
+from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
+
+
+@pytest.fixture
+async def told(issuer: Issuer) -> dict[str, Any]:
+    async with issuer.http() as http:
+        return (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()
+
+
+@pytest.fixture
+async def public(issuer: Issuer) -> Party:
+    return await issuer.client(token_endpoint_auth_method="none")
+
+
+@pytest.fixture
+async def who(issuer: Issuer) -> Somebody:
+    return await (await issuer.person()).sign_in()
+
+
+async def test_discovery_endpoint_verification(issuer: Issuer, told: dict[str, Any]) -> None:
+    assert told["issuer"] == issuer.url
+    for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"):
+        assert told[name].startswith(issuer.url + "/")
+    assert told["request_uri_parameter_supported"] is False
+
+
+async def test_the_rfc_8414_address_tells_the_same(issuer: Issuer, told: dict[str, Any]) -> None:
+    async with issuer.http() as http:
+        other = await http.get(f"/.well-known/oauth-authorization-server/{issuer.caisse}")
+    assert other.json() == told
+
+
+async def test_every_endpoint_advertised_answers(issuer: Issuer, told: dict[str, Any]) -> None:
+    async with issuer.http() as http:
+        for name, address in told.items():
+            if name.endswith("_endpoint") or name == "jwks_uri":
+                answers = {(await http.request(method, address)).status_code for method in ("GET", "POST")}
+                assert answers - {404, 405} and not answers & {500}, name
+
+
+async def test_lists_are_those_the_code_reads(told: dict[str, Any]) -> None:
+    """The other direction: what the code accepts is what it says."""
+    assert set(told["grant_types_supported"]) == set(GRANTS)
+    assert told["response_modes_supported"] == list(RESPONSE_MODES)
+    assert told["prompt_values_supported"] == list(PROMPTS)
+    assert told["display_values_supported"] == list(DISPLAYS)
+    accepted = {alg for algorithms in PROFILE_ALGORITHMS.values() for alg in algorithms}
+    assert set(told["token_endpoint_auth_signing_alg_values_supported"]) == accepted
+    assert set(told["request_object_signing_alg_values_supported"]) == accepted
+    assert set(told["id_token_signing_alg_values_supported"]) == set(SIGNING_ALGORITHMS)
+    methods = ClientMetadata.__annotations__["token_endpoint_auth_method"].__args__
+    assert set(told["token_endpoint_auth_methods_supported"]) == set(methods)
+
+
+@pytest.mark.parametrize("scope", discovery.supported_scopes())
+async def test_every_scope_advertised_may_be_registered_and_asked(issuer: Issuer, who: Somebody, scope: str) -> None:
+    client = await issuer.client(scope=f"openid {scope}")
+    assert "code" in await client.answer(who, scope=f"openid {scope}")
+
+
+@pytest.mark.parametrize("mode", RESPONSE_MODES)
+async def test_every_response_mode_advertised_answers(issuer: Issuer, who: Somebody, mode: str) -> None:
+    client = await issuer.client()
+    answer = await client.authorize(who, response_mode=mode)
+    assert answer.status_code == (200 if mode == "form_post" else 303)
+
+
+@pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
+async def test_every_id_token_algorithm_signs(issuer: Issuer, who: Somebody, algorithm: Any) -> None:
+    client = await issuer.client(id_token_signed_response_alg=algorithm, userinfo_signed_response_alg=algorithm)
+    tokens = await client.tokens(who)
+    assert header_of(tokens["id_token"])["alg"] == algorithm
+    assert header_of((await client.userinfo(tokens["access_token"])).text)["alg"] == algorithm
+
+
+@pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
+async def test_every_assertion_algorithm_is_accepted(issuer: Issuer, algorithm: Any) -> None:
+    client = await issuer.client(key=SigningKey.generate(algorithm))
+    assert (await client.push()).status_code == 201
+
+
+@pytest.mark.parametrize("acr", ["pwd", "two_step", "mfa"])
+async def test_every_acr_advertised_is_told(issuer: Issuer, acr: str) -> None:
+    who = await (await issuer.person()).sign_in(acr=acr)
+    client = await issuer.client()
+    assert claims_of((await client.tokens(who, acr_values=acr))["id_token"])["acr"] == acr
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+async def test_every_prompt_advertised_does_something(issuer: Issuer, who: Somebody, prompt: str) -> None:
+    client = await issuer.client(consent="explicit")
+    answer = await client.authorize(who, prompt=prompt)
+    match prompt:
+        case "none":
+            assert callback(answer)["error"] == "consent_required"
+        case "login":
+            assert "/sign-in?" in answer.headers["location"]
+        case "consent":
+            assert 'id="accept"' in answer.text
+        case _:
+            assert 'id="other"' in answer.text
+
+
+@pytest.mark.parametrize("prompt", ["create", "none login", "login x"])
+async def test_other_prompts_are_refused(public: Party, who: Somebody, prompt: str) -> None:
+    assert callback(await public.authorize(who, prompt=prompt))["error"] == "invalid_request"
+
+
+async def test_select_account_lets_another_person_in(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.client()
+    page = await client.authorize(who, prompt="select_account")
+    issuer.clock.forward(seconds=1)
+    onward = await who.submit(page, choice="other")
+    asked = await who.get(onward.headers["location"])
+    assert "/sign-in?flow=" in asked.headers["location"]
+    other = await issuer.person()
+    other.cookies = dict(who.cookies)
+    issuer.clock.forward(seconds=1)
+    await other.sign_in()
+    code = callback(await other.get(onward.headers["location"]))["code"]
+    from libs.common.values.identifiers import public_id
+
+    assert claims_of((await client.redeem(code)).json()["id_token"])["sub"] == public_id("per", other.id)
+
+
+async def test_a_service_may_ask_by_every_method_advertised(issuer: Issuer, told: dict[str, Any]) -> None:
+    quiet: dict[str, Any] = {"grant_types": (CLIENT_CREDENTIALS,), "response_types": (), "redirect_uris": ()}
+    for method in told["token_endpoint_auth_methods_supported"]:
+        if method == "none":
+            continue
+        profile = "compat" if method.startswith("client_secret") else "standard"
+        client = await issuer.client(**quiet, profile=profile, token_endpoint_auth_method=method)
+        answer = await client.post("/token", {"grant_type": CLIENT_CREDENTIALS})
+        assert answer.status_code == 200, (method, answer.text)
