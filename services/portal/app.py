@@ -83,7 +83,12 @@ def create_app(
                 await out.aclose()
             await db.close()
 
-    return build_application(
+    async def database_answers() -> bool:
+        portal: Portal = app.state.portal
+        async with portal.db.across_caisses() as tx:
+            return bool(await tx.fetchval("SELECT true"))
+
+    app = build_application(
         [*static_routes(), *caisse_routes, *session_routes, *client_routes, *home_routes],
         name="portal",
         base=settings.portal.base,
@@ -96,12 +101,14 @@ def create_app(
             "session": Provide(provide_session),
         },
         lifespan=[opened],
+        readiness={"database": database_answers},
         problem_page=problem_page,
         # A sign-out form ends at identity, after a redirect.
         form_actions=[origin_of(settings.identity.base)],
         clock=clock,
         signature_types=[Portal, Session],
     )
+    return app
 
 
 def way_out(settings: Settings) -> httpx.AsyncClient:

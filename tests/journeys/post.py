@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import httpx
-import pyotp
+from pyotp.totp import TOTP
 
 from services.demonstration.journey import Espace, Journey, receive_two_letters
 from services.demonstration.visitor import Visitor
@@ -70,7 +70,7 @@ class Telephone:
     """An authenticator: each value works once, so the next sign-in waits for the next one."""
 
     def __init__(self, secret: str) -> None:
-        self._totp = pyotp.TOTP(secret)
+        self._totp = TOTP(secret)
         self._used = 0
 
     async def code(self) -> str:

@@ -4,15 +4,16 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 from litestar import Litestar
+from msgspec import structs
 
 from libs.common.access.signatures import SigningKey
-from libs.common.runtime.settings import ServiceSettings, Settings
+from libs.common.runtime.settings import Settings
 from services.portal.app import create_app
 from tests.portal.far_side import FarSide
 
@@ -42,7 +43,7 @@ class Visitor:
     async def _send(
         self, method: str, path: str, form: dict[str, str] | None, headers: dict[str, str]
     ) -> Any:
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=True)
+        transport = httpx.ASGITransport(cast(Any, self.app))
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         async with httpx.AsyncClient(transport=transport, base_url=PORTAL) as http:
             answer = await http.request(
@@ -68,10 +69,8 @@ def far_side() -> FarSide:
 
 @pytest.fixture(scope="module")
 def portal_settings(settings: Settings) -> Settings:
-    section = {name: getattr(settings.portal, name) for name in ServiceSettings.__struct_fields__}
-    section["client_key"] = SigningKey.generate().pem()
-    given = {name: getattr(settings, name) for name in Settings.__struct_fields__}
-    return Settings(**{**given, "portal": ServiceSettings(**section)})
+    section = structs.replace(settings.portal, client_key=SigningKey.generate().pem())
+    return structs.replace(settings, portal=section)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ Docs: docs/reference/design-system.md.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response
@@ -100,8 +100,9 @@ def _environment(folders: Sequence[Path], language: Language, catalogue: Any, si
     )
     environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(filters(language))
-    environment.globals.update(static_url=static_url, theme_url=theme_url, site=site.rstrip("/"))
-    environment.globals["ui"] = _macros(environment)
+    known = cast(dict[str, Any], environment.globals)
+    known |= {"static_url": static_url, "theme_url": theme_url, "site": site.rstrip("/")}
+    known["ui"] = _macros(environment)
     return environment
 
 

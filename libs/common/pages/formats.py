@@ -7,6 +7,7 @@ with the spaces French asks for: U+202F between thousands, U+00A0 before € and
 import re
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import partial
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -112,10 +113,10 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
         "siren": siren,
         "iban_masked": iban_masked,
         "code_groups": groups,
-        "date_fr": lambda value: day(value, language),
-        "datetime_fr": lambda value: instant(value, language),
-        "month_fr": lambda value: month(value, language),
+        "date_fr": partial(day, language=language),
+        "datetime_fr": partial(instant, language=language),
+        "month_fr": partial(month, language=language),
+        "period_fr": partial(period, language=language),
+        "euros": partial(euros, language=language),
         "typo": set_french if language == "fr" else str,
-        "period_fr": lambda value: period(value, language),
-        "euros": lambda cents: euros(cents, language),
     }

@@ -102,26 +102,40 @@ class Services:
             token = await self._tokens.delegated(session, audience, mandate, now)
         else:
             token = await self._tokens.own(session, audience, now)
-        for _ in range(2):
+        url = f"{audience}{path}"
+        nonce = self._nonces.get(service)
+        answer = await self._once(session, service, method, url, token, nonce, body, headers)
+        challenge = answer.headers.get("www-authenticate", "")
+        # RFC 9449 §9: the service hands out its nonce with a refusal; the call is made again once.
+        if answer.status_code == 401 and "use_dpop_nonce" in challenge and self._nonces.get(service) != nonce:
             nonce = self._nonces.get(service)
-            url = f"{audience}{path}"
-            sent = {
-                **headers,
-                "Accept": "application/json, application/pdf",
-                "Authorization": f"DPoP {token}",
-                "DPoP": dpop_proof(session.key, method, url, access_token=token, nonce=nonce),
-            }
-            try:
-                answer = await self._http.request(method, url, json=body, headers=sent)
-            except httpx.HTTPError as error:
-                raise ServiceDown(service) from error
-            fresh = answer.headers.get("dpop-nonce")
-            if fresh:
-                self._nonces[service] = fresh
-            challenge = answer.headers.get("www-authenticate", "")
-            if answer.status_code != 401 or "use_dpop_nonce" not in challenge or fresh in (None, nonce):
-                break
+            answer = await self._once(session, service, method, url, token, nonce, body, headers)
         return _read(answer)
+
+    async def _once(
+        self,
+        session: Session,
+        service: ServiceName,
+        method: str,
+        url: str,
+        token: str,
+        nonce: str | None,
+        body: Any,
+        headers: dict[str, str],
+    ) -> httpx.Response:
+        sent = {
+            **headers,
+            "Accept": "application/json, application/pdf",
+            "Authorization": f"DPoP {token}",
+            "DPoP": dpop_proof(session.key, method, url, access_token=token, nonce=nonce),
+        }
+        try:
+            answer = await self._http.request(method, url, json=body, headers=sent)
+        except httpx.HTTPError as error:
+            raise ServiceDown(service) from error
+        if fresh := answer.headers.get("dpop-nonce"):
+            self._nonces[service] = fresh
+        return answer
 
 
 def _read(answer: httpx.Response) -> Answer:

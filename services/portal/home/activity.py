@@ -39,7 +39,8 @@ async def named(services: Services, session: Session, account: OwnAccount, acts:
     if ids:
         path = f"/api/adherents/{account.adherent_id}/names?ids={quote(','.join(ids))}"
         told = await gathered({"names": services.get(session, "identity", path)})
-        known = (told["names"] or {}).get("names", {})
+        if told["names"] is not None:
+            known = msgspec.convert(told["names"]["names"], dict[str, str])
     return [
         msgspec.structs.replace(
             act, person=known.get(act.person or ""), cabinet=known.get(act.cabinet or "", act.cabinet and "")

@@ -1,7 +1,7 @@
 """What the services tell, in the shape the pages read. Fields that a page can do without have defaults."""
 
 from datetime import date, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -132,7 +132,7 @@ def read_list(kind: type[T], told: Any, name: str) -> list[T] | None:
     """A list told bare, or under `name`; `None` when nothing was told."""
     if told is None:
         return None
-    rows: Any = told.get(name, []) if isinstance(told, dict) else told  # type: ignore[reportUnknownMemberType]
+    rows = cast(list[Any], told[name] if isinstance(told, dict) else told)
     return [msgspec.convert(row, kind, strict=False) for row in rows]
 
 

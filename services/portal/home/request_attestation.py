@@ -1,6 +1,6 @@
 """One click, one attestation: the page's own key makes a second click find the first answer."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,7 @@ KIND: Final = "up_to_date"
 class Refused(Struct, frozen=True):
     """Why the caisse does not attest: each reason with its remedy."""
 
-    reasons: list[Reason]
+    reasons: list[Reason] = []
 
 
 async def request_attestation(
@@ -37,5 +37,4 @@ async def request_attestation(
     )
     if answer.status < 300:
         return msgspec.convert(answer.body, Attestation, strict=False)
-    body: dict[str, Any] = answer.body if isinstance(answer.body, dict) else {}
-    return Refused([msgspec.convert(reason, Reason, strict=False) for reason in body.get("reasons", [])])
+    return msgspec.convert(answer.body, Refused, strict=False)

@@ -1,0 +1,120 @@
+"""The portal's pages in the states that the leaflet's journey does not cross, examined in Chromium."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from playwright.async_api import Page, Route, async_playwright
+
+from tests.browser import axe_source, chromium
+from tests.portal.conftest import PORTAL, Visitor
+from tests.portal.far_side import ADH, ADHERENT, CAB, IDENTITY, MDT, FarSide
+from tests.portal.test_home import LATE, STANDING
+
+AXE = "source => { (0, eval)(source); return axe.run().then(told => told.violations) }"
+WIDTHS = (320, 768, 1280)
+LONG_NAME = "Établissements Œuvres d’Aubagne-Saint-Zacharie, Charpente-Couverture-Zinguerie & Fils"
+
+
+class Examiner:
+    """Shows a page that was answered, at its address, and says what is wrong with it."""
+
+    def __init__(self, page: Page, app: Litestar) -> None:
+        self._page, self._app = page, app
+
+    async def faults(self, html: str) -> list[str]:
+        async def show(route: Route) -> None:
+            path = route.request.url.removeprefix(PORTAL)
+            if route.request.resource_type == "document":
+                await route.fulfill(body=html, content_type="text/html; charset=utf-8")
+                return
+            answer = await Visitor(self._app).get(path)
+            kind = answer.headers.get("content-type", "text/plain")
+            await route.fulfill(status=answer.status_code, body=answer.content, content_type=kind)
+
+        await self._page.route("**/*", show)
+        await self._page.goto(f"{PORTAL}/")
+        found: list[str] = []
+        for width in WIDTHS:
+            await self._page.set_viewport_size({"width": width, "height": 800})
+            if await self._page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                found.append(f"wider than {width}")
+        told: list[Any] = await self._page.evaluate(AXE, axe_source())
+        await self._page.unroute("**/*", show)
+        return found + [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in told]
+
+
+@pytest.fixture
+async def examiner(portal_app: Litestar) -> AsyncIterator[Examiner]:
+    named = chromium()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=named.executable,
+            env=dict(named.environment),
+            args=["--no-sandbox", *named.arguments],
+        )
+        page = await browser.new_page(bypass_csp=True, locale="fr-FR")
+        yield Examiner(page, portal_app)
+        await browser.close()
+
+
+async def test_every_state_of_the_home(examiner: Examiner, visitor: Visitor, far_side: FarSide) -> None:
+    file = far_side.answers[f"{ADHERENT}/mediterranee/adherents/{ADH}"]
+    file["legal_name"] = LONG_NAME
+    file["establishments"] = [{"siret": "73282932000074", "name": "Siège", "is_head_office": True}]
+    await visitor.sign_in(far_side)
+
+    assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
+    far_side.answers[STANDING] |= {"is_up_to_date": False, "reasons": [LATE]}
+    far_side.answers[f"{ADHERENT}/mediterranee/adherents/{ADH}/statements"] = {
+        "statements": [{"period": "2026-11", "amount_cents": 1, "due_on": "2026-12-15", "paid_cents": 0}]
+    }
+    far_side.answers[f"{IDENTITY}/mediterranee/api/adherents/{ADH}/delegations"] = {
+        "delegations": [
+            {"id": MDT, "state": state, "cabinet_name": LONG_NAME, "answer_by": "2026-12-01T10:00:00Z"}
+            for state in ("requested", "offered", "active", "suspended", "legacy_lapsed")
+        ]
+    }
+    assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
+    far_side.down |= {"adherent", "documents"}
+    assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
+
+
+async def test_the_refusal_and_what_refuses_everything(
+    examiner: Examiner, visitor: Visitor, far_side: FarSide
+) -> None:
+    far_side.refuses_with = [LATE]
+    await visitor.sign_in(far_side)
+    home = await visitor.get("/mediterranee")
+
+    assert await examiner.faults((await visitor.press(home, "/mediterranee/attestations")).text) == []
+    assert await examiner.faults((await visitor.get("/atlantide")).text) == []
+    forged = await visitor.post("/mediterranee/attestations", {}, **{"sec-fetch-site": "cross-site"})
+    assert await examiner.faults(forged.text) == []
+    far_side.session_over = True
+    far_side.down.add("identity")
+    assert await examiner.faults((await visitor.get("/mediterranee/sign-in")).text) == []
+
+
+async def test_nobody_in_particular_and_a_large_cabinet(
+    examiner: Examiner, visitor: Visitor, far_side: FarSide
+) -> None:
+    far_side.answers[f"{IDENTITY}/mediterranee/api/me"] = {"accounts": [], "cabinets": []}
+    await visitor.sign_in(far_side)
+    assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
+
+    far_side.become_cabinet()
+    address = f"{IDENTITY}/mediterranee/api/cabinets/{CAB}/portfolio"
+    one = far_side.answers[address]["clients"][0]
+    far_side.answers[address] = {
+        "clients": [
+            {**one, "state": "offered"},
+            *[{**one, "legal_name": f"{LONG_NAME} {n}"} for n in range(50)],
+        ],
+        "has_more": True,
+    }
+    assert await examiner.faults((await visitor.get("/mediterranee/clients?page=1")).text) == []
+    far_side.answers[address] = {"clients": [], "has_more": False}
+    assert await examiner.faults((await visitor.get("/mediterranee/clients?q=rien")).text) == []
+    assert await examiner.faults((await visitor.get(f"/mediterranee/clients/{MDT}")).text) == []
