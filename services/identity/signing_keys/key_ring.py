@@ -6,12 +6,12 @@ before it signs and after it stopped, so a ring that is a second old is right.
 
 import asyncio
 import time
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
 from libs.common.access.signatures import (
-    Algorithm,
     Malformed,
     SigningKey,
     VerifyingKey,
@@ -23,11 +23,11 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
+from services.identity.signing_keys.rotation import complete_keys, missing
+from services.identity.signing_keys.sealing import open_key
 
 FRESH_FOR = 1.0
 """Seconds a ring is believed before the database is asked again."""
-
-PURPOSE = "signing-key"
 
 
 class UnknownSigningKey(Exception):
@@ -104,8 +104,10 @@ class KeyRings:
         self._rings.pop(caisse, None)
 
     async def _reread(self, caisse: CaisseSlug, known: tuple[float, str, KeyRing] | None) -> KeyRing:
-        async with self._db.transaction(caisse) as tx:
-            rows = await store.published(tx)
+        rows = await self._rows(caisse)
+        if rows and (lacking := missing(rows)):
+            await complete_keys(self._db, caisse, self._keys, lacking, datetime.now(UTC))
+            rows = await self._rows(caisse)
         state = "".join(f"{row.kid}{row.state}" for row in rows)
         if known and known[1] == state:
             ring = known[2]
@@ -114,17 +116,12 @@ class KeyRings:
         self._rings[caisse] = (time.monotonic(), state, ring)
         return ring
 
+    async def _rows(self, caisse: CaisseSlug) -> list[store.StoredKey]:
+        async with self._db.transaction(caisse) as tx:
+            return await store.published(tx)
+
     def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey]) -> KeyRing:
         active = {
             row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"
         }
         return KeyRing(active, [row.public_jwk for row in rows])
-
-
-def context(caisse: CaisseSlug, kid: str) -> bytes:
-    return f"{caisse}/{kid}".encode()
-
-
-def open_key(keys: KeyEncryption, caisse: CaisseSlug, row: store.StoredKey) -> SigningKey:
-    pem = keys.open(PURPOSE, row.sealed, context=context(caisse, row.kid))
-    return SigningKey.from_pem(pem, cast(Algorithm, row.algorithm))

@@ -4,26 +4,57 @@ The overlap is longer than the longest token: a retired key verifies for an
 hour, a new one is published from the moment its predecessor begins to sign.
 """
 
+import asyncio
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from libs.common.access.signatures import SIGNING_ALGORITHMS, Algorithm, SigningKey
 from libs.common.database import journal
 from libs.common.database.journal import Act
+from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
-from services.identity.signing_keys.key_ring import PURPOSE, context
+from services.identity.signing_keys.sealing import PURPOSE, context
+from services.identity.signing_keys.store import StoredKey
 
 SIGNS_FOR = timedelta(days=30)
 VERIFIES_FOR = timedelta(hours=1)
 """Longer than the longest life of an ID token or access token (openid.md line 28)."""
 
 
-async def create_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> None:
+AT_ONCE: tuple[Algorithm, ...] = ("ES256", "EdDSA")
+"""Made with the caisse, in milliseconds; RSA keys take a quarter of a second and are made at the first request."""
+
+
+async def create_keys(
+    tx: Tx, keys: KeyEncryption, now: datetime, algorithms: Iterable[Algorithm] = AT_ONCE
+) -> None:
     """The first signer of each algorithm, and its successor already published. Runs twice without effect."""
-    for algorithm in SIGNING_ALGORITHMS:
+    for algorithm in algorithms:
         for state in ("active", "prepublished"):
-            await _add(tx, keys, algorithm, state, now)
+            await _add(tx, keys, SigningKey.generate(algorithm), state, now)
+
+
+def missing(stored: Iterable[StoredKey]) -> list[Algorithm]:
+    """The algorithms that a caisse has no signer for yet."""
+    signing = {key.algorithm for key in stored if key.state == "active"}
+    return [algorithm for algorithm in SIGNING_ALGORITHMS if algorithm not in signing]
+
+
+async def complete_keys(
+    db: Database, caisse: CaisseSlug, keys: KeyEncryption, algorithms: Iterable[Algorithm], now: datetime
+) -> None:
+    """Make the keys a caisse still lacks, off the event loop; of two processes at once, one wins."""
+    made = [
+        (await asyncio.to_thread(SigningKey.generate, algorithm), state)
+        for algorithm in algorithms
+        for state in ("active", "prepublished")
+    ]
+    async with db.transaction(caisse) as tx:
+        for key, state in made:
+            await _add(tx, keys, key, state, now)
 
 
 async def rotate(tx: Tx, keys: KeyEncryption, algorithm: Algorithm, now: datetime) -> str | None:
@@ -34,7 +65,7 @@ async def rotate(tx: Tx, keys: KeyEncryption, algorithm: Algorithm, now: datetim
     if not await store.retire_active(tx, algorithm, now):
         return None
     kid = await store.activate_next(tx, algorithm, now)
-    await _add(tx, keys, algorithm, "prepublished" if kid else "active", now)
+    await _add(tx, keys, SigningKey.generate(algorithm), "prepublished" if kid else "active", now)
     await journal.record(
         tx, Act(action="signing_key.rotated", subject_kind="signing_key", subject_id=kid or "-", at=now,
                 details={"algorithm": algorithm})
@@ -51,9 +82,8 @@ async def sweep_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> list[Algorit
     return due
 
 
-async def _add(tx: Tx, keys: KeyEncryption, algorithm: Algorithm, state: str, now: datetime) -> None:
-    key = SigningKey.generate(algorithm)
+async def _add(tx: Tx, keys: KeyEncryption, key: SigningKey, state: str, now: datetime) -> None:
     sealed = keys.seal(PURPOSE, key.pem().encode(), context=context(tx.the_caisse, key.kid))
     await store.add(
-        tx, kid=key.kid, algorithm=algorithm, state=state, public_jwk=key.published_jwk(), sealed=sealed, now=now
+        tx, kid=key.kid, algorithm=key.alg, state=state, public_jwk=key.published_jwk(), sealed=sealed, now=now
     )

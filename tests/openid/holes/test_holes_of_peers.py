@@ -7,7 +7,6 @@ letters, mail and factors (tests/identity).
 """
 
 import asyncio
-import uuid
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest

@@ -10,8 +10,8 @@ from libs.common.access.issuer_keys import IssuerKeys
 from libs.common.access.signatures import SigningKey, thumbprint
 from libs.common.keys.key_encryption import KeyEncryption, SealBroken
 from services.identity.signing_keys import store
-from services.identity.signing_keys.key_ring import PURPOSE, context
 from services.identity.signing_keys.rotation import SIGNS_FOR, VERIFIES_FOR, rotate, sweep_keys
+from services.identity.signing_keys.sealing import PURPOSE, context
 from tests.openid.party import Issuer, header_of
 
 
@@ -31,7 +31,13 @@ async def test_a_rotation_makes_the_published_successor_sign(issuer: Issuer, key
     assert list(after.values()).count("prepublished") == 1
 
 
+async def published(issuer: Issuer) -> list[dict[str, str]]:
+    async with issuer.http() as http:
+        return (await http.get(f"/{issuer.caisse}/jwks")).json()["keys"]
+
+
 async def test_two_rotations_at_once_are_one(issuer: Issuer, keys: KeyEncryption) -> None:
+    await published(issuer)
     async def once() -> str | None:
         async with issuer.db.transaction(issuer.caisse) as tx:
             return await rotate(tx, keys, "PS256", issuer.clock())
@@ -57,10 +63,9 @@ async def test_the_sweep_rotates_monthly_and_archives_what_nothing_needs(
 
 
 async def test_a_kid_is_its_thumbprint(issuer: Issuer) -> None:
-    async with issuer.http() as http:
-        published = (await http.get(f"/{issuer.caisse}/jwks")).json()["keys"]
-    assert all(key["kid"] == thumbprint(key) and "d" not in key and key["use"] == "sig" for key in published)
-    assert {key["alg"] for key in published} == {"ES256", "EdDSA", "PS256", "RS256"}
+    found = await published(issuer)
+    assert all(key["kid"] == thumbprint(key) and "d" not in key and key["use"] == "sig" for key in found)
+    assert {key["alg"] for key in found} == {"ES256", "EdDSA", "PS256", "RS256"}
 
 
 async def test_a_sealed_key_moved_to_another_caisse_does_not_open(issuer: Issuer, keys: KeyEncryption) -> None:
