@@ -12,6 +12,7 @@ from services.identity.cabinets import store as cabinets
 from services.identity.cabinets.register import CollaboratorRole, add_collaborator, create_cabinet
 from services.identity.sign_in import store as people
 from services.identity.sign_in import totp
+from services.identity.sign_in.factors import store as factors
 
 PASSWORD = "trois-grues-sur-le-port"
 """Printed on the screen: these accounts exist in the demonstration alone."""
@@ -66,7 +67,7 @@ async def hire(
     await add_collaborator(tx, cabinet_id, person_id, colleague.role, now=now)
     person = await people.find_person(tx, person_id=person_id)
     assert person is not None
-    await people.remove_totp(tx, person_id)
+    await factors.remove_totp(tx, person_id)
     enrolment = await totp.propose_totp(tx, keys, person, issuer="Espace", now=now)
-    await people.confirm_totp(tx, person_id, now=now)
+    await factors.confirm_totp(tx, person_id, now=now)
     return enrolment.secret
