@@ -17,7 +17,7 @@ from libs.common.runtime.child_process import port_is_taken
 
 ROOT = Path(__file__).resolve().parents[2]
 ESPACE = [sys.executable, "-m", "libs.common.runtime.cli"]
-PATIENCE = 120.0
+PATIENCE = 240.0
 """Seconds a condition may take on a machine that also runs everything else."""
 
 

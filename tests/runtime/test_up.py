@@ -4,11 +4,13 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from tests.runtime.running import Up, answers, espace, free_port_base, wait_until
@@ -175,3 +177,26 @@ def test_two_listeners_never_share_a_port(tmp_path: Path):
     assert refused.returncode == 4
     assert f"{base + 32} (PostgreSQL)" in refused.stderr
     assert os.listdir(tmp_path / "var" / "secrets") == []
+
+
+def test_over_https_only_its_own_authority_is_needed(folder: Path):
+    secure = Up(folder / "secure", free_port_base(), "--empty", "--tls", "--host", "espace.test")
+    try:
+        ready = secure.wait_ready()
+        trust = httpx.Client(verify=ssl.create_default_context(cafile=ready["ca"]), trust_env=False)
+        for name in (*SERVICES, "mail"):
+            assert ready[name].startswith("https://localhost:")
+            assert trust.get(f"{ready[name]}/health/ready").status_code == 200
+            assert trust.get(f"{ready[name]}/metrics").status_code == 404
+        named = trust.get(
+            f"https://127.0.0.1:{secure.port_base}/health/ready",
+            headers={"Host": f"espace.test:{secure.port_base}"},
+            extensions={"sni_hostname": "espace.test"},
+        )
+        assert named.status_code == 200
+        with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+            httpx.get(f"{ready['portal']}/health/ready", trust_env=False)
+        assert secure.stop() < 10
+        assert secure.processes() == []
+    finally:
+        secure.stop()

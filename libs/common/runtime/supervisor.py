@@ -33,7 +33,7 @@ class Server:
     log: Path
     patience: float = 3.0
     """Seconds between the request to stop and SIGKILL."""
-    within: float = 60.0
+    within: float = 120.0
     """Seconds it may take to be ready."""
     stop_signal: signal.Signals = signal.SIGTERM
     process: asyncio.subprocess.Process | None = field(default=None, repr=False)
