@@ -1,7 +1,7 @@
 """A whole Espace, started as anyone would start it, and people in front of it.
 
-`ESPACE_READY_FILE` names an Espace that already runs, so that one may look at the journey without waiting.
-`ESPACE_SCREENS` names a folder where every page seen is kept as a picture, at three widths.
+`JOURNEY_READY_FILE` names an Espace that already runs, so that one may look at the journey without waiting.
+`JOURNEY_SCREENS` names a folder where every page seen is kept as a picture, at three widths.
 """
 
 import json
@@ -27,7 +27,7 @@ STOP_SECONDS = 30
 @pytest.fixture(scope="session")
 def espace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The ready file of a running Espace with its demonstration data."""
-    if named := os.environ.get("ESPACE_READY_FILE"):
+    if named := os.environ.get("JOURNEY_READY_FILE"):
         yield json.loads(Path(named).read_text("utf-8"))
         return
     folder = tmp_path_factory.mktemp("espace")
