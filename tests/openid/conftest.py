@@ -18,6 +18,9 @@ from services.identity.signing_keys.rotation import create_keys
 from tests.conftest import HeldClock
 from tests.openid.listener import Listener, listening
 from tests.openid.party import Issuer, add_row_of_caisse
+from tests.openid.running import running_espace
+
+__all__ = ["running_espace"]
 
 HERE = parse_caisse_slug("mediterranee")
 
