@@ -42,7 +42,8 @@ async def flow_of_browser(
     """A flow under way in this very browser."""
     row = await tx.fetchrow(
         """
-        SELECT id, request::text AS request, session_id, account_id, context_chosen, person_confirmed, consented_at, created_at
+        SELECT id, request::text AS request, session_id, account_id, context_chosen, person_confirmed, consented_at,
+               created_at
           FROM authorization_flow
          WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3
         """,
