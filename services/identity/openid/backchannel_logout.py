@@ -23,6 +23,7 @@ from services.identity.openid.issuer import Issuer
 from services.identity.openid.logout_store import Delivery
 from services.identity.openid.provider import Provider
 from services.identity.openid.subjects import subject_for
+from services.identity.sign_in.session import sid_of
 
 log = structlog.get_logger()
 
@@ -97,7 +98,7 @@ def logout_token(issuer: Issuer, client: Client, delivery: Delivery, now: dateti
         "iss": issuer.url,
         "aud": client.client_id,
         "sub": subject_for(client.metadata, delivery.person_id, caisse=issuer.caisse, salt=salt),
-        "sid": str(delivery.session_id),
+        "sid": sid_of(delivery.session_id),
         "iat": issued_at,
         "exp": issued_at + 120,
         "jti": secrets.token_urlsafe(16),

@@ -10,7 +10,7 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidRequest
 from services.identity.openid.subjects import subject_for
 from services.identity.openid.wire import Parameters
-from services.identity.sign_in.session import Session
+from services.identity.sign_in.session import Session, sid_of
 
 
 class LogoutRequest(Struct, frozen=True, kw_only=True):
@@ -72,4 +72,4 @@ def _is_about(
     if session is None:
         return True
     subject = subject_for(client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt)
-    return hint.get("sid") == str(session.id) and hint.get("sub") == subject
+    return hint.get("sid") == sid_of(session.id) and hint.get("sub") == subject

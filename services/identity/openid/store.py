@@ -24,7 +24,9 @@ GRANT = """
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
        g.expires_at AS grant_expires_at, g.revoked_at IS NOT NULL AS grant_revoked, g.session_id, g.account_id,
        person.id AS person_id, person.state AS person_state, person.email, person.full_name, person.locale,
-       coalesce(session.revoked_at IS NULL AND session.person_id = g.person_id, false) AS session_is_live,
+       coalesce(session.revoked_at IS NULL AND session.person_id = g.person_id
+                AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time), false)
+           AS session_is_live,
        account.state AS account_state, coalesce(account.is_administrator, false) AS is_administrator, account.rights,
        adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret,
        adherent.legal_name, adherent.address

@@ -16,6 +16,7 @@ from libs.common.values.identifiers import public_id
 from services.identity.delegation.power import MandatePower
 from services.identity.openid.clients import Client
 from services.identity.openid.snapshot import Grant, Snapshot, Subject
+from services.identity.sign_in.session import sid_of
 
 ACCESS_TOKEN_LIFE = timedelta(minutes=10)
 DELEGATED_TOKEN_LIFE = timedelta(minutes=5)
@@ -61,7 +62,7 @@ def _authentication(grant: Grant) -> dict[str, Any]:
         "acr": granted.acr,
         "amr": list(granted.amr),
         "auth_time": granted.auth_time,
-        "sid": str(grant.subject.session_id),
+        "sid": sid_of(grant.subject.session_id),
     }
 
 

@@ -1,0 +1,81 @@
+"""What a thief still holds once the session is over: tokens, at services that hear of it by a floor."""
+
+import time
+from datetime import timedelta
+
+from libs.common.access.access_token import TokenVerifier
+from libs.common.access.revocations import Floors, Verdict
+from libs.common.access.signatures import VerifyingKey, verifying_key
+from libs.common.database.pool import Database
+from libs.common.events.envelope import decode
+from libs.common.events.identity import FloorRaised
+from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.sign_in.session import end_session
+from services.identity.sign_in.store import set_password
+from tests.openid.party import Issuer
+
+
+class PublishedKeys:
+    """The issuer's keys as a service reads them."""
+
+    def __init__(self, keys: dict[str, VerifyingKey]) -> None:
+        self._keys = keys
+
+    async def find(self, caisse: CaisseSlug, kid: str) -> VerifyingKey | None:
+        return self._keys.get(kid)
+
+    def edition(self, caisse: CaisseSlug) -> int:
+        return 1
+
+
+async def published_keys(issuer: Issuer) -> PublishedKeys:
+    async with issuer.http() as http:
+        every = (await http.get(f"/{issuer.caisse}/jwks")).json()["keys"]
+    return PublishedKeys({one["kid"]: verifying_key(one, one["alg"]) for one in every if one["alg"] == "ES256"})
+
+
+async def floors_told(db: Database, caisse: CaisseSlug) -> list[FloorRaised]:
+    async with db.transaction(caisse) as tx:
+        rows = await tx.fetch("SELECT subject, body FROM outbox WHERE subject LIKE '%.authz.%' ORDER BY position")
+    told = [decode(row["subject"], row["body"])[1] for row in rows]
+    return [one for one in told if isinstance(one, FloorRaised)]
+
+
+async def test_signing_out_kills_the_access_tokens_at_every_service(issuer: Issuer, identity_db: Database) -> None:
+    client = await issuer.client()
+    who = await (await issuer.person()).sign_in()
+    tokens = await client.tokens(who, scope="openid attestation.read", resource=issuer.adherent)
+    verifier = TokenVerifier(
+        await published_keys(issuer),
+        issuer_base=issuer.settings.identity.base,
+        audience_base=issuer.settings.adherent.base,
+        clock=lambda: issuer.clock().timestamp(),
+    )
+    believed = await verifier.verify(tokens["access_token"], issuer.caisse)
+    assert who.session_id is not None
+
+    issuer.clock.forward(seconds=1)
+    async with identity_db.transaction(issuer.caisse) as tx:
+        await end_session(tx, who.session_id, now=issuer.clock())
+
+    floors = Floors(wall=lambda: issuer.clock().timestamp(), monotonic=time.monotonic)
+    assert floors.judge(believed) is Verdict.STANDING
+    for floor in await floors_told(identity_db, issuer.caisse):
+        floors.raise_floor(issuer.caisse, floor)
+    assert floors.judge(believed) is Verdict.REVOKED
+
+
+async def test_a_new_password_ends_what_clients_hold_in_every_caisse(issuer: Issuer, identity_db: Database) -> None:
+    client = await issuer.client()
+    who = await (await issuer.person()).sign_in()
+    tokens = await client.tokens(who, scope="openid attestation.read")
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+
+    # The password was changed at another caisse, whose transaction cannot see this caisse's sessions.
+    now = issuer.clock() + timedelta(seconds=1)
+    issuer.clock.forward(seconds=2)
+    async with identity_db.transaction(issuer.caisse) as tx:
+        await set_password(tx, who.id, "another", now=now)
+
+    refused = await client.refresh(tokens["refresh_token"])
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
