@@ -59,14 +59,14 @@ async def take_second_step(
 ) -> tuple[SignedIn, list[str]]:
     """Judge one value; the session it opens or raises, and the recovery codes of a factor just enrolled.
 
-    Raises `WrongCode`, and `StartAgain` once the tries of this password are spent.
+    Raises `WrongCode`, `StartAgain` once the tries of this password are spent, `Throttled`.
     """
     # 1. What is asked, and of whom.
     async with db.transaction(caisse) as tx:
         awaited = await what_is_awaited(tx, proof_cookie, now)
 
     # 2. The try is spent before it is judged: a hundred at once spend a hundred.
-    await spend_a_try(db, caisse, awaited.proof, now)
+    await spend_a_try(db, caisse, awaited.proof, browser.device_cookie, now)
 
     # 3. Value spent, proof completed and session opened together, or nothing.
     async with db.transaction(caisse) as tx:

@@ -191,12 +191,19 @@ async def find_under_way(tx: Tx, cookie: str | None, now: datetime) -> tuple[Pro
     return proof, person
 
 
-async def spend_a_try(db: Database, caisse: CaisseSlug, proof: Proof, now: datetime) -> None:
+async def spend_a_try(
+    db: Database, caisse: CaisseSlug, proof: Proof, device_cookie: str | None, now: datetime
+) -> None:
     """Count one try before judging it, in a transaction of its own: a rolled back refusal still counts.
 
-    Raises `StartAgain` when none is left.
+    Five a password, and as many for all strangers together: whoever has the password may type it again,
+    and would guess six digits in days. Raises `StartAgain` when none is left of this password, `Throttled`.
     """
     async with db.transaction(caisse) as tx:
+        device = None
+        if device_cookie:
+            device = await store.recognise_device(tx, hash_of(device_cookie), proof.person_id)
+        await throttle.spend_second_step(tx, proof.person_id, device, now=now)
         if not await store.count_failure(tx, proof.id, now=now, most_failures=MOST_FAILURES):
             raise StartAgain
 

@@ -225,11 +225,16 @@ async def open_proof(
 
 
 async def find_proof(tx: Tx, token_hash: bytes, *, now: datetime, most_failures: int) -> Proof | None:
+    """The proof under way behind a cookie. One begun with a former password is none, in whatever caisse."""
     row = await tx.fetchrow(
         """
-        SELECT id, person_id, session_id, password_at, code_expires_at, failures
+        SELECT sign_in.id, sign_in.person_id, sign_in.session_id, sign_in.password_at, sign_in.code_expires_at,
+               sign_in.failures
           FROM sign_in
-         WHERE token_hash = $1 AND completed_at IS NULL AND expires_at > $2 AND failures < $3
+          JOIN person ON person.id = sign_in.person_id
+         WHERE sign_in.token_hash = $1 AND sign_in.completed_at IS NULL
+           AND sign_in.expires_at > $2 AND sign_in.failures < $3
+           AND sign_in.password_at >= coalesce(person.password_changed_at, sign_in.password_at)
         """,
         token_hash,
         now,

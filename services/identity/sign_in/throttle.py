@@ -30,6 +30,8 @@ PER_STRANGE_ACCOUNT = Allowance(timedelta(seconds=30), 10)
 PER_DEVICE = Allowance(timedelta(seconds=15), 20)
 PER_NETWORK = Allowance(timedelta(milliseconds=200), 300)
 PER_LINK = Allowance(timedelta(minutes=2), 10)
+PER_SECOND_STEP = Allowance(timedelta(minutes=10), 20)
+"""Tries of the second step by strangers who know the password: 144 a day of a million values, three at a time good."""
 
 
 async def spend(tx: Tx, kind: str, subject: str, allowance: Allowance, *, now: datetime) -> None:
@@ -49,6 +51,14 @@ async def spend_sign_in(
         return
     await spend(tx, "network", network, PER_NETWORK, now=now)
     await spend(tx, "account", email_key, PER_STRANGE_ACCOUNT, now=now)
+
+
+async def spend_second_step(tx: Tx, person_id: UUID, device_id: UUID | None, *, now: datetime) -> None:
+    """One try of a second step, counted over every password typed. Raises `Throttled`."""
+    if device_id is not None:
+        await spend(tx, "second-step-device", device_id.hex, PER_DEVICE, now=now)
+        return
+    await spend(tx, "second-step", person_id.hex, PER_SECOND_STEP, now=now)
 
 
 def network_of(address: str | None) -> str:
