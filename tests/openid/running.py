@@ -87,9 +87,9 @@ class RunningEspace:
 async def running_espace(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningEspace]:
     """`espace up --tls`, once a worker, opened to clients as an operator would.
 
-    `ESPACE_TLS_READY_FILE` names one that already runs, for who does not want to wait.
+    `CLIENTS_READY_FILE` names one that already runs, for who does not want to wait.
     """
-    if named := os.environ.get("ESPACE_TLS_READY_FILE"):
+    if named := os.environ.get("CLIENTS_READY_FILE"):
         async with _opened(json.loads(Path(named).read_text("utf-8"))) as espace:
             yield espace
         return

@@ -37,7 +37,6 @@ MATRIX = (
     Combination("fapi, PAR, JAR and DPoP", "fapi", KEYS, par=True, jar=True),
     Combination("fapi, PAR, JAR and DPoP with nonce", "fapi", KEYS, par=True, jar=True, nonce=True),
     Combination("fapi, PAR, JAR and DPoP, PS256", "fapi", KEYS, par=True, jar=True, algorithm="PS256"),
-    Combination("fapi, PAR, JAR and DPoP, Ed25519", "fapi", KEYS, par=True, jar=True, algorithm="EdDSA"),
     # What the OpenID Connect of 2014 knew, and what it may add.
     Combination("compat, plain code, secret in the header", "compat", SECRET, dpop=False),
     Combination("compat, plain code, secret in the form", "compat", POSTED, dpop=False),
@@ -50,3 +49,10 @@ MATRIX = (
     Combination("compat, PAR and DPoP", "compat", SECRET, par=True),
     Combination("compat, PAR, JAR and DPoP", "compat", KEYS, par=True, jar=True),
 )
+
+MACHINES = (
+    Combination("fapi machine, DPoP with nonce", "fapi", KEYS, nonce=True),
+    Combination("standard machine, DPoP", "standard", KEYS),
+    Combination("compat machine, secret in the header, bearer", "compat", SECRET, dpop=False),
+)
+"""Clients without anybody: client credentials (RFC 6749 §4.4)."""

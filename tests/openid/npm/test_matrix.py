@@ -32,7 +32,9 @@ def _it_is_the_client_it_asked_to_be(lived: dict[str, Any], combination: Combina
 def _its_tokens_are_those_of_its_profile(lived: dict[str, Any], combination: Combination) -> None:
     assert lived["token_type"].lower() == ("dpop" if combination.dpop else "bearer")
     assert (lived["asked_for_a_nonce"] > 0) == combination.nonce
-    assert lived["about"]["email"].endswith("@entreprise.example") and lived["about"]["email_verified"] is True
+    assert (
+        lived["about"]["email"].endswith("@entreprise.example") and lived["about"]["email_verified"] is True
+    )
     assert lived["about"]["sub"] == lived["claims"]["sub"] and lived["same_person"]
     # Public clients' refresh tokens rotate, the others' are bound instead (openid.md line 16).
     assert lived["rotated"] == (combination.method == PUBLIC)
