@@ -104,9 +104,9 @@ async def answer_authorize(
     inside = await _parameters_that_count(provider, issuer, parameters, client, now)
     address = addressed(inside, client)
     try:
+        request = checked(inside, client, issuer, address)
         if client.needs_pushed_requests:
             raise InvalidRequest("This client must push its requests.")
-        request = checked(inside, client, issuer, address)
     except Refusal as error:
         return refused(address, error, issuer)
     return await proceed(provider, issuer, request, Flow(started_at=now), visit, now)
