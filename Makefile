@@ -24,7 +24,7 @@ test: test-environment
 check: test-environment
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/pyright --warnings
+	@$(BIN)/pyright
 	@$(BIN)/lint-imports --no-cache
 
 bench: test-environment

@@ -33,7 +33,9 @@ _PATTERNS = (
     re.compile(r"[A-Za-z0-9._%+'-]{1,64}(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
     re.compile(r"(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"),
     # A code confidentiel or a verification code as printed, in groups of four.
-    re.compile(r"\b[0-9A-HJKMNP-TV-Z]{4}(?:[- ][0-9A-HJKMNP-TV-Z]{4})+(?:[- ][0-9A-Z*~$=]{1,4})?\b"),
+    re.compile(
+        r"\b[0-9A-HJKMNP-TV-Z]{4}(?:[-\s]{1,2}[0-9A-HJKMNP-TV-Z]{4})+(?:[-\s]{1,2}[0-9A-Z*~$=]{1,4})?\b"
+    ),
     # PostgreSQL quotes the row it refuses: Key (email)=(…), Failing row contains (…).
     re.compile(r"(?<=\)=)\([^)]*\)|(?<=contains )\([^)]*\)"),
     re.compile(
