@@ -31,6 +31,9 @@ from libs.common.runtime.settings import load_settings
 from libs.common.runtime.supervisor import Server, Supervisor
 from services.registry import SERVICES
 
+STORY_PATIENCE = 90.0
+"""Seconds the first journey may take before the addresses are shown without it."""
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -109,11 +112,12 @@ async def _everything(
         await _prepare_demonstration(place)
     answer = json.dumps(place.ready_answer(), ensure_ascii=False, indent=2)
     write_private(place.data / "ready.json", answer)
-    if ready_file is not None:
-        write_private(ready_file, answer)
     console.print(f"\n[bold green]Espace est prêt[/] en {time.monotonic() - began:.1f} s.\n")
     if is_first:
         await _play_the_story(place)
+    if ready_file is not None:
+        # After the story: a script that waits for this file may then play its own undisturbed.
+        write_private(ready_file, answer)
     story_report.print_addresses(console, place)
     await asyncio.Event().wait()
 
@@ -262,7 +266,10 @@ async def _play_the_story(place: Installation) -> None:
         with log.open("wb") as output:
             process = await start(_espace_operator(place, arguments), output.fileno())
         try:
-            await process.wait()
+            async with asyncio.timeout(STORY_PATIENCE):
+                await process.wait()
+        except TimeoutError:
+            pass
         finally:
             await stop(process, signal.SIGTERM, 2)
         with contextlib.suppress(ValueError, IndexError):
