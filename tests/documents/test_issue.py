@@ -249,6 +249,33 @@ async def test_the_sweeper_finishes_what_was_left(
     assert row.state == "sealed"
 
 
+async def test_a_row_that_does_not_open_holds_up_no_other(
+    shop: Workshop, eligibility: JudgedHere, firms: Firms, documents_relay: Database
+) -> None:
+    broken, sound = [
+        await reserve(
+            shop,
+            may(firm),
+            await eligibility.judge(HERE, firm),
+            kind="up_to_date",
+            request_key=str(uuid4()),
+            now=now(),
+        )
+        for firm in (await firms.settled(), await firms.settled())
+    ]
+    async with shop.db.transaction(HERE) as tx:
+        await tx.execute("UPDATE attestation SET draft = 'altered'::bytea WHERE id = $1", broken)
+
+    assert await sweep_half_way(shop, documents_relay, now=now() + 2 * PATIENCE) == 1
+
+    async with shop.db.transaction(HERE) as tx:
+        rows = [await store.find(tx, one) for one in (broken, sound)]
+        # Later tests count on nothing being left half-way.
+        await tx.execute("DELETE FROM attestation_request WHERE attestation_id = $1", broken)
+        await tx.execute("DELETE FROM attestation WHERE id = $1", broken)
+    assert [row and row.state for row in rows] == ["reserved", "sealed"]
+
+
 async def test_a_full_press_says_come_back() -> None:
     press = Press(workers=1, waiting=1)
     gate = asyncio.get_running_loop().create_future()

@@ -37,6 +37,10 @@ async def sweep_half_way(shop: Workshop, relay: Database, *, now: datetime) -> i
                 reason=type(error).__name__,
             )
             continue
+        except Exception:
+            # A row that does not open, or a defect of ours: it must not stop the other rows, nor the relay beside us.
+            log.exception("attestation.cannot_finish", caisse=caisse, attestation_id=str(attestation_id))
+            continue
         finished += 1
         log.info("attestation.finished_by_sweeper", caisse=caisse, attestation_id=str(attestation_id))
     return finished
