@@ -51,7 +51,7 @@ async def clients(
         brand=await portal.brands.of(caisse_slug),
         session=session,
         portfolio=await portfolio(
-            portal.services, session, own_cabinet(me), searched=q.strip()[:80], page=page_number(page)
+            portal.services, session, own_cabinet(me), searched=q.replace("\x00", "").strip()[:80], page=page_number(page)
         ),
         account_base=portal.account_base,
         me=me,

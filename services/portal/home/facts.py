@@ -16,6 +16,7 @@ ACTS = {
     "attestation.withdrawn": "Attestation retirée",
     "attestation.read": "Attestations consultées",
     "attestation.downloaded": "Attestation téléchargée",
+    "attestation.checked": "Attestation vérifiée sur la page publique",
     "standing.read": "Situation consultée",
     "member_file.read": "Dossier consulté",
     "statements.read": "Relevés consultés",
@@ -121,6 +122,11 @@ class Act(Struct, frozen=True):
     def title(self) -> str:
         """The act in French, from its name; a name we do not know yet still reads as an act."""
         return ACTS.get(self.action, "Acte enregistré")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may do this, without an account: nobody's name stands behind it."""
+        return self.action == "attestation.checked"
 
 
 def read_as(kind: type[T], told: Any) -> T | None:
