@@ -14,6 +14,7 @@ from libs.common.access.guard import hand_out_nonce, provide_token
 from libs.common.access.resource_server import ResourceServer
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
+from libs.common.http.client_address import proxy_networks
 from libs.common.http.problems import Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.pages.brand import Brand
@@ -136,6 +137,7 @@ def create_app(
         # A sign-in ends, after redirects, at the client; the portal is always one.
         form_actions=[settings.portal.base],
         clock=clock,
+        state={"proxies": proxy_networks(settings.trusted_proxies)},
         signature_types=TYPES,
     )
     return app

@@ -11,6 +11,7 @@ from litestar.response import Redirect
 
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
+from libs.common.http.client_address import client_address
 from libs.common.pages.brand import Brand, brand_of
 from libs.common.pages.environment import Pages
 from libs.common.refusals import NotFound
@@ -139,9 +140,15 @@ def browser_of(request: AnyRequest, slug: CaisseSlug) -> Browser:
     return Browser(
         device_cookie=request.cookies.get(device_cookie_name(slug)),
         session_cookie=request.cookies.get(cookie_name(slug)),
-        network=network_of(request.client.host if request.client else None),
+        network=network_of(_address_of(request)),
         user_agent=request.headers.get("user-agent", "")[:400],
     )
+
+
+def _address_of(request: AnyRequest) -> str | None:
+    """Behind our proxy every request has the proxy's address: one neighbour would spend everybody's allowance."""
+    peer = request.client.host if request.client else None
+    return client_address(peer, request.headers.getall("x-forwarded-for", []), request.app.state.proxies)
 
 
 def device_cookie_name(slug: CaisseSlug) -> str:

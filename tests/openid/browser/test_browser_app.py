@@ -80,13 +80,8 @@ async def test_back_after_all_is_done_leads_to_no_dead_end(visitor: Visitor) -> 
     page = await visitor.tab()
     user = await visitor.sign_in(page)
     await page.go_back()
-    print(
-        "BACK",
-        page.url,
-        await page.title(),
-        await page.inner_text("main"),
-        await page.locator("main a").evaluate_all("l => l.map(a => a.href)"),
-    )
+    # The request is over: the page says so and leads home, where this person is signed in.
+    await page.locator("main a", has_text="Revenir à l’accueil").wait_for()
     await page.go_forward()
     assert (await told(page, "signed in"))["sub"] == user["sub"]
     await page.click("#sign-in")

@@ -1,0 +1,36 @@
+"""Where a request comes from: the peer, or what our own proxy saw when the peer is that proxy.
+
+Nothing else of X-Forwarded-* or Forwarded is ever read: hosts and schemes come from the settings.
+"""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+def proxy_networks(entries: Iterable[str]) -> Networks:
+    """`settings.trusted_proxies`, addresses or networks. Raises `ValueError`: a service must not start on a typo."""
+    return tuple(ip_network(entry, strict=False) for entry in entries)
+
+
+def client_address(peer: str | None, forwarded_for: Sequence[str], proxies: Networks) -> str | None:
+    """The client's address. `forwarded_for` are the X-Forwarded-For headers as received, in order.
+
+    Only the last entry counts, the one our hop wrote: all before it is the client's own word.
+    """
+    if peer is None or not forwarded_for or not _is_one_of(peer, proxies):
+        return peer
+    seen = forwarded_for[-1].rpartition(",")[2].strip()
+    try:
+        return str(ip_address(seen))
+    except ValueError:
+        return peer
+
+
+def _is_one_of(peer: str, proxies: Networks) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    return any(address in network for network in proxies)
