@@ -1,5 +1,7 @@
 """The cabinet's workspace: its clients, the offers it has to answer, and giving a mandate up."""
 
+import re
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +68,7 @@ async def show_cabinet(
     async with db.transaction(site.slug) as tx:
         membership, every = await _membership(tx, request, session)
         cabinet = await store.find(tx, membership.cabinet_id)
-        waiting = await store.waiting(tx, membership.cabinet_id, now)
+        waiting = await store.waiting(tx, membership.cabinet_id, session.person_id, now)
         clients = await portfolio(
             tx,
             session.person_id,
@@ -106,7 +108,7 @@ async def show_client_mandate(
 ) -> Response[Any]:
     """The terms as the cabinet sees them, with accept, decline or resign."""
     async with db.transaction(site.slug) as tx:
-        listed, membership = await _listed(tx, session, mandate)
+        listed, membership = await _listed(tx, session, mandate, clock())
         own = await reading_store.places_of(tx, listed.mandate.adherent_id)
         cabinet = await store.find(tx, membership.cabinet_id)
         groups = await store.groups_of(tx, membership.cabinet_id)
@@ -145,7 +147,7 @@ async def accept(
     """Take the offer, and let the ticked groups see the client."""
     posted = await read_form(request)
     async with db.transaction(site.slug) as tx:
-        by, mandate_id = await _answering(tx, session, mandate)
+        by, mandate_id = await _answering(tx, session, mandate, clock())
         receipt = await accept_offer(tx, by, mandate_id, key=posted.text("key"), now=clock(), notices=notices)
         for group in posted.all("groups"):
             group_id = parse_public_id("grp", group)
@@ -165,7 +167,7 @@ async def decline_offer(
     """Refuse the offer."""
     posted = await read_form(request)
     async with db.transaction(site.slug) as tx:
-        by, mandate_id = await _answering(tx, session, mandate)
+        by, mandate_id = await _answering(tx, session, mandate, clock())
         await decline(tx, by, mandate_id, key=posted.text("key"), now=clock())
     return site.go(f"/cabinet/mandates/{mandate}?notice=declined")
 
@@ -177,10 +179,11 @@ async def show_resign(
     site: NamedDependency[Site],
     session: NamedDependency[Session],
     db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """What giving up does, before it is done."""
     async with db.transaction(site.slug) as tx:
-        listed, membership = await _listed(tx, session, mandate)
+        listed, membership = await _listed(tx, session, mandate, clock())
     if listed.mandate.state not in ("active", "suspended"):
         raise NotPossible
     if membership.role not in ("owner", "admin"):
@@ -201,7 +204,7 @@ async def resign_mandate(
     """Give the mandate up."""
     posted = await read_form(request)
     async with db.transaction(site.slug) as tx:
-        by, mandate_id = await _answering(tx, session, mandate)
+        by, mandate_id = await _answering(tx, session, mandate, clock())
         await resign(tx, by, mandate_id, key=posted.text("key"), now=clock(), notices=notices)
     return site.go(f"/cabinet/mandates/{mandate}?notice=resigned")
 
@@ -220,19 +223,23 @@ async def _membership(tx: Tx, request: AnyRequest, session: Session) -> tuple[Me
     return chosen[0], every
 
 
-async def _listed(tx: Tx, session: Session, mandate: str) -> tuple[Listed, Membership]:
-    """A mandate of a cabinet of this person; an unknown one and another's answer alike."""
+async def _listed(tx: Tx, session: Session, mandate: str, now: datetime) -> tuple[Listed, Membership]:
+    """A mandate of a cabinet of this person; an unknown one, another's, and one in no group of theirs alike."""
     listed = await reading_store.listed(tx, parse_public_id("mdt", mandate))
     if listed is not None and listed.mandate.state != "legacy_lapsed":
         for one in await store.memberships(tx, session.person_id):
-            if one.cabinet_id == listed.mandate.cabinet_id:
+            if one.cabinet_id == listed.mandate.cabinet_id and await store.sees(
+                tx, session.person_id, listed.mandate.id, now
+            ):
                 _two_factors(session)
                 return listed, one
     raise NotFound
 
 
-async def _answering(tx: Tx, session: Session, mandate: str) -> tuple[MayAnswerForCabinet, UUID]:
-    listed, membership = await _listed(tx, session, mandate)
+async def _answering(
+    tx: Tx, session: Session, mandate: str, now: datetime
+) -> tuple[MayAnswerForCabinet, UUID]:
+    listed, membership = await _listed(tx, session, mandate, now)
     by = await may_answer_for_cabinet(tx, session.person_id, membership.cabinet_id, acr=session.acr)
     found = await mandate_of_cabinet(tx, listed.mandate.id, by.cabinet_id)
     return by, found.id
@@ -244,7 +251,7 @@ def _two_factors(session: Session) -> None:
 
 
 def _page_number(typed: str) -> int:
-    return min(int(typed), 10_000) if typed.isascii() and typed.isdigit() and int(typed) > 0 else 1
+    return int(typed) if re.fullmatch("[1-9][0-9]{0,3}", typed) else 1
 
 
 ROUTES = [

@@ -331,17 +331,51 @@ class Waiting(NamedTuple):
     answer_by: datetime
 
 
-async def waiting(tx: Tx, cabinet_id: UUID, now: datetime) -> list[Waiting]:
+SEES = """
+EXISTS (SELECT FROM collaborator
+          JOIN cabinet ON cabinet.id = collaborator.cabinet_id
+         WHERE collaborator.person_id = $1 AND collaborator.cabinet_id = mandate.cabinet_id
+           AND collaborator.state = 'active'
+           AND (collaborator.role IN ('owner', 'admin') OR cabinet.open_to_all
+                OR EXISTS (SELECT FROM access_group_member AS member
+                             JOIN access_group ON access_group.id = member.group_id
+                             JOIN access_group_client AS client ON client.group_id = access_group.id
+                            WHERE member.collaborator_id = collaborator.id
+                              AND access_group.cabinet_id = cabinet.id
+                              AND client.adherent_id = mandate.adherent_id
+                              AND access_group.removed_at IS NULL
+                              AND (access_group.ends_at IS NULL OR access_group.ends_at > $2))))
+"""
+"""A client in no group of a colleague is invisible to them, whatever the state of its mandate
+(delegation.md §5); those who answer for the cabinet see them all. `$1` the person, `$2` now."""
+
+
+async def sees(tx: Tx, person_id: UUID, mandate_id: UUID, now: datetime) -> bool:
+    """Whether this colleague may know of this mandate."""
+    return bool(
+        await tx.fetchval(
+            f"SELECT {SEES} FROM mandate WHERE mandate.id = $3",
+            person_id,
+            now,
+            mandate_id,
+        )
+    )
+
+
+async def waiting(tx: Tx, cabinet_id: UUID, person_id: UUID, now: datetime) -> list[Waiting]:
+    """What the cabinet has to answer, or awaits an answer to, as far as this colleague may know of it."""
     rows = await tx.fetch(
-        """
+        f"""
         SELECT mandate.id, mandate.state, mandate.family, mandate.role, adherent.legal_name, adherent.siren,
                adherent.adherent_number, mandate.answer_by
           FROM mandate
           JOIN adherent ON adherent.id = mandate.adherent_id
-         WHERE mandate.cabinet_id = $1 AND mandate.state IN ('offered', 'requested') AND mandate.answer_by > $2
+         WHERE mandate.cabinet_id = $3 AND mandate.state IN ('offered', 'requested') AND mandate.answer_by > $2
+           AND {SEES}
          ORDER BY mandate.answer_by, mandate.id
         """,
-        cabinet_id,
+        person_id,
         now,
+        cabinet_id,
     )
     return [Waiting(*row) for row in rows]

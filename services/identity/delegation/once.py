@@ -45,6 +45,10 @@ async def already_done(
     done = await store.command_of(tx, key)
     if done is None or done.command != command or done.person_id != person_id:
         raise KeyReused
+    # Offers and requests draw new ids each time; every other command names its mandate, and must name the same one:
+    # else "revoked" would be said of a mandate that is still in force.
+    if command not in ("offer", "request") and set(done.mandate_ids) != set(mandate_ids):
+        raise KeyReused
     found = [await store.find(tx, mandate_id) for mandate_id in done.mandate_ids]
     return Receipt(tuple(mandate for mandate in found if mandate is not None))
 

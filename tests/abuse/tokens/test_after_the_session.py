@@ -31,17 +31,23 @@ class PublishedKeys:
 async def published_keys(issuer: Issuer) -> PublishedKeys:
     async with issuer.http() as http:
         every = (await http.get(f"/{issuer.caisse}/jwks")).json()["keys"]
-    return PublishedKeys({one["kid"]: verifying_key(one, one["alg"]) for one in every if one["alg"] == "ES256"})
+    return PublishedKeys(
+        {one["kid"]: verifying_key(one, one["alg"]) for one in every if one["alg"] == "ES256"}
+    )
 
 
 async def floors_told(db: Database, caisse: CaisseSlug) -> list[FloorRaised]:
     async with db.transaction(caisse) as tx:
-        rows = await tx.fetch("SELECT subject, body FROM outbox WHERE subject LIKE '%.authz.%' ORDER BY position")
+        rows = await tx.fetch(
+            "SELECT subject, body FROM outbox WHERE subject LIKE '%.authz.%' ORDER BY position"
+        )
     told = [decode(row["subject"], row["body"])[1] for row in rows]
     return [one for one in told if isinstance(one, FloorRaised)]
 
 
-async def test_signing_out_kills_the_access_tokens_at_every_service(issuer: Issuer, identity_db: Database) -> None:
+async def test_signing_out_kills_the_access_tokens_at_every_service(
+    issuer: Issuer, identity_db: Database
+) -> None:
     client = await issuer.client()
     who = await (await issuer.person()).sign_in()
     tokens = await client.tokens(who, scope="openid attestation.read", resource=issuer.adherent)
@@ -65,7 +71,9 @@ async def test_signing_out_kills_the_access_tokens_at_every_service(issuer: Issu
     assert floors.judge(believed) is Verdict.REVOKED
 
 
-async def test_a_new_password_ends_what_clients_hold_in_every_caisse(issuer: Issuer, identity_db: Database) -> None:
+async def test_a_new_password_ends_what_clients_hold_in_every_caisse(
+    issuer: Issuer, identity_db: Database
+) -> None:
     client = await issuer.client()
     who = await (await issuer.person()).sign_in()
     tokens = await client.tokens(who, scope="openid attestation.read")
