@@ -45,8 +45,6 @@ from services.documents.verification.routes import (
 )
 
 PAGES = Path(__file__).parent / "verification" / "pages"
-LARGEST_BODY = 4 * 1024 * 1024
-"""A dropped PDF is the largest thing that comes in."""
 
 
 def create_app(
@@ -121,7 +119,6 @@ def create_app(
         problem_page=problem_page,
         before_send=[hand_out_nonce],
         clock=clock,
-        largest_body=LARGEST_BODY,
         signature_types=[AdherentId, AttestationId],
     )
     return app

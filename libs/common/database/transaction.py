@@ -25,6 +25,10 @@ class DatabaseUnavailable(DomainError):
     """PostgreSQL does not answer, or every connection is taken: come back in a moment."""
 
 
+class UnwritableText(DomainError):
+    """A text holds U+0000, which PostgreSQL cannot keep and no keyboard types."""
+
+
 Row = asyncpg.Record
 
 
@@ -80,7 +84,7 @@ class Tx:
 
 
 class _Asking:
-    """A lost or silent server becomes `DatabaseUnavailable` at the statement that met it, and nothing else does."""
+    """A lost or silent server becomes `DatabaseUnavailable` at the statement that met it; NUL, `UnwritableText`."""
 
     __slots__ = ("_connection",)
 
@@ -91,6 +95,8 @@ class _Asking:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+            raise UnwritableText from error
         if not isinstance(error, LOST_CONNECTION):
             return
         # An InterfaceError on a living connection is a misuse of ours, not an outage.

@@ -6,7 +6,7 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from libs.common.database.transaction import DatabaseUnavailable
+from libs.common.database.transaction import DatabaseUnavailable, UnwritableText
 from libs.common.refusals import DomainError, NotFound, Unavailable
 
 log = structlog.get_logger()
@@ -29,6 +29,9 @@ PROBLEMS: dict[type[DomainError], Problem] = {
     ),
     DatabaseUnavailable: Problem(
         503, "unavailable", "Le service est momentanément indisponible. Réessayez dans un instant."
+    ),
+    UnwritableText: Problem(
+        400, "unwritable-text", "Votre saisie contient un caractère qui ne s'écrit pas. Retapez-la."
     ),
 }
 """Each `DomainError` of ours has one line; features add theirs beside their routes."""

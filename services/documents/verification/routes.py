@@ -29,6 +29,8 @@ HEADERS = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 LONGEST_TYPED = 64
+LARGEST_UPLOAD = 4 * 1024 * 1024
+"""A dropped PDF with its envelope; every other body of the service keeps the limit of all."""
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -64,7 +66,13 @@ async def check_code(
     return _answer(request, pages, caisse, checked, action=_action(caisse_slug))
 
 
-@post("/{caisse:str}/verification/file", access="anyone", csrf=False, status_code=200)
+@post(
+    "/{caisse:str}/verification/file",
+    access="anyone",
+    csrf=False,
+    status_code=200,
+    request_max_body_size=LARGEST_UPLOAD,
+)
 async def check_file(
     request: AnyRequest,
     caisse_slug: NamedDependency[CaisseSlug],

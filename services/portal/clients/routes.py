@@ -45,13 +45,14 @@ async def clients(
 ) -> Response[Any]:
     """The portfolio: who entrusted what, and what waits for an answer."""
     me = await who_is_signed_in(portal.services, session)
+    searched = q.replace("\x00", "").strip()[:80]
     return portal.pages.render(
         "clients/portfolio.html",
         request,
         brand=await portal.brands.of(caisse_slug),
         session=session,
         portfolio=await portfolio(
-            portal.services, session, own_cabinet(me), searched=q.replace("\x00", "").strip()[:80], page=page_number(page)
+            portal.services, session, own_cabinet(me), searched=searched, page=page_number(page)
         ),
         account_base=portal.account_base,
         me=me,

@@ -1,5 +1,6 @@
 """Delegations for programs: the portal, a caisse's own site, a firm's software. Audience: the issuer."""
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -114,7 +115,7 @@ async def show_portfolio(
     async with db.transaction(parse_caisse_slug(slug)) as tx:
         if await store.role_in_cabinet(tx, _person(token), cabinet_id) is None:
             raise NotFound
-        waiting = await cabinets.waiting(tx, cabinet_id, now)
+        waiting = await cabinets.waiting(tx, cabinet_id, _person(token), now)
         page = await portfolio(
             tx,
             _person(token),
@@ -176,7 +177,7 @@ def _person(token: AccessToken) -> UUID:
 
 
 def _number(typed: str, otherwise: int) -> int:
-    return int(typed) if typed.isascii() and typed.isdigit() and 0 < int(typed) < 100_000 else otherwise
+    return int(typed) if re.fullmatch("[1-9][0-9]{0,4}", typed) else otherwise
 
 
 def _listed(one: Listed) -> dict[str, Any]:
