@@ -1,0 +1,172 @@
+"""Espace as in production, on one core: PostgreSQL with its durable settings, NATS, `espace serve identity`."""
+
+import asyncio
+import base64
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+
+from bench.http_load import ask_once, request
+from bench.processes import on_server_core
+from libs.common.access.signatures import SigningKey
+from libs.common.database.migrate import migrate
+from libs.common.database.pool import Database
+from libs.common.database.roles import KINDS, prepare_roles
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.embedded_nats import NatsServer, embedded_nats
+from libs.common.runtime.embedded_postgres import PostgresServer, embedded_postgres
+from libs.common.runtime.settings import (
+    KeySettings,
+    NatsSettings,
+    ServiceSettings,
+    Settings,
+    to_environment,
+)
+from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+from services.identity.caisses.add import add_caisse
+from services.identity.caisses.caisse import Caisse, CaisseSettings
+from services.registry import ROOT
+
+CAISSE = parse_caisse_slug("mediterranee")
+DATABASE = "espace"
+READY_WITHIN = 30
+
+
+@dataclass
+class Installation:
+    """Servers and a database; the identity process is started and stopped by itself."""
+
+    postgres: PostgresServer
+    settings: Settings
+    db: Database
+    keys: KeyEncryption
+    folder: Path
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.settings.identity.port}"
+
+    @property
+    def postgres_pid(self) -> int:
+        return int((self.postgres.data / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    @asynccontextmanager
+    async def identity(self) -> AsyncIterator["Served"]:
+        """`espace serve identity` in the block; `ready_s` is its cold start."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
+        began = time.perf_counter()
+        with on_server_core(), (self.folder / "identity.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                str(ROOT / ".venv" / "bin" / "espace"), "serve", "identity",
+                env=environment | to_environment(self.settings), stdout=log, stderr=log, cwd=ROOT,
+            )  # fmt: skip
+        try:
+            await _answers(self.host, "/health/ready", process)
+            yield Served(process.pid, time.perf_counter() - began)
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.wait_for(process.wait(), 15)
+
+
+@dataclass(frozen=True)
+class Served:
+    pid: int
+    ready_s: float
+
+
+async def _answers(host: str, path: str, process: asyncio.subprocess.Process) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        if process.returncode is not None:
+            raise RuntimeError(f"the server on {host} ended at once ({process.returncode})")
+        try:
+            if (await ask_once(host, request("GET", host, path))).status == 200:
+                return
+        except OSError:
+            pass
+        await asyncio.sleep(0.01)
+    raise RuntimeError(f"{host}{path} does not answer")
+
+
+@asynccontextmanager
+async def installation(folder: Path, port: int) -> AsyncIterator[Installation]:
+    """An empty installation in `folder` whose identity will listen on `port`; servers on the server's core."""
+    async with AsyncExitStack() as stack:
+        with on_server_core():
+            postgres = await stack.enter_async_context(embedded_postgres(folder / "postgres"))
+            nats = await stack.enter_async_context(embedded_nats(folder / "nats"))
+        passwords = {kind: secrets.token_urlsafe(16) for kind in KINDS}
+        await _create(postgres, passwords)
+        key = secrets.token_bytes(32)
+        settings = _settings(postgres, nats, passwords, port, key, folder)
+        db = await Database.open(settings.identity.dsn, name="bench", max_size=4)
+        stack.push_async_callback(db.close)
+        await open_caisse(db, KeyEncryption(key), CAISSE)
+        yield Installation(postgres, settings, db, KeyEncryption(key), folder)
+
+
+async def _create(postgres: PostgresServer, passwords: dict[str, str]) -> None:
+    connection = await asyncpg.connect(postgres.dsn())
+    await connection.execute(f"CREATE DATABASE {DATABASE}")
+    await connection.close()
+    await prepare_roles(postgres.dsn(DATABASE), "identity", passwords)
+    owner = postgres.dsn(DATABASE, user="identity_owner", password=passwords["owner"])
+    await migrate(owner, ROOT / "services" / "identity" / "migrations")
+
+
+def _settings(
+    postgres: PostgresServer, nats: NatsServer, passwords: dict[str, str], port: int, key: bytes, folder: Path
+) -> Settings:
+    def section(service: str, offset: int) -> ServiceSettings:
+        def dsn(kind: str) -> str:
+            return postgres.dsn(DATABASE, user=f"{service}_{kind}", password=passwords[kind])
+
+        return ServiceSettings(
+            base=f"http://127.0.0.1:{port + offset}",
+            port=port + offset,
+            dsn=dsn("app"),
+            relay_dsn=dsn("relay"),
+            owner_dsn=dsn("owner"),
+            nats_user=service,
+            nats_password=nats.passwords[service],
+            client_key=SigningKey.generate("ES256").pem(),
+        )
+
+    return Settings(
+        identity=section("identity", 0),
+        adherent=section("adherent", 1),
+        documents=section("documents", 2),
+        portal=section("portal", 3),
+        nats=NatsSettings(url=nats.url),
+        keys=KeySettings(key_encryption_key=base64.urlsafe_b64encode(key).decode().rstrip("=")),
+        post_office=folder / "post",
+        files=folder / "files",
+    )
+
+
+async def open_caisse(db: Database, keys: KeyEncryption, slug: CaisseSlug) -> None:
+    """As `espace caisse add` does."""
+    wanted = Caisse(
+        slug=slug,
+        name=f"Caisse {slug}",
+        network_number="13",
+        siren="732829320",
+        address=[],
+        phone="04 00 00 00 00",
+        email="contact@caisse.example",
+        website="https://caisse.example",
+        mail_from="ne-pas-repondre@caisse.example",
+        settings=CaisseSettings(),
+        created_at=datetime.now(UTC),
+    )
+    async with db.transaction(slug) as tx:
+        await add_caisse(tx, keys, wanted)
