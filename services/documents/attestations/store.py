@@ -1,6 +1,7 @@
 """The rows of an attestation: reserved, numbered, sealed; each step one conditional statement."""
 
 from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -46,6 +47,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     as_of: date
     data_hash: bytes
     code_mac: bytes
+    status_list: int
     status_index: int
     draft: bytes
     replaces: UUID | None
@@ -162,8 +164,8 @@ async def reserve(tx: Tx, reservation: Reservation, now: datetime) -> bool:
         """
         INSERT INTO attestation (caisse, id, adherent_id, kind, as_of, data_hash, code_mac, status_index, draft,
                                  replaces, reserved_at, client_id, person_id, cabinet_id, mandate_id,
-                                 mandate_version, token_jti)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                                 mandate_version, token_jti, status_list)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         ON CONFLICT DO NOTHING
         """,
         tx.the_caisse,
@@ -183,6 +185,7 @@ async def reserve(tx: Tx, reservation: Reservation, now: datetime) -> bool:
         by.mandate_id,
         by.mandate_version,
         by.token_jti,
+        reservation.status_list,
     )
     return reserved == 1
 
@@ -317,17 +320,28 @@ async def change_status(tx: Tx, attestation_id: UUID, status: str, reason: str |
     return changed == 1
 
 
-async def half_way(tx: Tx, before: datetime, limit: int) -> list[tuple[CaisseSlug, UUID]]:
-    """Across caisses, as the relay: rows that a dead process left unfinished."""
+class HalfWay(NamedTuple):
+    """A row that a dead process left unfinished."""
+
+    caisse: CaisseSlug
+    id: UUID
+    reserved_at: datetime
+
+
+async def half_way(tx: Tx, before: datetime, after: HalfWay | None, limit: int) -> list[HalfWay]:
+    """Across caisses, as the relay: the oldest unfinished rows that come after `after`."""
     rows = await tx.fetch(
         """
-        SELECT caisse, id
+        SELECT caisse, id, reserved_at
           FROM attestation
          WHERE state <> 'sealed' AND reserved_at < $1
-         ORDER BY reserved_at
-         LIMIT $2
+           AND ($2::timestamptz IS NULL OR (reserved_at, id) > ($2, $3::uuid))
+         ORDER BY reserved_at, id
+         LIMIT $4
         """,
         before,
+        None if after is None else after.reserved_at,
+        None if after is None else after.id,
         limit,
     )
-    return [(row[0], row[1]) for row in rows]
+    return [HalfWay(*row) for row in rows]

@@ -9,6 +9,7 @@ from libs.common.database.pool import Database
 from libs.common.refusals import DomainError
 from services.documents.attestations import store
 from services.documents.attestations.issue import Workshop, finish_attestation
+from services.documents.attestations.store import HalfWay
 
 log = structlog.get_logger()
 
@@ -18,29 +19,34 @@ PATIENCE: Final = timedelta(seconds=30)
 AT_ONCE: Final = 50
 
 
-async def sweep_half_way(shop: Workshop, relay: Database, *, now: datetime) -> int:
+async def sweep_half_way(shop: Workshop, relay: Database, *, now: datetime, at_once: int = AT_ONCE) -> int:
     """Finish rows reserved over 30 seconds ago; how many were. `relay` sees all caisses.
 
-    One that cannot be finished now is left for the next round and holds up no other.
+    Every row has its turn in each round, `at_once` at a time: those that cannot be finished
+    now are left for the next and hold up no other.
     """
-    async with relay.across_caisses() as tx:
-        waiting = await store.half_way(tx, now - PATIENCE, AT_ONCE)
     finished = 0
-    for caisse, attestation_id in waiting:
-        try:
-            await finish_attestation(shop, caisse, attestation_id, now=now)
-        except DomainError as error:
-            log.warning(
-                "attestation.still_half_way",
-                caisse=caisse,
-                attestation_id=str(attestation_id),
-                reason=type(error).__name__,
-            )
-            continue
-        except Exception:
-            # A row that does not open, or a defect of ours: it must not stop the other rows, nor the relay beside us.
-            log.exception("attestation.cannot_finish", caisse=caisse, attestation_id=str(attestation_id))
-            continue
-        finished += 1
-        log.info("attestation.finished_by_sweeper", caisse=caisse, attestation_id=str(attestation_id))
-    return finished
+    last: HalfWay | None = None
+    while True:
+        async with relay.across_caisses() as tx:
+            waiting = await store.half_way(tx, now - PATIENCE, last, at_once)
+        for row in waiting:
+            finished += await _finished(shop, row, now)
+            last = row
+        if len(waiting) < at_once:
+            return finished
+
+
+async def _finished(shop: Workshop, row: HalfWay, now: datetime) -> bool:
+    known = {"caisse": row.caisse, "attestation_id": str(row.id)}
+    try:
+        await finish_attestation(shop, row.caisse, row.id, now=now)
+    except DomainError as error:
+        log.warning("attestation.still_half_way", **known, reason=type(error).__name__)
+        return False
+    except Exception:
+        # A row that does not open, or a defect of ours: it must not stop the other rows, nor the relay beside us.
+        log.exception("attestation.cannot_finish", **known)
+        return False
+    log.info("attestation.finished_by_sweeper", **known)
+    return True
