@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -60,6 +61,22 @@ def test_a_good_proof_is_believed() -> None:
 def test_each_announced_algorithm_is_verified(alg: Algorithm) -> None:
     key = SigningKey.generate(alg)
     assert verified(signed(claims(), key), jkt=key.kid).jkt == key.kid
+
+
+def _named_ed25519(key: SigningKey) -> str:
+    head = {"typ": "dpop+jwt", "alg": "Ed25519", "jwk": key.public_jwk | {"alg": "Ed25519"}}
+    text = f"{b64url(msgspec.json.encode(head))}.{b64url(msgspec.json.encode(claims()))}"
+    return f"{text}.{b64url(key.sign(text.encode()))}"
+
+
+def test_ed25519_is_known_by_its_own_name_too() -> None:
+    """RFC 9864 §2.2: what newer clients write where older ones wrote EdDSA."""
+    key = SigningKey.generate("EdDSA")
+    assert verified(_named_ed25519(key), jkt=key.kid).jkt == key.kid
+
+
+def test_the_name_of_ed25519_fits_no_other_key() -> None:
+    refused(_named_ed25519(KEY), "UnusableKey")
 
 
 def test_the_largest_rsa_key_fits_the_size_limit() -> None:

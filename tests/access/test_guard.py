@@ -137,7 +137,7 @@ async def test_without_a_token_the_challenge_says_what_to_bring_and_no_error(iss
 
     assert answer.status_code == 401
     challenge = answer.headers["www-authenticate"]
-    assert challenge == f'DPoP algs="ES256 EdDSA PS256", resource_metadata="{METADATA}"'
+    assert challenge == f'DPoP algs="ES256 EdDSA Ed25519 PS256", resource_metadata="{METADATA}"'
     assert answer.headers["content-type"] == "application/problem+json"
     assert "error" not in answer.json()
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from libs.common.refusals import DomainError, Unavailable
 
-DPOP_ALGORITHMS: Final = ("ES256", "EdDSA", "PS256")
+DPOP_ALGORITHMS: Final = ("ES256", "EdDSA", "Ed25519", "PS256")
 """What a proof may be signed with, the weakest client's choice included."""
 
 

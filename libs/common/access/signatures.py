@@ -22,6 +22,8 @@ PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublic
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 SIGNING_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("ES256", "EdDSA", "PS256", "RS256")
+_SAME_AS: Final = {"Ed25519": "EdDSA"}
+"""RFC 9864 §2.2 names the curve; RFC 8037 did not. With an Ed25519 key both are one algorithm."""
 PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 RSA_BITS: Final = range(2048, 4097)
 _P256 = ec.SECP256R1()
@@ -107,10 +109,11 @@ class VerifyingKey:
 
 
 def verifying_key(jwk: Mapping[str, object], alg: str, *, kid: str = "") -> VerifyingKey:
-    """The key of a public JWK for one algorithm. Raises `UnusableKey`."""
+    """The key of a public JWK for one algorithm, by either of its names. Raises `UnusableKey`."""
     if PRIVATE_MEMBERS & jwk.keys():
         raise UnusableKey("carries a private or symmetric member")
-    if jwk.get("alg", alg) != alg:
+    alg, meant = _SAME_AS.get(alg, alg), str(jwk.get("alg", alg))
+    if _SAME_AS.get(meant, meant) != alg:
         raise UnusableKey("meant for another algorithm")
     if jwk.get("use", "sig") != "sig":
         raise UnusableKey("not a signing key")

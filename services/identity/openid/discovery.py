@@ -17,7 +17,7 @@ from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.tokens import SUPPORTED_CLAIMS
 
 AUTHENTICATION_METHODS = ("private_key_jwt", "none", "client_secret_basic", "client_secret_post")
-ASSERTION_ALGORITHMS = ("ES256", "EdDSA", "PS256", "RS256")
+ASSERTION_ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
 UI_LOCALES = ("fr", "en")
 
 

@@ -14,9 +14,9 @@ from libs.common.access.signatures import Malformed, UnusableKey, split_compact,
 LIMIT = 16 * 1024
 MOST_CANDIDATES = 4
 PROFILE_ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "fapi": ("ES256", "EdDSA", "PS256"),
-    "standard": ("ES256", "EdDSA", "PS256", "RS256"),
-    "compat": ("ES256", "EdDSA", "PS256", "RS256"),
+    "fapi": ("ES256", "EdDSA", "Ed25519", "PS256"),
+    "standard": ("ES256", "EdDSA", "Ed25519", "PS256", "RS256"),
+    "compat": ("ES256", "EdDSA", "Ed25519", "PS256", "RS256"),
 }
 """openid.md line 12: `fapi` refuses RS256; `none` and HS* exist nowhere."""
 

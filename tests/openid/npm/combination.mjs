@@ -19,7 +19,7 @@ export function metadata(keys, more = {}) {
     response_types: ['code'],
     scope: SCOPE,
     token_endpoint_auth_method: told.method,
-    ...(told.profile === 'compat' ? {} : { id_token_signed_response_alg: told.algorithm }),
+    ...(told.profile === 'compat' ? {} : { id_token_signed_response_alg: told.algorithm === 'Ed25519' ? 'EdDSA' : told.algorithm }),
     ...(usesKeys ? { jwks: { keys } } : {}),
     ...(told.jar ? { request_object_signing_alg: told.algorithm, require_signed_request_object: true } : {}),
     ...(told.par ? { require_pushed_authorization_requests: true } : {}),

@@ -16,6 +16,8 @@ class Combination(NamedTuple):
     dpop: bool = True
     nonce: bool = False
     algorithm: str = "ES256"
+    proof: str = "ES256"
+    """What signs the DPoP proofs."""
 
     def told(self) -> dict[str, Any]:
         return self._asdict()
@@ -37,6 +39,16 @@ MATRIX = (
     Combination("fapi, PAR, JAR and DPoP", "fapi", KEYS, par=True, jar=True),
     Combination("fapi, PAR, JAR and DPoP with nonce", "fapi", KEYS, par=True, jar=True, nonce=True),
     Combination("fapi, PAR, JAR and DPoP, PS256", "fapi", KEYS, par=True, jar=True, algorithm="PS256"),
+    # Both libraries know Ed25519 by its own name only (RFC 9864), not as EdDSA.
+    Combination(
+        "fapi, PAR, JAR and DPoP, Ed25519",
+        "fapi",
+        KEYS,
+        par=True,
+        jar=True,
+        algorithm="Ed25519",
+        proof="Ed25519",
+    ),
     # What the OpenID Connect of 2014 knew, and what it may add.
     Combination("compat, plain code, secret in the header", "compat", SECRET, dpop=False),
     Combination("compat, plain code, secret in the form", "compat", POSTED, dpop=False),

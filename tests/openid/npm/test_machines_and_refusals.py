@@ -33,4 +33,4 @@ async def test_hybrid_implicit_and_ciba_are_refused(flow: Flow) -> None:
     assert told["redirected"]["iss"].endswith("/mediterranee")
     assert not {"code", "id_token", "access_token"} & told["redirected"].keys()
     assert told["ciba"]["grant"] == "unsupported_grant_type"
-    assert told["ciba"]["library"] == "OAUTH_INVALID_SERVER_METADATA"
+    assert told["ciba"]["library"] == "OAUTH_MISSING_SERVER_METADATA"

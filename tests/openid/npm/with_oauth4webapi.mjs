@@ -40,7 +40,7 @@ await run(async () => {
   const signing = { key: keys.privateKey, kid: 'cle-1' }
   const client = await register(as, keys)
   const auth = credentials(client, signing)
-  const DPoP = told.dpop ? oauth.DPoP(client, await oauth.generateKeyPair('ES256')) : undefined
+  const DPoP = told.dpop ? oauth.DPoP(client, await oauth.generateKeyPair(told.proof)) : undefined
   const options = { ...through, DPoP }
 
   const verifier = oauth.generateRandomCodeVerifier()

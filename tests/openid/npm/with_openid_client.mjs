@@ -22,7 +22,7 @@ await run(async () => {
     new URL(told.issuer), metadata([jwk]), credentials(signing),
     { initialAccessToken: told.invitation, [client.customFetch]: passing })
   client.enableNonRepudiationChecks(config)
-  const DPoP = told.dpop ? client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256')) : undefined
+  const DPoP = told.dpop ? client.getDPoPHandle(config, await client.randomDPoPKeyPair(told.proof)) : undefined
   const options = { DPoP }
 
   const verifier = client.randomPKCECodeVerifier()
