@@ -123,7 +123,7 @@ class Settings(Section, frozen=True, kw_only=True):
     outbound_hosts: tuple[str, ...] = ()
     """Host names that clients may name (jwks_uri, logout …) although they are private or answer in plain http."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses of the one proxy hop whose X-Forwarded-* are believed."""
+    """Addresses or networks of the one proxy hop whose X-Forwarded-For is believed; its other headers never are."""
     trusted_ca: Path | None = None
     """Authority of our own https addresses when the system does not know it."""
     post_office: Path | None = None
