@@ -15,10 +15,11 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.email import Email, email_key
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail, MailLimitReached
-from services.identity.sign_in import store
+from services.identity.sign_in import store, throttle
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.password_rules import check_password_choice
-from services.identity.sign_in.session import IDLE, LONGEST, end_session, hash_of, new_secret
+from services.identity.sign_in.session import IDLE, LONGEST, end_session, family_of, hash_of, new_secret
+from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.store import Person
 
 LINK_LASTS = timedelta(hours=1)
@@ -28,26 +29,42 @@ class LinkNotUsable(DomainError):
     """Unknown, spent, superseded or expired link: deliberately one answer."""
 
 
-async def ask_new_password(tx: Tx, mail: Mail, email: Email, *, base: str, now: datetime) -> None:
+async def ask_new_password(
+    tx: Tx, mail: Mail, email: Email, *, base: str, device_cookie: str | None, now: datetime
+) -> None:
     """Mail a link to whoever has this address; nobody learns whether somebody has.
 
-    The limits of the address hold in silence: the page that follows is the same.
+    The limits of the address hold in silence: the page that follows is the same. A device
+    that signed this person in has an allowance of its own, so that a stranger who spends
+    the address's ten mails of the day keeps nobody from theirs.
     """
     person = await store.find_person(tx, email_key=email_key(email))
     if person is None or person.state != "active":
         return
+    is_strange = not await _is_known_device_at_rest(tx, person, device_cookie, now)
     token, deadline = new_secret(), now + LINK_LASTS
     link = f"{base}/{tx.the_caisse}/new-password?link={token}"
     values = {"link": link, "deadline": deadline.isoformat()}
     try:
         await mail.enqueue(
-            tx, template="password_reset", to=person.email, values=values, now=now, limited=True
+            tx, template="password_reset", to=person.email, values=values, now=now, limited=is_strange
         )
     except MailLimitReached:
         # The link already sent stays good: a flood of asks cannot take it away.
         return
     await store.supersede_resets(tx, person.id, now=now)
     await store.add_reset(tx, new_id(), hash_of(token), person_id=person.id, now=now, expires_at=deadline)
+
+
+async def _is_known_device_at_rest(tx: Tx, person: Person, device_cookie: str | None, now: datetime) -> bool:
+    device = await store.recognise_device(tx, hash_of(device_cookie), person.id) if device_cookie else None
+    if device is None:
+        return False
+    try:
+        await throttle.spend(tx, "reset-device", device.hex, throttle.PER_RESET, now=now)
+    except throttle.Throttled:
+        return False
+    return True
 
 
 async def owner_of_link(tx: Tx, link_token: str, *, now: datetime) -> Person:
@@ -67,9 +84,13 @@ async def set_password_by_link(
     link_token: str,
     password: str,
     *,
+    browser: Browser,
     now: datetime,
-) -> None:
+) -> str | None:
     """Replace a forgotten password, once per link, and end every session of its owner in this caisse.
+
+    The browser that held the mailed secret is known from then on, though not signed in: the
+    tries of strangers on this account cannot keep it waiting. Returns its device cookie, if new.
 
     Raises `LinkNotUsable`, and the refusals of `check_password_choice`.
     """
@@ -87,6 +108,17 @@ async def set_password_by_link(
         if person_id != person.id:
             raise LinkNotUsable
         await _replace(tx, mail, person, encoded, keep_session=None, now=now)
+        return await _know_this_device(tx, person, browser, now=now)
+
+
+async def _know_this_device(tx: Tx, person: Person, browser: Browser, *, now: datetime) -> str | None:
+    shown = browser.device_cookie
+    if shown and await store.recognise_device(tx, hash_of(shown), person.id) is not None:
+        return None
+    cookie = new_secret()
+    label = family_of(browser.user_agent)
+    await store.add_device(tx, new_id(), hash_of(cookie), person_id=person.id, label=label, now=now)
+    return cookie
 
 
 async def change_password(

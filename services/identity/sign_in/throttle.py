@@ -30,6 +30,7 @@ PER_STRANGE_ACCOUNT = Allowance(timedelta(seconds=30), 10)
 PER_DEVICE = Allowance(timedelta(seconds=15), 20)
 PER_NETWORK = Allowance(timedelta(milliseconds=200), 300)
 PER_LINK = Allowance(timedelta(minutes=2), 10)
+PER_RESET = Allowance(timedelta(minutes=10), 3)
 PER_SECOND_STEP = Allowance(timedelta(minutes=10), 20)
 """Tries of the second step by strangers who know the password: 144 a day of a million values, three at a time good."""
 

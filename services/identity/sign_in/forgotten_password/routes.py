@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import read_form
+from libs.common.http.pace import even_pace
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.values.email import InvalidEmail, parse_email
 from services.identity.mail.enqueue import Mail
@@ -25,7 +26,17 @@ from services.identity.sign_in.password_rules import (
     PasswordTooLong,
     PasswordTooShort,
 )
-from services.identity.site.routes import AnyRequest, Site
+from services.identity.site.routes import (
+    DEVICE_LASTS,
+    AnyRequest,
+    Site,
+    browser_of,
+    device_cookie_name,
+    keep_cookie,
+)
+
+ANSWERED_AFTER = 0.25
+"""Seconds; some thirty times what the work takes."""
 
 PROBLEMS[LinkNotUsable] = Problem(410, "link-not-usable", "Ce lien n’est plus utilisable.")
 PROBLEMS[PasswordTooShort] = Problem(422, "password-too-short", "Ce mot de passe est trop court.")
@@ -68,8 +79,10 @@ async def forgotten_password(
     except InvalidEmail as error:
         wrong = {"email": error.reason}
         return site.page(request, "forgotten_password.html", status_code=422, email=typed, errors=wrong)
-    async with db.transaction(site.slug) as tx:
-        await ask_new_password(tx, mail, email, base=site.identity, now=clock())
+    device_cookie = request.cookies.get(device_cookie_name(site.slug))
+    # Writing to somebody takes longer than finding nobody: both are answered at one pace.
+    async with even_pace(ANSWERED_AFTER), db.transaction(site.slug) as tx:
+        await ask_new_password(tx, mail, email, base=site.identity, device_cookie=device_cookie, now=clock())
     return site.page(request, "forgotten_password_sent.html", email=email)
 
 
@@ -97,8 +110,15 @@ async def new_password(
     form = await read_form(request)
     link = form.text("link")
     try:
-        await set_password_by_link(
-            db, passwords, mail, site.slug, link, form.secret("new-password"), now=clock()
+        device_cookie = await set_password_by_link(
+            db,
+            passwords,
+            mail,
+            site.slug,
+            link,
+            form.secret("new-password"),
+            browser=browser_of(request, site.slug),
+            now=clock(),
         )
     except (PasswordTooShort, PasswordTooLong, PasswordGuessable) as refusal:
         return await _page(request, site, db, clock, link, wrong=sentence_for(refusal))
@@ -108,7 +128,10 @@ async def new_password(
         )
     except LinkNotUsable:
         return _dead_link(request, site)
-    return site.page(request, "password_changed.html")
+    page = site.page(request, "password_changed.html")
+    if device_cookie is not None:
+        keep_cookie(page, device_cookie_name(site.slug), device_cookie, seconds=DEVICE_LASTS)
+    return page
 
 
 ROUTES = [show_forgotten_password, forgotten_password, show_new_password, new_password]
