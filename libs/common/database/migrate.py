@@ -67,7 +67,9 @@ async def migrate(owner_dsn: str, directory: Path, *, phase: str | None = None) 
     connection = await asyncpg.connect(owner_dsn)
     try:
         await connection.execute("SELECT pg_advisory_lock(hashtext('espace.migrate.' || current_schema()))")
-        await connection.execute("SET lock_timeout = '2s'; SET client_min_messages = 'warning'")
+        await connection.execute(
+            "SET lock_timeout = '2s'; SET client_min_messages = 'warning'; SET espace.migrating = 'on'"
+        )
         await _lay_the_ground(connection)
         return [m.name for m in wanted if await _apply(connection, m, phase)]
     finally:
