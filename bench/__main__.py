@@ -36,6 +36,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.8, help="aimed length of a window")
     parser.add_argument("--at-once", default="1,8,32", help="connections of the closed loop")
     parser.add_argument("--peers", default="memory,postgres", help="memory, postgres, or none")
+    parser.add_argument("--against", type=Path, help="another checkout of Espace, as the peer of a change")
     parser.add_argument("--port", type=int, default=10100)
     parser.add_argument("--data", type=Path, help="folder of the servers (kept); a fresh one otherwise")
     parser.add_argument("--save", default="last", help="name of the result under bench/results/")
@@ -62,6 +63,10 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         inst = await stack.enter_async_context(installation(folder, options.port + 1))
         served = await stack.enter_async_context(inst.identity())
         parties = [Measured(await espace_party(inst), served.pid, inst.postgres_pid)]
+        if options.against is not None:
+            other = inst.beside(4)
+            former = await stack.enter_async_context(other.identity(options.against.resolve()))
+            parties.append(Measured(await espace_party(other, "former"), former.pid, inst.postgres_pid))
         parties += await peers(options, stack, inst)
         result["cold_start"] = {"identity_ready_s": round(served.ready_s, 2)}
         for name in chosen(options.only):
@@ -107,9 +112,10 @@ def show(name: str, found: dict[str, Any]) -> None:
     for party, by in found["closed"].items():
         for many, figures in by.items():
             busy = "  LOAD GENERATOR BUSY" if figures["load_share"]["median"] > MOST_BUSY_LOAD else ""
+            cpu = figures["cpu_us"]
             print(
                 f"{name:36}{party:15}{many:4}{figures['per_second']['median']:9.0f}/s"
-                f"{figures['cpu_us']['median']:8.0f} µs [{figures['cpu_us']['low']:.0f}-{figures['cpu_us']['high']:.0f}]"
+                f"{cpu['median']:8.0f} µs [{cpu['low']:.0f}-{cpu['high']:.0f}]"
                 f" + {figures['database_cpu_us']['median']:.0f} µs in PostgreSQL"
                 f"  p50 {figures['p50_ms']['median']:.1f} p99 {figures['p99_ms']['median']:.1f} ms{busy}",
                 flush=True,

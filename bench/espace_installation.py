@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
+from msgspec.structs import replace
 
 from bench.http_load import ask_once, request
 from bench.processes import on_server_core
@@ -58,15 +59,24 @@ class Installation:
     def postgres_pid(self) -> int:
         return int((self.postgres.data / "postmaster.pid").read_text().split("\n", 1)[0])
 
+    def beside(self, offset: int) -> "Installation":
+        """The same servers and database, for a second identity on another port and under another address."""
+        identity = self.settings.identity
+        port = identity.port + offset
+        moved = replace(identity, port=port, base=f"http://127.0.0.1:{port}")
+        return Installation(
+            self.postgres, replace(self.settings, identity=moved), self.db, self.keys, self.folder
+        )
+
     @asynccontextmanager
-    async def identity(self) -> AsyncIterator["Served"]:
-        """`espace serve identity` in the block; `ready_s` is its cold start."""
+    async def identity(self, tree: Path = ROOT) -> AsyncIterator["Served"]:
+        """`espace serve identity` of the checkout `tree` in the block; `ready_s` is its cold start."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
         began = time.perf_counter()
         with on_server_core(), (self.folder / "identity.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                str(ROOT / ".venv" / "bin" / "espace"), "serve", "identity",
-                env=environment | to_environment(self.settings), stdout=log, stderr=log, cwd=ROOT,
+                str(ROOT / ".venv" / "bin" / "python"), "-m", "libs.common.runtime.cli", "serve", "identity",
+                env=environment | to_environment(self.settings), stdout=log, stderr=log, cwd=tree,
             )  # fmt: skip
         try:
             await _answers(self.host, "/health/ready", process)

