@@ -28,6 +28,15 @@ class MistypedCode(InvalidValue):
     reason = "Un caractère semble mal recopié : comparez avec votre courrier, groupe par groupe."
 
 
+class WrongLength(MistypedCode):
+    """Characters are missing, or there are too many: the commonest slip, told by its count."""
+
+    def __init__(self, given: int, whole: int) -> None:
+        super().__init__()
+        slip = "Il manque des caractères" if given < whole else "Il y a des caractères en trop"
+        self.reason = f"{slip} : vous en avez tapé {given} sur {whole}. Comparez avec votre courrier."
+
+
 def new_code(symbols: int) -> CheckedCode:
     """A fresh secret of `symbols` × 5 bits from the system's generator, with its check character."""
     drawn = "".join(ALPHABET[byte & 31] for byte in secrets.token_bytes(symbols))
@@ -37,13 +46,16 @@ def new_code(symbols: int) -> CheckedCode:
 def parse_code(typed: str, symbols: int) -> CheckedCode:
     """Forgiving on case, groups and O/0, I/1, L/1; strict on everything else.
 
-    `symbols` counts the secret without its check character. Raises `MistypedCode`.
+    `symbols` counts the secret without its check character. Raises `MistypedCode`,
+    `WrongLength` when only the length is at fault.
     """
     compact = "".join(symbol for symbol in typed if symbol not in _BETWEEN_GROUPS)
     # Beyond ASCII a capital may be two letters (`ß`), so refuse before raising the case.
     compact = compact.translate(_FORGIVEN).upper() if compact.isascii() else ""
-    if len(compact) != symbols + 1 or any(symbol not in _VALUE for symbol in compact):
+    if not compact or any(symbol not in _VALUE for symbol in compact):
         raise MistypedCode
+    if len(compact) != symbols + 1:
+        raise WrongLength(len(compact), symbols + 1)
     if check_character(compact[:-1]) != compact[-1]:
         raise MistypedCode
     return CheckedCode(compact)

@@ -78,13 +78,15 @@ def _refuse_slips(typed: Typed) -> None:
             parse_number(typed.number)
         except InvalidSiret:
             slips["number"] = "Ce SIRET contient une erreur de frappe. Vérifiez ses 14 chiffres."
-    for name, text, half in (
-        ("identifiant", typed.identifiant, Half.IDENTIFIANT),
-        ("code-confidentiel", typed.code_confidentiel, Half.CODE_CONFIDENTIEL),
+    for name, label, text, half in (
+        ("identifiant", "Identifiant", typed.identifiant, Half.IDENTIFIANT),
+        ("code-confidentiel", "Code confidentiel", typed.code_confidentiel, Half.CODE_CONFIDENTIEL),
     ):
         try:
             half.parse(text)
         except MistypedCode as error:
-            slips[name] = error.reason if text else "Recopiez ici les caractères de votre courrier."
+            how = error.reason if text else "Recopiez ici les caractères de votre courrier."
+            # Both may slip at once: without its name the summary would say one sentence twice.
+            slips[name] = f"{label} : {how[0].lower()}{how[1:]}"
     if slips:
         raise Slips(slips)

@@ -18,8 +18,8 @@ BUSY = 503
 
 async def show(visitor: Visitor, number: str, identifiant: str, code: str):
     """What the page answers. Told that the service is busy, a person comes back, and so does a guesser."""
-    while (await visitor.get(PAGE)).status_code == BUSY:
-        pass
+    while not visitor.token:
+        await visitor.get(PAGE)
     typed = {"number": number, "identifiant": identifiant, "code_confidentiel": code}
     while (answer := await visitor.post(PAGE, **typed)).status_code == BUSY:
         pass
@@ -66,6 +66,22 @@ async def test_a_slip_is_told_and_not_counted(
     assert await failures_of(identity_db, firm) == (0, "mailed")
 
 
+async def test_each_slip_names_its_field_and_what_is_missing(visitor: Visitor) -> None:
+    answer = await show(visitor, a_siret(), "K7M2 P9Q", "")
+    summary = plain(answer.text.partition('id="error-summary"')[2].partition("</ul>")[0])
+    assert "Identifiant : il manque des caractères : vous en avez tapé 7 sur 9." in summary
+    assert "Code confidentiel : recopiez ici les caractères de votre courrier." in summary
+    slips = await show(visitor, a_siret(), "K7M2 P9QX Z", "0123 4567 89AB Z")
+    told_twice = plain(slips.text.partition('id="error-summary"')[2].partition("</ul>")[0])
+    assert "Identifiant : un caractère semble mal recopié" in told_twice
+    assert "Code confidentiel : un caractère semble mal recopié" in told_twice
+
+
+def plain(page: str) -> str:
+    """The page with ordinary spaces, for French typography has others."""
+    return page.replace("\u00a0", " ").replace("\u202f", " ")
+
+
 async def test_every_other_failure_has_one_page(
     app: Litestar, identity_db: Database, paper: PaperSecrets, clock: HeldClock
 ) -> None:
@@ -99,6 +115,8 @@ async def test_a_hundred_guesses_at_once_share_ten_failures(
 ) -> None:
     firm = await a_firm(identity_db, paper, clock)
     guessers = [Visitor(app, address=f"198.51.100.{n}") for n in range(20)]
+    for guesser in guessers:
+        await guesser.get(PAGE)
     wrong = another(firm.code_confidentiel)
     answers = await asyncio.gather(
         *(show(guesser, firm.siret, firm.identifiant, wrong) for guesser in guessers for _ in range(5))
