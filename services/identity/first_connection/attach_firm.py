@@ -34,7 +34,7 @@ async def attach_firm(
         raise LinkNotUsable
     if email_key(person.email) != email_key(link.email):
         raise NotYourAddress
-    claimed = await store.claim_link(tx, hash_of(link_token), link.first_connection_id, now=now)
+    claimed = await store.claim_link(tx, link.first_connection_id, token_hash=hash_of(link_token), now=now)
     if claimed is None:
         raise LinkNotUsable
     return await open_account(tx, mail, claimed, person.id, home=home, now=now)

@@ -88,7 +88,7 @@ async def confirm_email(
     Records `AccountActivated`. Raises `LinkNotUsable`, `AddressAlreadyKnown` (nothing
     is spent then), `AccountFrozen`, `PairNotUsable`.
     """
-    claimed = await store.claim_link(tx, hash_of(link_token), by.first_connection_id, now=now)
+    claimed = await store.claim_link(tx, by.first_connection_id, token_hash=hash_of(link_token), now=now)
     if claimed is None:
         raise LinkNotUsable
     return await _open(tx, mail, claimed, home=home, now=now)
@@ -116,7 +116,7 @@ async def confirm_by_code(
 
     # 2. Claim and open, or neither.
     async with db.transaction(caisse) as tx:
-        claimed = await store.claim_code(tx, code_mac(keys, first.id, typed), first.id, now=now)
+        claimed = await store.claim_link(tx, first.id, code_hash=code_mac(keys, first.id, typed), now=now)
         if claimed is None:
             raise WrongConfirmation
         return await _open(tx, mail, claimed, home=home, now=now)

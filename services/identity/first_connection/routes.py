@@ -160,7 +160,11 @@ async def show_email(
     if isinstance(first, Response):
         return first
     return site.page(
-        request, "first_connection_email.html", first=first, email=first.email or "", full_name=first.full_name
+        request,
+        "first_connection_email.html",
+        first=first,
+        email=first.email or "",
+        full_name=first.full_name,
     )
 
 

@@ -31,7 +31,6 @@ class LiveLink(NamedTuple):
     email: str
     expires_at: datetime
     password_hash: str | None
-    email_is_known: bool
 
 
 class Claimed(NamedTuple):
@@ -159,8 +158,7 @@ async def find_link(tx: Tx, token_hash: bytes, *, now: datetime) -> LiveLink | N
     """A link as it stands. Reading spends nothing: mail gateways open links too."""
     row = await tx.fetchrow(
         """
-        SELECT link.first_connection_id, adherent.legal_name, link.email, link.expires_at, first.password_hash,
-               EXISTS (SELECT FROM person WHERE person.email_key = lower(link.email))
+        SELECT link.first_connection_id, adherent.legal_name, link.email, link.expires_at, first.password_hash
           FROM email_confirmation AS link
           JOIN first_connection AS first ON first.id = link.first_connection_id
           JOIN adherent ON adherent.id = first.adherent_id
@@ -176,23 +174,32 @@ async def find_link(tx: Tx, token_hash: bytes, *, now: datetime) -> LiveLink | N
 
 
 async def claim_link(
-    tx: Tx, token_hash: bytes, first_connection_id: UUID, *, now: datetime
+    tx: Tx,
+    first_connection_id: UUID,
+    *,
+    now: datetime,
+    token_hash: bytes | None = None,
+    code_hash: bytes | None = None,
 ) -> Claimed | None:
-    """Spend a link of this first connection. `None` when unknown, spent, superseded or expired."""
+    """Spend the live link of this first connection, shown by its token or by the code typed in its place.
+
+    `None` when unknown, spent, superseded or expired; and when neither is shown, for nothing equals NULL.
+    """
     row = await tx.fetchrow(
         """
-        UPDATE email_confirmation AS link SET used_at = $3
+        UPDATE email_confirmation AS link SET used_at = $4
           FROM first_connection AS first, adherent
-         WHERE link.token_hash = $1
-           AND link.first_connection_id = $2
+         WHERE (link.token_hash = $1 OR link.code_hash = $2)
+           AND link.first_connection_id = $3
            AND link.used_at IS NULL AND link.superseded_at IS NULL
-           AND link.expires_at > $3
+           AND link.expires_at > $4
            AND first.id = link.first_connection_id AND first.completed_at IS NULL
            AND adherent.id = first.adherent_id
         RETURNING first.id, first.pair_id, first.adherent_id, adherent.legal_name, link.email,
                   first.full_name, first.password_hash
         """,
         token_hash,
+        code_hash,
         first_connection_id,
         now,
     )
@@ -213,28 +220,6 @@ async def count_code_failure(tx: Tx, first_connection_id: UUID, *, now: datetime
         most,
     )
     return spent == 1
-
-
-async def claim_code(tx: Tx, code_hash: bytes, first_connection_id: UUID, *, now: datetime) -> Claimed | None:
-    """Spend the typed code of this first connection's live link, in place of the link."""
-    row = await tx.fetchrow(
-        """
-        UPDATE email_confirmation AS link SET used_at = $3
-          FROM first_connection AS first, adherent
-         WHERE link.code_hash = $1
-           AND link.first_connection_id = $2
-           AND link.used_at IS NULL AND link.superseded_at IS NULL
-           AND link.expires_at > $3
-           AND first.id = link.first_connection_id AND first.completed_at IS NULL
-           AND adherent.id = first.adherent_id
-        RETURNING first.id, first.pair_id, first.adherent_id, adherent.legal_name, link.email,
-                  first.full_name, first.password_hash
-        """,
-        code_hash,
-        first_connection_id,
-        now,
-    )
-    return Claimed(*row) if row else None
 
 
 async def add_person(

@@ -1,6 +1,7 @@
 """The mailed link: one effect, whoever opens it first, whatever dies meanwhile."""
 
 import asyncio
+import unicodedata
 
 import pytest
 from litestar import Litestar
@@ -172,6 +173,22 @@ async def test_a_known_address_sees_the_same_pages_and_attaches_after_signing_in
     done = await known.post(f"{BASE}/attach", link=link.partition("link=")[2])
     assert done.status_code == 303
     assert await state_of(identity_db, firm) == AFTER
+    async with identity_db.transaction(CAISSE) as tx:
+        owner = await tx.fetchval("SELECT person_id FROM account WHERE adherent_id = $1", firm.adherent_id)
+    assert owner == person
+
+
+async def test_an_accent_in_two_pieces_is_the_same_address(
+    app: Litestar, firm: Firm, post: Post, identity_db: Database, clock: HeldClock
+) -> None:
+    person = await a_person(identity_db, clock, "rose@maçon-\u00e9toile.fr")
+    visitor = Visitor(app)
+    decomposed = unicodedata.normalize("NFD", "Rose@MAÇON-\u00c9TOILE.fr")
+    await to_the_mailbox(visitor, firm, decomposed)
+    message = await post.newest("rose@maçon-\u00e9toile.fr")
+    link = link_in(message, "/attach?link=").partition("link=")[2]
+    await sign_in(visitor, decomposed)
+    assert (await visitor.post(f"{BASE}/attach", link=link)).status_code == 303
     async with identity_db.transaction(CAISSE) as tx:
         owner = await tx.fetchval("SELECT person_id FROM account WHERE adherent_id = $1", firm.adherent_id)
     assert owner == person
