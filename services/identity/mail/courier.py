@@ -15,6 +15,7 @@ import aiosmtplib
 import structlog
 
 from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import SealBroken
 from libs.common.runtime.settings import MailSettings
@@ -34,6 +35,8 @@ KEEP: Final = timedelta(days=90)
 
 BACKOFF: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900, 3600))
 GIVE_UP_AFTER: Final = timedelta(days=3)
+DEFECT_TRIES: Final = 5
+"""A mail that our own code cannot write: tried over some seventeen minutes (a deployment may be under way), then shown."""
 
 
 class Undeliverable(Exception):
@@ -76,18 +79,32 @@ async def _deliver(
     except Undeliverable as error:
         await _give_up(relay_db, leased, clock(), error)
     except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-        now = clock()
-        if now - leased.created_at > GIVE_UP_AFTER:
-            await _give_up(relay_db, leased, now, error)
-            return
-        again = now + BACKOFF[min(leased.tries, len(BACKOFF)) - 1]
-        log.warning("mail.delayed", mail_id=str(leased.id), reason=type(error).__name__, tries=leased.tries)
-        async with relay_db.across_caisses() as tx:
-            await store.try_again(tx, leased.id, at=again, error=type(error).__name__)
+        await _try_later(
+            relay_db, clock(), leased, error, for_good=clock() - leased.created_at > GIVE_UP_AFTER
+        )
+    except DatabaseUnavailable:
+        # Nothing can be noted: the lease ends by itself.
+        log.warning("mail.lease_left", mail_id=str(leased.id))
+    except Exception as error:
+        # An unknown template, a value it lacks: a defect of ours, and no reason to hold up the others.
+        log.exception("mail.not_written", mail_id=str(leased.id), template=leased.template)
+        await _try_later(relay_db, clock(), leased, error, for_good=leased.tries >= DEFECT_TRIES)
     else:
         async with relay_db.across_caisses() as tx:
             await store.mark_sent(tx, leased.id, now=clock())
         log.info("mail.sent", mail_id=str(leased.id), template=leased.template, tries=leased.tries)
+
+
+async def _try_later(
+    relay_db: Database, now: datetime, leased: LeasedMail, error: Exception, *, for_good: bool
+) -> None:
+    if for_good:
+        await _give_up(relay_db, leased, now, error)
+        return
+    again = now + BACKOFF[min(leased.tries, len(BACKOFF)) - 1]
+    log.warning("mail.delayed", mail_id=str(leased.id), reason=type(error).__name__, tries=leased.tries)
+    async with relay_db.across_caisses() as tx:
+        await store.try_again(tx, leased.id, at=again, error=type(error).__name__)
 
 
 async def _send(relay_db: Database, mail: Mail, settings: MailSettings, leased: LeasedMail) -> None:

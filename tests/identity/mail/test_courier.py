@@ -1,7 +1,6 @@
 """The mail leaves after its cause, at least once, and a bad one blocks nobody."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -137,6 +136,28 @@ async def test_a_row_that_does_not_open_blocks_nobody(
     assert post.mailbox.newest("broken@exemple.fr") == []
 
 
+async def test_a_mail_that_cannot_be_written_is_given_up_after_some_tries_and_shown(
+    post: Post, identity_db: Database, clock: HeldClock
+) -> None:
+    await ask(identity_db, post.mail, clock, "unwritten@exemple.fr")
+    async with identity_db.transaction(CAISSE) as tx:
+        # As when the row was put there by a later version, since taken back.
+        await tx.execute("UPDATE mail_queue SET template = 'of_tomorrow' WHERE sent_at IS NULL")
+    for tried in range(1, 5):
+        await post.deliver()
+        row = await row_of(identity_db)
+        assert (row["tries"], row["last_error"], row["failed_at"]) == (tried, "KeyError", None)
+        clock.forward(hours=1)
+    await ask(identity_db, post.mail, clock, "behind@exemple.fr")
+    assert (await post.newest("behind@exemple.fr")).subject
+    async with identity_db.transaction(CAISSE) as tx:
+        ended = await tx.fetchrow(
+            "SELECT tries, last_error, parameters FROM mail_queue WHERE failed_at IS NOT NULL AND template = 'of_tomorrow'"
+        )
+    assert ended is not None
+    assert tuple(ended) == (5, "KeyError", None)
+
+
 async def test_two_couriers_send_each_mail_once(post: Post, identity_db: Database, clock: HeldClock) -> None:
     for n in range(30):
         await ask(identity_db, post.mail, clock, f"many{n}@exemple.fr")
@@ -161,10 +182,9 @@ async def test_without_a_mail_server_no_request_waits(
 ) -> None:
     await a_person(identity_db, clock, "nosmtp@exemple.fr")
     await visitor.get(f"/{CAISSE}/forgotten-password")
-    began = time.monotonic()
     answer = await visitor.post(f"/{CAISSE}/forgotten-password", email="nosmtp@exemple.fr")
     assert answer.status_code == 200
-    assert time.monotonic() - began < 2
+    assert (await row_of(identity_db))["tries"] == 0, "the request itself wrote to the mail server"
     dead = MailSettings(port=1)
     await send_what_is_due(identity_relay, post.mail, dead, clock)
     assert (await row_of(identity_db))["tries"] == 1
