@@ -46,7 +46,7 @@ async def accept_request(
 async def _accept(
     tx: Tx, mandate: Mandate, by: Hand, person_id: UUID, *, key: str, now: datetime, notices: Notices
 ) -> Receipt:
-    if done := await already_done(tx, key, "accept", person_id, [mandate.id], now):
+    if done := await already_done(tx, key, "accept", person_id, [mandate.id], now, asked=mandate.id):
         return done
     await refuse_both_sides(tx, person_id, mandate.adherent_id, mandate.cabinet_id)
     if not await store.may_be_given_power(tx, mandate.cabinet_id):

@@ -56,7 +56,9 @@ async def narrow(
         mandate = await mandate_of_cabinet(tx, mandate_id, by.cabinet_id)
     else:
         mandate = await mandate_of_adherent(tx, mandate_id, by.adherent_id)
-    if done := await already_done(tx, key, "narrow", by.person_id, [mandate_id], now):
+    if done := await already_done(
+        tx, key, "narrow", by.person_id, [mandate_id], now, asked=(mandate_id, less)
+    ):
         return done
     kept = _within(mandate, less, now)
     narrowed = await write_down.move(

@@ -57,7 +57,8 @@ async def offer(
     former = None if former_id is None else await _former(tx, by, former_id, cabinet_id)
     if former is not None and former.family in ids:
         ids[former.family] = former.id
-    if done := await already_done(tx, key, "offer", by.person_id, list(ids.values()), now):
+    asked = (by.adherent_id, cabinet_id, former_id, terms)
+    if done := await already_done(tx, key, "offer", by.person_id, list(ids.values()), now, asked=asked):
         return done
     own = [
         public_id("est", establishment) for establishment in await store.establishments_of(tx, by.adherent_id)

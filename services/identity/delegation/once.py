@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
+
+import msgspec
 
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
@@ -12,7 +15,7 @@ from services.identity.delegation.mandate import Mandate
 
 
 class KeyReused(DomainError):
-    """The idempotency key was used for another command, or by another person."""
+    """The idempotency key was used for something else, or by another person."""
 
 
 class KeyMissing(DomainError):
@@ -31,23 +34,29 @@ class Receipt(NamedTuple):
 
 
 async def already_done(
-    tx: Tx, key: str, command: str, person_id: UUID, mandate_ids: Sequence[UUID], now: datetime
+    tx: Tx,
+    key: str,
+    command: str,
+    person_id: UUID,
+    mandate_ids: Sequence[UUID],
+    now: datetime,
+    *,
+    asked: object,
 ) -> Receipt | None:
     """Take `key` for this command and answer None; or answer what it did the first time.
 
-    `key` is 16 to 128 characters, drawn by the caller. A twin in flight waits here
-    until the first commits or gives up. Raises `KeyReused`, `KeyMissing`.
+    `key` is 16 to 128 characters, drawn by the caller. `asked` is all that the
+    command says beside its key, mandate or terms: else "revoked" would be answered of
+    a mandate that is still in force. A twin in flight waits here until the first
+    commits or gives up. Raises `KeyReused`, `KeyMissing`.
     """
     if not 16 <= len(key) <= 128:
         raise KeyMissing
-    if await store.claim_command(tx, key, command, person_id, mandate_ids, now):
+    digest = sha256(msgspec.json.encode(asked, order="sorted")).digest()
+    if await store.claim_command(tx, key, command, person_id, mandate_ids, digest, now):
         return None
     done = await store.command_of(tx, key)
-    if done is None or done.command != command or done.person_id != person_id:
-        raise KeyReused
-    # Offers and requests draw new ids each time; every other command names its mandate, and must name the same one:
-    # else "revoked" would be said of a mandate that is still in force.
-    if command not in ("offer", "request") and set(done.mandate_ids) != set(mandate_ids):
+    if done is None or (done.command, done.person_id, done.asked) != (command, person_id, digest):
         raise KeyReused
     found = [await store.find(tx, mandate_id) for mandate_id in done.mandate_ids]
     return Receipt(tuple(mandate for mandate in found if mandate is not None))

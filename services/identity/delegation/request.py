@@ -24,7 +24,8 @@ async def request(
     `CabinetNotEligible`, `TwinExists`, `KeyReused`.
     """
     ids = {family: new_id() for family in terms.grants}
-    if done := await already_done(tx, key, "request", by.person_id, list(ids.values()), now):
+    asked = (by.cabinet_id, adherent_id, terms)
+    if done := await already_done(tx, key, "request", by.person_id, list(ids.values()), now, asked=asked):
         return done
     own = [
         public_id("est", establishment) for establishment in await store.establishments_of(tx, adherent_id)

@@ -19,7 +19,7 @@ async def resign(
     `Lapsed`, `MandateChanged`, `KeyReused`.
     """
     mandate = await mandate_of_cabinet(tx, mandate_id, by.cabinet_id)
-    if done := await already_done(tx, key, "resign", by.person_id, [mandate_id], now):
+    if done := await already_done(tx, key, "resign", by.person_id, [mandate_id], now, asked=mandate_id):
         return done
     resigned = await write_down.move(tx, mandate, "resigned", by.hand, now)
     await notices.resigned(tx, resigned, now)

@@ -19,7 +19,7 @@ async def revoke(
     service. Raises `NotFound`, `NotPossible`, `Lapsed`, `MandateChanged`, `KeyReused`.
     """
     mandate = await mandate_of_adherent(tx, mandate_id, by.adherent_id)
-    if done := await already_done(tx, key, "revoke", by.person_id, [mandate_id], now):
+    if done := await already_done(tx, key, "revoke", by.person_id, [mandate_id], now, asked=mandate_id):
         return done
     revoked = await write_down.move(tx, mandate, "revoked", by.hand, now)
     await notices.revoked(tx, revoked, now)

@@ -163,6 +163,7 @@ class Command(NamedTuple):
     command: str
     person_id: UUID
     mandate_ids: Sequence[UUID]
+    asked: bytes
 
 
 async def claim_command(
@@ -171,13 +172,14 @@ async def claim_command(
     command: str,
     person_id: UUID,
     mandate_ids: Sequence[UUID],
+    asked: bytes,
     now: datetime,
 ) -> bool:
-    """Take `key` for this command. A second taker waits for the first to commit, then gets False."""
+    """Take `key` for this command; `asked` is a digest of what it says. A second taker waits for the first to commit, then gets False."""
     taken = await tx.execute(
         """
-        INSERT INTO mandate_command (caisse, key, command, person_id, mandate_ids, at)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO mandate_command (caisse, key, command, person_id, mandate_ids, asked, at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT DO NOTHING
         """,
         tx.the_caisse,
@@ -185,6 +187,7 @@ async def claim_command(
         command,
         person_id,
         mandate_ids,
+        asked,
         now,
     )
     return taken == 1
@@ -192,7 +195,7 @@ async def claim_command(
 
 async def command_of(tx: Tx, key: str) -> Command | None:
     row = await tx.fetchrow(
-        "SELECT command, person_id, mandate_ids FROM mandate_command WHERE key = $1",
+        "SELECT command, person_id, mandate_ids, asked FROM mandate_command WHERE key = $1",
         key,
     )
     return Command(*row) if row else None

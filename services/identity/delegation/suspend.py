@@ -16,7 +16,7 @@ async def suspend(tx: Tx, by: MayManageMandates, mandate_id: UUID, *, key: str, 
     `Lapsed`, `MandateChanged`, `KeyReused`.
     """
     mandate = await mandate_of_adherent(tx, mandate_id, by.adherent_id)
-    if done := await already_done(tx, key, "suspend", by.person_id, [mandate_id], now):
+    if done := await already_done(tx, key, "suspend", by.person_id, [mandate_id], now, asked=mandate_id):
         return done
     told = {"suspended_by": "adherent"}
     return Receipt((await write_down.move(tx, mandate, "suspended", by.hand, now, told=told, **told),))
@@ -29,6 +29,6 @@ async def resume(tx: Tx, by: MayManageMandates, mandate_id: UUID, *, key: str, n
     suspended it; else as `suspend`.
     """
     mandate = await mandate_of_adherent(tx, mandate_id, by.adherent_id)
-    if done := await already_done(tx, key, "resume", by.person_id, [mandate_id], now):
+    if done := await already_done(tx, key, "resume", by.person_id, [mandate_id], now, asked=mandate_id):
         return done
     return Receipt((await write_down.move(tx, mandate, "resumed", by.hand, now),))

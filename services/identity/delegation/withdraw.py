@@ -21,6 +21,6 @@ async def withdraw(
         mandate = await mandate_of_cabinet(tx, mandate_id, by.cabinet_id)
     else:
         mandate = await mandate_of_adherent(tx, mandate_id, by.adherent_id)
-    if done := await already_done(tx, key, "withdraw", by.person_id, [mandate_id], now):
+    if done := await already_done(tx, key, "withdraw", by.person_id, [mandate_id], now, asked=mandate_id):
         return done
     return Receipt((await write_down.move(tx, mandate, "withdrawn", by.hand, now),))
