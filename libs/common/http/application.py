@@ -26,7 +26,7 @@ from libs.common.http.forms import MalformedForm
 from libs.common.http.health import Check, live, metrics, ready
 from libs.common.http.hosts import believed_hosts
 from libs.common.http.problems import PROBLEMS, Problem, on_defect, on_domain_error, on_http_error
-from libs.common.http.security_headers import SecurityHeaders
+from libs.common.http.security_headers import SecurityHeaders, dress_bare_answer
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
@@ -91,7 +91,7 @@ def build_application(
             allowed_hosts=believed_hosts(allowed_hosts, base), www_redirect=False
         ),
         before_request=csrf.refuse_forged_forms,
-        before_send=list(before_send),
+        before_send=[*before_send, dress_bare_answer],
         dependencies={"clock": Provide(the_clock), **dependencies},
         exception_handlers={
             DomainError: on_domain_error,
@@ -103,7 +103,7 @@ def build_application(
         lifespan=list(lifespan),
         logging_config=None,
         middleware=[
-            SecurityHeaders(form_actions=form_actions, https=origin.startswith("https:")),
+            SecurityHeaders(form_actions=form_actions, https=_is_public_https(base)),
             csrf.RememberBrowser(),
             Deadlines(),
         ],
@@ -145,3 +145,9 @@ def _is_automatic(handler: Any) -> bool:
 def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:
     # A malformed caisse or id in an address names nothing: the same answer as an unknown one.
     return on_http_error(request, HTTPException(status_code=404, detail=type(error).__name__))
+
+
+def _is_public_https(base: str) -> bool:
+    # On one's own machine HSTS would push every other http://localhost application to https.
+    address = urlsplit(base)
+    return address.scheme == "https" and address.hostname not in {"localhost", "127.0.0.1", "::1"}
