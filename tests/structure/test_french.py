@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.pages.typography import set_french
+from services.identity.app import FEATURES_WITH_PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(
@@ -102,6 +103,13 @@ def test_pages_carry_no_style_nor_script_of_their_own(template: Path) -> None:
             "services/portal/pages/templates",
             ["services/portal/pages/catalogues", "libs/common/pages/catalogues"],
         ),
+        (
+            "services/identity",
+            [
+                *(f"services/identity/{feature}/catalogues" for feature in FEATURES_WITH_PAGES),
+                "libs/common/pages/catalogues",
+            ],
+        ),
     ],
 )
 def test_english_is_complete(templates: str, catalogues: list[str]) -> None:
@@ -109,6 +117,21 @@ def test_english_is_complete(templates: str, catalogues: list[str]) -> None:
     asked = {s for template in (ROOT / templates).rglob("*.html") for s in sentences(template)}
 
     assert sorted(asked - known) == []
+
+
+def test_english_keeps_every_value_of_a_sentence() -> None:
+    """A name lost or misspelt in translation would break the English page alone."""
+    value = re.compile(r"%\(\w+\)[sd]")
+    differ: list[str] = []
+    for file in (*ROOT.glob("libs/**/en.po"), *ROOT.glob("services/**/en.po")):
+        with file.open("rb") as lines:
+            for message in read_po(lines, locale="en"):
+                if isinstance(message.id, str) and isinstance(message.string, str):
+                    if message.string and set(value.findall(message.id)) != set(
+                        value.findall(message.string)
+                    ):
+                        differ.append(message.id)
+    assert differ == []
 
 
 @given(st.text(alphabet="ab :;!?«»%€'’\u00a0\u202f", max_size=30))

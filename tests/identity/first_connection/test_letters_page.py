@@ -162,3 +162,11 @@ async def test_unanswered_questions_are_asked_again(visitor: Visitor) -> None:
     answer = await visitor.post(f"/{CAISSE}/first-connection", caisse="nowhere")
     assert answer.status_code == 422
     assert "3 points sont à corriger" in told(answer)
+
+
+async def test_a_reader_of_english_gets_english(app: Litestar) -> None:
+    reader = Visitor(app)
+    page = await reader.http.get(PAGE, headers={"accept-language": "en-GB,fr;q=0.5"})
+    assert page.headers["content-language"] == "en"
+    assert "Your two letters" in told(page)
+    assert "courrier" not in told(page)
