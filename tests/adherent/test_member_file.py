@@ -1,6 +1,7 @@
 """Late, repeated and reordered facts about a member all end in the same file."""
 
 import asyncio
+from datetime import date
 from uuid import UUID
 
 import msgspec
@@ -14,6 +15,8 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from services.adherent.member_file import store
 from services.adherent.member_file.hear_of_member import hear_of_member
+from services.adherent.standing import store as standing_store
+from services.adherent.standing.judge import reasons_against
 from tests.adherent.members import a_member, a_site
 
 HERE = CaisseSlug("mediterranee")
@@ -95,3 +98,19 @@ async def test_two_processes_at_once_leave_the_newest(adherent_db: Database) -> 
     assert isinstance(member, store.Member)
     assert member.version == 8
     assert len(sites) == 8  # type: ignore[arg-type]
+
+
+async def test_a_firm_struck_off_is_known_and_no_longer_up_to_date(adherent_db: Database) -> None:
+    first = a_member(number="R1", siren=None)
+    await hear(adherent_db, first)
+    gone = msgspec.structs.replace(first, event_id=new_id(), version=2, state="struck_off")
+    await hear(adherent_db, gone)
+    await hear(adherent_db, msgspec.structs.replace(first, event_id=new_id()))
+
+    member, _ = await file_of(adherent_db, first.adherent_id)
+    assert isinstance(member, store.Member)
+    assert (member.state, member.version) == ("struck_off", 2)
+    async with adherent_db.transaction(HERE) as tx:
+        inputs = await standing_store.read_inputs(tx, first.adherent_id, date(2026, 11, 23))
+    asked = next(one for one in inputs.members if one.id == first.adherent_id)
+    assert [reason.code for reason in reasons_against(asked, inputs)] == ["struck_off"]

@@ -34,7 +34,10 @@ class ImportedEstablishment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdherentImported(Event, frozen=True, kw_only=True, tag="adherent.imported.v1"):
-    """A member firm entered, or changed, from a former system's export: its whole file."""
+    """A member firm entered, or changed, from a former system's export: its whole file.
+
+    `state` is `member` or `struck_off`.
+    """
 
     adherent_id: UUID
     adherent_number: str
@@ -43,6 +46,7 @@ class AdherentImported(Event, frozen=True, kw_only=True, tag="adherent.imported.
     legal_name: str
     address: list[str]
     establishments: list[ImportedEstablishment]
+    state: str = "member"
 
 
 class AccountActivated(Event, frozen=True, kw_only=True, tag="account.activated.v1"):

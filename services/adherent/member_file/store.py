@@ -65,12 +65,13 @@ async def write_newer(tx: Tx, told: AdherentImported, now: datetime) -> bool:
     """Keep the file identity told, unless we hold one as recent: False, and nothing changes."""
     written = await tx.execute(
         """
-        INSERT INTO member (caisse, id, adherent_number, siren, siret, legal_name, address, version, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO member (caisse, id, adherent_number, siren, siret, legal_name, address, state, version,
+                            updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (caisse, id) DO UPDATE
            SET adherent_number = excluded.adherent_number, siren = excluded.siren, siret = excluded.siret,
-               legal_name = excluded.legal_name, address = excluded.address, version = excluded.version,
-               updated_at = excluded.updated_at
+               legal_name = excluded.legal_name, address = excluded.address, state = excluded.state,
+               version = excluded.version, updated_at = excluded.updated_at
          WHERE member.version < excluded.version
         """,
         tx.the_caisse,
@@ -80,6 +81,7 @@ async def write_newer(tx: Tx, told: AdherentImported, now: datetime) -> bool:
         told.siret,
         told.legal_name,
         told.address,
+        told.state,
         told.version,
         now,
     )

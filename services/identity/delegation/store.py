@@ -175,7 +175,10 @@ async def claim_command(
     asked: bytes,
     now: datetime,
 ) -> bool:
-    """Take `key` for this command; `asked` is a digest of what it says. A second taker waits for the first to commit, then gets False."""
+    """Take `key` for this command, whose words `asked` digests.
+
+    A second taker waits for the first to commit, then gets False.
+    """
     taken = await tx.execute(
         """
         INSERT INTO mandate_command (caisse, key, command, person_id, mandate_ids, asked, at)
@@ -249,11 +252,13 @@ async def overdue(tx: Tx, now: datetime, today: date, limit: int, adherent_id: U
 
 
 async def live_of_cabinet(tx: Tx, cabinet_id: UUID) -> list[Mandate]:
+    """Held until the end of the transaction: nobody moves one between its reading and its end."""
     rows = await tx.fetch(
         f"""
         SELECT {MANDATE} FROM mandate
          WHERE cabinet_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
          ORDER BY id
+           FOR UPDATE
         """,
         cabinet_id,
     )
@@ -261,11 +266,13 @@ async def live_of_cabinet(tx: Tx, cabinet_id: UUID) -> list[Mandate]:
 
 
 async def live_of_adherent(tx: Tx, adherent_id: UUID) -> list[Mandate]:
+    """Held until the end of the transaction: nobody moves one between its reading and its end."""
     rows = await tx.fetch(
         f"""
         SELECT {MANDATE} FROM mandate
          WHERE adherent_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
          ORDER BY id
+           FOR UPDATE
         """,
         adherent_id,
     )

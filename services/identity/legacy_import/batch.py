@@ -10,6 +10,7 @@ from libs.common.database.transaction import Tx
 from libs.common.events.identity import AdherentImported, ImportedEstablishment
 from libs.common.legacy_export.tally import FileCounts
 from libs.common.values.identifiers import new_id
+from services.identity.delegation.void import void_of_adherent
 from services.identity.legacy_import import mapping, store
 from services.identity.legacy_import.mapping import EstablishmentRow
 from services.identity.legacy_import.spill import MemberFile
@@ -28,6 +29,7 @@ class _Merged(NamedTuple):
     establishments: list[KnownEstablishment]
     to_write: list[KnownEstablishment]
     is_changed: bool
+    is_newly_struck_off: bool
 
 
 async def write_batch(
@@ -39,7 +41,10 @@ async def write_batch(
     killed between two batches is simply run again. An establishment that a later export
     no longer names stays: a caisse closes it with a date, never by leaving it out.
 
-    Records `AdherentImported`.
+    A firm that the export strikes off loses its live mandates here, with the floors that
+    end the tokens under them (domain.md, invariants 5 and 6).
+
+    Records `AdherentImported`, `MandateVoided` and floors.
     """
     await store.one_import_at_a_time(tx)
     numbers = [file.adherent.adherent_number for file in batch]
@@ -57,6 +62,9 @@ async def write_batch(
         await store.write_adherents(tx, [file.adherent for file in changed], now)
         await store.write_establishments(tx, [row for file in changed for row in file.to_write])
         await outbox.record_all(tx, [_announcement(file, now) for file in changed])
+    for file in changed:
+        if file.is_newly_struck_off:
+            await void_of_adherent(tx, file.adherent.id, "adherent_struck_off", now)
     await _write_attached(tx, batch, [file.adherent.id for file in merged], counts)
 
 
@@ -89,7 +97,8 @@ def _merge(
     is_changed = before != wanted_adherent or bool(to_write)
     if before and is_changed:
         wanted_adherent = wanted_adherent._replace(version=before.version + 1)
-    return _Merged(wanted_adherent, list(kept.values()), to_write, is_changed)
+    struck_off = before is not None and (before.state, row.state) == ("member", "struck_off")
+    return _Merged(wanted_adherent, list(kept.values()), to_write, is_changed, struck_off)
 
 
 def _with_a_head_office(file: MemberFile) -> list[EstablishmentRow]:
@@ -139,6 +148,7 @@ def _announcement(file: _Merged, now: datetime) -> AdherentImported:
         siret=adherent.siret,
         legal_name=adherent.legal_name,
         address=adherent.address,
+        state=adherent.state,
         establishments=[
             ImportedEstablishment(
                 establishment_id=row.id, siret=row.siret, name=row.name, address=row.address,
