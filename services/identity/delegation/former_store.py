@@ -34,14 +34,16 @@ class Recalled(NamedTuple):
     label: str
 
 
-async def unmet_cabinets(tx: Tx) -> list[Unmet]:
+async def unmet_cabinets(tx: Tx, adherent_ids: Sequence[UUID]) -> list[Unmet]:
     rows = await tx.fetch(
         """
         SELECT DISTINCT ON (former.cabinet_siren) former.cabinet_siren, former.cabinet_name
           FROM former_authorisation AS former
-         WHERE NOT EXISTS (SELECT FROM cabinet WHERE cabinet.siren = former.cabinet_siren)
+         WHERE former.adherent_id = ANY ($1::uuid[])
+           AND NOT EXISTS (SELECT FROM cabinet WHERE cabinet.siren = former.cabinet_siren)
          ORDER BY former.cabinet_siren, former.id
-        """
+        """,
+        adherent_ids,
     )
     return [Unmet(*row) for row in rows]
 
@@ -62,13 +64,14 @@ async def note_cabinets(tx: Tx, cabinets: Sequence[tuple[UUID, str, str]], now: 
     )
 
 
-async def not_recalled(tx: Tx, family: Family) -> list[Former]:
+async def not_recalled(tx: Tx, family: Family, adherent_ids: Sequence[UUID]) -> list[Former]:
     rows = await tx.fetch(
         """
         SELECT former.id, former.adherent_id, cabinet.id, former.cabinet_siren, former.granted_on
           FROM former_authorisation AS former
           JOIN cabinet ON cabinet.siren = former.cabinet_siren
-         WHERE NOT EXISTS (
+         WHERE former.adherent_id = ANY ($2::uuid[])
+           AND NOT EXISTS (
                SELECT FROM mandate
                 WHERE mandate.caisse = former.caisse
                   AND mandate.former_reference = former.id::text
@@ -76,6 +79,7 @@ async def not_recalled(tx: Tx, family: Family) -> list[Former]:
          ORDER BY former.id
         """,
         family,
+        adherent_ids,
     )
     return [Former(*row) for row in rows]
 

@@ -1,13 +1,15 @@
 """The former system's authorisations become powerless mandates, which the firm may renew."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from libs.common.access.rights import Family
 from libs.common.database import journal, outbox
 from libs.common.database.journal import Act
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import MandateImported, MandateTold
+from libs.common.pages.formats import day
 from libs.common.values.identifiers import new_id
 from services.identity.delegation import former_store
 from services.identity.delegation.former_store import Recalled
@@ -17,15 +19,15 @@ FAMILY: Family = "contributions"
 """The former system knew one access for everything; its family is where most of the work was."""
 
 
-async def recall_former(tx: Tx, now: datetime) -> int:
-    """Make a `legacy_lapsed` mandate of each imported authorisation that has none; how many.
+async def recall_former(tx: Tx, adherent_ids: Sequence[UUID], now: datetime) -> int:
+    """Make a `legacy_lapsed` mandate of each imported authorisation of these adhérents that has none; how many.
 
     Cabinets the platform has not met are noted by SIREN and name only: they have no
     people, and nobody answers for them until they register. Runs again without effect.
 
     Records `MandateImported` for each.
     """
-    unknown = {row.cabinet_siren: row for row in await former_store.unmet_cabinets(tx)}
+    unknown = {row.cabinet_siren: row for row in await former_store.unmet_cabinets(tx, adherent_ids)}
     if unknown:
         await former_store.note_cabinets(
             tx, [(new_id(), siren, row.cabinet_name) for siren, row in unknown.items()], now
@@ -38,9 +40,9 @@ async def recall_former(tx: Tx, now: datetime) -> int:
             cabinet_id=row.cabinet_id,
             cabinet_siren=row.cabinet_siren,
             reference=str(row.former_id),
-            label=f"accordée le {row.granted_on:%d/%m/%Y}" if row.granted_on else "",
+            label=f"accordée le {day(row.granted_on)}" if row.granted_on else "",
         )
-        for row in await former_store.not_recalled(tx, FAMILY)
+        for row in await former_store.not_recalled(tx, FAMILY, adherent_ids)
     ]
     if not recalled:
         return 0

@@ -34,8 +34,8 @@ class _Merged(NamedTuple):
 
 async def write_batch(
     tx: Tx, batch: Sequence[MemberFile], counts: dict[str, FileCounts], now: datetime
-) -> None:
-    """Write what differs, and announce each new or changed member file in the same transaction.
+) -> list[UUID]:
+    """Write what differs, and announce each new or changed member file in the same transaction; the adhérents' ids.
 
     Writing the same batch twice changes and announces nothing, so an import that was
     killed between two batches is simply run again. An establishment that a later export
@@ -65,7 +65,9 @@ async def write_batch(
     for file in changed:
         if file.is_newly_struck_off:
             await void_of_adherent(tx, file.adherent.id, "adherent_struck_off", now)
-    await _write_attached(tx, batch, [file.adherent.id for file in merged], counts)
+    ids = [file.adherent.id for file in merged]
+    await _write_attached(tx, batch, ids, counts)
+    return ids
 
 
 def _merge(

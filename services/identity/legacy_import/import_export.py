@@ -137,8 +137,8 @@ async def _write(
     for batch in spill.batches(BATCH):
         try:
             async with db.transaction(caisse) as tx:
-                await write_batch(tx, batch, counts, now)
-                await recall_former(tx, now)
+                written = await write_batch(tx, batch, counts, now)
+                await recall_former(tx, written, now)
                 if is_dry_run:
                     raise _DryRun
         except _DryRun:

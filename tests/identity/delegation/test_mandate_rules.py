@@ -200,16 +200,19 @@ async def test_what_an_import_left_is_recalled_once_and_powerless(
                 line,
             )
     counted: list[int] = []
+    stranger = new_id()
+    async with identity_db.transaction(HERE) as tx:
+        assert await recall_former(tx, [stranger], clock()) == 0, "another batch's adhérents are left to it"
     for _ in range(2):
         async with identity_db.transaction(HERE) as tx:
-            counted.append(await recall_former(tx, clock()))
+            counted.append(await recall_former(tx, [scene.adherent_id, stranger], clock()))
     async with identity_db.transaction(HERE) as tx:
         listed = await reading_store.of_adherent(tx, scene.adherent_id)
         registered = await create_cabinet(tx, noted, "Cabinet d’aujourd’hui", now=clock())
 
     assert counted == [2, 0]
     assert {one.mandate.state for one in listed} == {"legacy_lapsed"}
-    assert {one.mandate.former_label for one in listed} == {"accordée le 12/03/2019"}
+    assert {one.mandate.former_label for one in listed} == {"accordée le 12\N{NO-BREAK SPACE}mars 2019"}
     assert registered in {one.mandate.cabinet_id for one in listed}
     async with identity_db.transaction(HERE) as tx:
         assert (await store.find(tx, listed[0].mandate.id)) == listed[0].mandate
