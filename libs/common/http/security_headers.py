@@ -20,6 +20,22 @@ FIXED = {
 }
 
 
+BARE_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+async def dress_bare_answer(message: Message, scope: Scope) -> None:
+    """`before_send` hook: an answer that no middleware saw (an address without a route) has the same headers."""
+    if message["type"] != "http.response.start":
+        return
+    headers: Any = MutableScopeHeaders.from_message(message)
+    headers.setdefault("Content-Security-Policy", BARE_POLICY)
+    for name, value in FIXED.items():
+        headers.setdefault(name, value)
+
+
 def allow_form_action(scope: Scope, origin: str) -> None:
     """Let a form of this page end, after redirects, on `origin`.
 
