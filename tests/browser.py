@@ -58,7 +58,7 @@ def chromium() -> Browser:
     if named := os.environ.get("ESPACE_CHROMIUM"):
         if shutil.which(named) is None:
             raise NoBrowser(f"ESPACE_CHROMIUM={named} is not a program. {REMEDY}")
-        return Browser(named, {**os.environ}, list(ARGUMENTS))
+        return Browser(named, {**os.environ}, _arguments())
     folder = _unpacked()
     libraries = f"{folder}/al2023/lib"
     inherited = os.environ.get("LD_LIBRARY_PATH")
@@ -67,7 +67,12 @@ def chromium() -> Browser:
         "LD_LIBRARY_PATH": f"{libraries}:{inherited}" if inherited else libraries,
         "FONTCONFIG_PATH": f"{folder}",
     }
-    return Browser(str(folder / "chromium"), environment, list(ARGUMENTS))
+    return Browser(str(folder / "chromium"), environment, _arguments())
+
+
+def _arguments() -> list[str]:
+    # Chromium refuses to run its sandbox as root.
+    return [*ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 
 
 def axe_source() -> str:

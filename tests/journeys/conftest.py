@@ -18,6 +18,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from tests.browser import chromium
+from tests.runtime.running import free_port_base
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 240
@@ -33,7 +34,14 @@ def espace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
     folder = tmp_path_factory.mktemp("espace")
     ready = folder / "ready.json"
     command = [sys.executable, "-m", "libs.common.runtime.cli", "up"]
-    command += ["--data", str(folder / "data"), "--port-base", str(_free_base()), "--ready-file", str(ready)]
+    command += [
+        "--data",
+        str(folder / "data"),
+        "--port-base",
+        str(free_port_base()),
+        "--ready-file",
+        str(ready),
+    ]
     log = folder / "up.log"
     with log.open("wb") as output:
         running = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
@@ -53,11 +61,6 @@ def _awaited(running: "subprocess.Popen[bytes]", ready: Path, log: Path) -> dict
     return json.loads(ready.read_text("utf-8"))
 
 
-def _free_base() -> int:
-    """A base port whose neighbours are likely free: far from the default, and ours by process number."""
-    return 20_000 + os.getpid() % 400 * 50
-
-
 @pytest.fixture(scope="session")
 async def running_browser() -> AsyncIterator[Browser]:
     named = chromium()
@@ -65,7 +68,7 @@ async def running_browser() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(
             executable_path=named.executable,
             env=dict(named.environment),
-            args=["--no-sandbox", *named.arguments],
+            args=named.arguments,
         )
         yield browser
         await browser.close()

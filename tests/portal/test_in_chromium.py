@@ -52,7 +52,7 @@ async def examiner(portal_app: Litestar) -> AsyncIterator[Examiner]:
         browser = await playwright.chromium.launch(
             executable_path=named.executable,
             env=dict(named.environment),
-            args=["--no-sandbox", *named.arguments],
+            args=named.arguments,
         )
         page = await browser.new_page(bypass_csp=True, locale="fr-FR")
         yield Examiner(page, portal_app)

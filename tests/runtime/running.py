@@ -1,5 +1,6 @@
 """A real `espace up` in a process of its own, and what is left of it."""
 
+import itertools
 import json
 import os
 import signal
@@ -115,9 +116,15 @@ def answers(address: str) -> bool:
         return False
 
 
+# Below the ports that the system lends to outgoing connections, which come and go.
+BASES = range(10_000, 32_000, 50)
+_next = itertools.count(os.getpid() * 7)
+
+
 def free_port_base() -> int:
     """A base whose ports are all free; each caller gets another."""
-    for base in range(21_000 + os.getpid() % 200 * 50, 60_000, 50):
+    for _ in BASES:
+        base = BASES[next(_next) % len(BASES)]
         if not any(
             port_is_taken(base + offset) for offset in (0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 22, 23, 25, 32)
         ):

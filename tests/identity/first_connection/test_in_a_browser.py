@@ -72,7 +72,7 @@ async def telephone(app: Litestar, tmp_path: Path) -> AsyncIterator[Telephone]:
         running = await playwright.chromium.launch(
             executable_path=browser.executable,
             env=dict(browser.environment),
-            args=["--no-sandbox", *browser.arguments],
+            args=browser.arguments,
         )
         page = await running.new_page(viewport={"width": 360, "height": 740}, locale="fr-FR", bypass_csp=True)
         telephone = Telephone(page, Visitor(app), tmp_path)

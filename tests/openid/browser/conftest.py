@@ -108,7 +108,7 @@ async def trusting_browser(
         browser = await playwright.chromium.launch(
             executable_path=named.executable,
             env={**named.environment, "HOME": str(home)},
-            args=["--no-sandbox", *named.arguments],
+            args=named.arguments,
         )
         yield browser
         await browser.close()
