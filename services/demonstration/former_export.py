@@ -22,6 +22,9 @@ from services.demonstration.export_traps import Planted, spoil
 AS_OF = date(2020, 12, 21)
 """The day the former system closed."""
 
+SHOWN = 50
+"""How many firms of each standing a demonstration may show."""
+
 COLUMNS: dict[str, str] = {
     "adherents.csv": "NUM_ADHERENT;SIREN;SIRET;RAISON_SOCIALE;ADRESSE_1;ADRESSE_2;ADRESSE_3;CODE_POSTAL;VILLE;PAYS;"
     "CODE_COMMUNE;NUM_CAISSE;EFFECTIF;DATE_ADHESION;DATE_RADIATION;IBAN",
@@ -44,7 +47,7 @@ class FormerExport:
     rows: dict[str, int] = field(default_factory=dict[str, int])
     planted: list[Planted] = field(default_factory=list[Planted])
     up_to_date: list[str] = field(default_factory=list[str])
-    """The first fifty adhérents that are up to date, have a French SIRET and a sound row."""
+    """The first `SHOWN` adhérents that are up to date, have a French SIRET and a sound row."""
     late: list[str] = field(default_factory=list[str])
     in_plan: list[str] = field(default_factory=list[str])
     disputed: list[str] = field(default_factory=list[str])
@@ -83,9 +86,10 @@ def write_former_export(
 ) -> FormerExport:
     """Write the seven files of `size` adhérents into `folder`.
 
-    `cabinets` are (SIREN, name) of real accounts of this installation, which then come
-    first among the former authorisations. Deterministic: the same arguments give the
-    same bytes on every machine.
+    `cabinets` are (SIREN, name) of real accounts of this installation. They come first
+    among the former authorisations, and the firms that a demonstration shows all had one
+    of them: "Renouveler" then finds somebody who can accept. Deterministic: the same
+    arguments give the same bytes on every machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     export = FormerExport(folder, size)
@@ -137,7 +141,7 @@ class _Writer:
     ) -> None:
         self.export, self.out, self.region = export, out, region
         invented = [(siren_of_index(90_000_000 + i), names.cabinet(rng)) for i in range(max(3, size // 40))]
-        self.cabinets = [*cabinets, *invented]
+        self.cabinets, self.real = [*cabinets, *invented], cabinets
         # Log-normal, and one cabinet with 3,000 clients out of 250,000 adhérents.
         weights = [rng.lognormvariate(0, 1.1) for _ in self.cabinets]
         weights[0] = max(weights[0], sum(weights[1:]) * 3_000 / (0.8 * 250_000 - 3_000))
@@ -164,9 +168,13 @@ class _Writer:
             self._second_line_of(firm, rng)
         several = self._establishments(firm, rng, orphan=refused)
         self._contacts(firm, rng, index, orphan=refused)
-        if rng.random() < 0.8:
-            self._authorisation(firm, rng, orphan=refused)
+        authorisation = self._authorisation(firm, rng) if rng.random() < 0.8 else None
         standing = _standing(rng)
+        if self.real and not refused and not struck_off and self._is_shown(firm, standing):
+            authorisation = self._of_a_real_cabinet(firm)
+        if authorisation:
+            fields, spoilt_by = authorisation
+            self.out["authorisations.csv"].row(fields, trap=spoilt_by, orphan=refused)
         self._accounts(firm, rng, standing, several)
         self._remember(firm, rng, standing, refused=refused or struck_off)
 
@@ -175,7 +183,7 @@ class _Writer:
             {"late": self.export.late, "plan": self.export.in_plan, "dispute": self.export.disputed}[
                 standing
             ].append(firm.number)
-        elif not refused and firm.siren and len(self.export.up_to_date) < 50:
+        elif not refused and firm.siren and len(self.export.up_to_date) < SHOWN:
             self.export.up_to_date.append(firm.number)
         if rng.random() < 0.04:
             self.export.undeliverable.append(firm.number)
@@ -233,14 +241,21 @@ class _Writer:
             orphan=orphan,
         )
 
-    def _authorisation(self, firm: Firm, rng: Random, *, orphan: bool) -> None:
+    def _authorisation(self, firm: Firm, rng: Random) -> tuple[list[str], str]:
+        """The row of the firm's former cabinet, and the trap that spoils it."""
         (siren, name) = rng.choices(self.cabinets, cum_weights=self.cumulated)[0]
         granted = firm.joined_on + timedelta(days=rng.randint(0, 700))
-        self.out["authorisations.csv"].row(
-            [firm.number, siren, name, _day(min(granted, AS_OF))],
-            trap=_one_in(rng, 120, ("bad_key_cabinet", "not_a_date")),
-            orphan=orphan,
-        )
+        fields = [firm.number, siren, name, _day(min(granted, AS_OF))]
+        return fields, _one_in(rng, 120, ("bad_key_cabinet", "not_a_date"))
+
+    def _of_a_real_cabinet(self, firm: Firm) -> tuple[list[str], str]:
+        siren, name = self.real[int(firm.number) % len(self.real)]
+        return [firm.number, siren, name, _day(min(firm.joined_on + timedelta(days=400), AS_OF))], ""
+
+    def _is_shown(self, firm: Firm, standing: str) -> bool:
+        """Whether a demonstration may write to the firm: the first of each standing, and La Poste's site."""
+        met = {"late": self.export.late, "plan": self.export.in_plan, "dispute": self.export.disputed}
+        return firm.siren == LA_POSTE or len(met.get(standing, self.export.up_to_date)) < SHOWN
 
     def _accounts(self, firm: Firm, rng: Random, standing: str, sirets: list[str]) -> None:
         """Declarations, statements and payments of the last periods, of which some are owed."""

@@ -80,3 +80,15 @@ def test_a_sample_of_twenty_has_a_bit_of_everything(tmp_path: Path):
     assert export.foreign
     assert export.up_to_date
     assert any(remark.outcome == "refused" for remark in export.planted)
+
+
+def test_the_firms_of_a_demonstration_had_a_cabinet_that_can_answer(tmp_path: Path):
+    real = (("910000017", "Cabinet Fontvieille"), ("910000025", "L'OEil du Comptable"))
+    for name in ("one", "again"):
+        export = write_former_export(tmp_path / name, size=2_000, cabinets=real)
+    assert digests(tmp_path / "one") == digests(tmp_path / "again")
+    former = {row[0]: row[1] for row in rows(tmp_path / "one", "authorisations.csv")}
+    shown = [*export.up_to_date, *export.late[:5], *export.disputed[:2], export.la_poste]
+
+    assert {former[number] for number in shown} == {siren for siren, _ in real}
+    assert len({*former.values()}) > 20, "the other firms keep their own"
