@@ -1,6 +1,8 @@
 """What a process holds to serve every issuer: pool, keys, nonces, fetcher, addresses."""
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from libs.common.access.dpop import Nonces
@@ -11,10 +13,17 @@ from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.clients import Client
 from services.identity.openid.foreign_jwt import kid_of
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
-from services.identity.openid.issuer import Issuer, audiences_of
+from services.identity.openid.issuer import Audience, Issuer, audiences_of
 from services.identity.openid.refusals import InvalidRequestUri
 from services.identity.openid.snapshot import Snapshot
 from services.identity.signing_keys.key_ring import KeyRings
+
+
+@lru_cache(maxsize=4096)
+def _addresses(identity: str, adherent: str, documents: str, caisse: CaisseSlug) -> tuple[str, dict[str, Audience]]:
+    """A caisse's identifier and audiences; the caller does not change them."""
+    url = f"{identity}/{caisse}"
+    return url, audiences_of(url, f"{adherent}/{caisse}", f"{documents}/{caisse}")
 
 
 class Provider:
@@ -27,16 +36,22 @@ class Provider:
         self.fetcher = fetcher
         self.rings = KeyRings(db, keys)
         self.nonces = Nonces(keys.key_for("dpop-nonce"))
+        self._documents: dict[CaisseSlug, bytes] = {}
         self.pairwise_salt = keys.key_for("pairwise-subject")
 
     async def issuer(self, caisse: CaisseSlug) -> Issuer:
         """The issuer of a caisse, with its keys as of this second."""
-        base = self.settings.identity.base
-        url = f"{base}/{caisse}"
-        audiences = audiences_of(
-            url, f"{self.settings.adherent.base}/{caisse}", f"{self.settings.documents.base}/{caisse}"
+        url, audiences = _addresses(
+            self.settings.identity.base, self.settings.adherent.base, self.settings.documents.base, caisse
         )
         return Issuer(caisse, url, audiences, await self.rings.of(caisse))
+
+    def published_once(self, issuer: Issuer, document: Callable[[Issuer], bytes]) -> bytes:
+        """The bytes of `document`, which depends on addresses alone; kept for the caisses that exist."""
+        known = self._documents.get(issuer.caisse)
+        if known is None:
+            known = self._documents[issuer.caisse] = document(issuer)
+        return known
 
     async def snapshot(
         self, issuer: Issuer, now: datetime, client: Client | None, *, signed: str = "", **found: Any

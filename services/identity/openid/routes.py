@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Response, get, post, route
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
 
 from libs.common.http import csrf
 from libs.common.http.application import Clock
@@ -97,25 +98,33 @@ def on_refusal(_: AnyRequest, error: Refusal) -> Response[Any]:
     return as_response(refusal_answer(error))
 
 
+# The documents ask Litestar for the request alone: each dependency would be one more task of the event loop.
+
+
 @get("/.well-known/openid-configuration", access="protocol")
-async def openid_configuration(slug: FromPath[str], provider: NamedDependency[Provider]) -> Response[bytes]:
+async def openid_configuration(request: AnyRequest) -> ASGIResponse:
     """OpenID Connect Discovery §4."""
-    issuer = await issuer_of(provider, slug)
-    return Response(discovery.document(issuer), media_type="application/json", headers=PUBLIC)
+    return await _discovery(request)
 
 
 @get("/.well-known/oauth-authorization-server/{slug:str}", access="protocol")
-async def oauth_authorization_server(slug: FromPath[str], provider: NamedDependency[Provider]) -> Response[bytes]:
+async def oauth_authorization_server(request: AnyRequest) -> ASGIResponse:
     """RFC 8414 §3: the well-known segment before the path."""
-    issuer = await issuer_of(provider, slug)
-    return Response(discovery.document(issuer), media_type="application/json", headers=PUBLIC)
+    return await _discovery(request)
+
+
+async def _discovery(request: AnyRequest) -> ASGIResponse:
+    provider: Provider = request.app.state.provider
+    issuer = await issuer_of(provider, request.path_params["slug"])
+    body = provider.published_once(issuer, discovery.document)
+    return ASGIResponse(body=body, media_type="application/json", headers=PUBLIC)
 
 
 @get("/jwks", access="protocol")
-async def jwks(slug: FromPath[str], provider: NamedDependency[Provider]) -> Response[bytes]:
+async def jwks(request: AnyRequest) -> ASGIResponse:
     """RFC 7517 §5."""
-    issuer = await issuer_of(provider, slug)
-    return Response(issuer.keys.jwks, media_type="application/jwk-set+json", headers=PUBLIC)
+    issuer = await issuer_of(request.app.state.provider, request.path_params["slug"])
+    return ASGIResponse(body=issuer.keys.jwks, media_type="application/jwk-set+json", headers=PUBLIC)
 
 
 @post("/token", access="protocol", status_code=200)
