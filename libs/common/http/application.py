@@ -21,11 +21,19 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import BeforeMessageSendHookHandler, ControllerRouterHandler
 
 from libs.common.http import csrf
-from libs.common.http.deadlines import Deadlines
+from libs.common.http.deadlines import Deadlines, SlowBody
 from libs.common.http.forms import MalformedForm
 from libs.common.http.health import Check, live, metrics, ready
 from libs.common.http.hosts import believed_hosts
-from libs.common.http.problems import PROBLEMS, Problem, on_defect, on_domain_error, on_http_error
+from libs.common.http.problems import (
+    PROBLEMS,
+    Problem,
+    answer,
+    on_defect,
+    on_domain_error,
+    on_http_error,
+    on_recursion,
+)
 from libs.common.http.security_headers import SecurityHeaders, dress_bare_answer
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import DomainError
@@ -44,6 +52,9 @@ PROBLEMS[csrf.ForgedForm] = Problem(
     403, "forged-form", "Ce formulaire n'est plus valable. Revenez à la page précédente et rechargez-la."
 )
 PROBLEMS[MalformedForm] = Problem(400, "malformed-form", "Ce formulaire est incorrect.")
+
+
+TOO_SLOW = Problem(408, "too-slow", "La demande a mis trop de temps à arriver.")
 
 
 def utc_now() -> datetime:
@@ -97,6 +108,8 @@ def build_application(
             DomainError: on_domain_error,
             HTTPException: on_http_error,
             InvalidValue: _on_invalid_value,
+            SlowBody: _on_slow_body,
+            RecursionError: on_recursion,
             Exception: on_defect,
         },
         guards=list(guards),
@@ -140,6 +153,11 @@ def _is_automatic(handler: Any) -> bool:
     # Litestar's own OPTIONS answers and its OpenAPI document.
     module = getattr(handler.fn, "__module__", "")
     return module.startswith("litestar.") and not isinstance(handler, ASGIRouteHandler)
+
+
+def _on_slow_body(request: Request[Any, Any, Any], _: SlowBody) -> Response[Any]:
+    # Met while a handler read the body: the sender's doing, neither a defect nor worth a trace.
+    return answer(request, TOO_SLOW)
 
 
 def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:

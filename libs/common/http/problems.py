@@ -100,6 +100,9 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         error.status_code, f"http-{error.status_code}", titles.get(error.status_code, "Demande refusée.")
     )
     members: dict[str, Any] = {}
+    if error.status_code == 405 and error.headers:
+        # RFC 9110 §15.5.6: the refusal says what the address does take.
+        members["headers"] = dict(error.headers)
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         # Name the field and what is wrong with it, never the value sent.
         faults = [cast(dict[str, object], item) for item in error.extra if isinstance(item, dict)]
@@ -109,6 +112,13 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if error.status_code >= 500:
         log.exception("request.failed", path=request.url.path, exc_info=error)
     return answer(request, problem, **members)
+
+
+def on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    """JSON nested without end, which msgspec gives up reading, is the caller's; any other recursion is ours."""
+    if "deserializing" in str(error):
+        return on_http_error(request, HTTPException(status_code=400))
+    return on_defect(request, error)
 
 
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
