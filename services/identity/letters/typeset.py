@@ -1,5 +1,6 @@
 """A lot of letters as one tagged PDF (PDF/UA-1), by Typst. Data go in as data, never as markup."""
 
+import unicodedata
 from datetime import date
 
 import msgspec
@@ -77,7 +78,7 @@ async def typeset(
         "colour": caisse.settings.colour or DEFAULT_COLOUR,
         "caisse": {
             "name": caisse.name,
-            "address": caisse.address,
+            "address": _under_the_name(caisse),
             "phone": caisse.phone,
             "email": caisse.email,
             "website": caisse.website,
@@ -106,3 +107,15 @@ async def typeset(
     if any(matrix.width != data["matrix_width"] for matrix in matrices):
         raise ValueError("the marks of one lot are of one size")
     return await compile_letters(msgspec.json.encode(data), len(letters))
+
+
+def _under_the_name(caisse: Caisse) -> list[str]:
+    """The address of the letterhead. Its first line is the name in capitals, when written for the post (NF Z 10-011)."""
+    first, rest = caisse.address[:1], caisse.address[1:]
+    return rest if first and _bare(first[0]) == _bare(caisse.name) else caisse.address
+
+
+def _bare(text: str) -> str:
+    """Letters and digits alone, without accents or capitals."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(symbol for symbol in decomposed if symbol.isalnum())

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import date
+from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from services.identity.letters.paper_secret import Half
 from services.identity.letters.recipient import Recipient, envelope_lines
 from services.identity.letters.typeset import Letter, mark_of, typeset
 
+ROOT = Path(__file__).resolve().parents[3]
 LOT = "lot_01M856KW3FFYN918KVDK2R2JKY"
 MM = 72 / 25.4
 
@@ -48,6 +50,41 @@ def test_the_pdf_is_tagged_titled_and_french():
     assert document.is_tagged()
     assert "Votre code confidentiel" in document.get_metadata_value("Title")
     assert re.search(rb"/Lang\s*\(fr", pdf)
+
+
+def words(pdf: bytes) -> str:
+    text = pdfium.PdfDocument(pdf)[0].get_textpage().get_text_range()
+    return " ".join(text.replace("\u00a0", " ").replace("\u202f", " ").split())
+
+
+def test_the_way_in_is_told_as_the_pages_show_it():
+    pages = ROOT / "services"
+    landing = (pages / "portal/pages/templates/home/landing.html").read_text()
+    sign_in = (pages / "identity/sign_in/pages/sign_in.html").read_text()
+    for half in Half:
+        told = words(sheet(a_recipient(), half=half))
+        way = [told.index("espace.example.test/mediterranee")]
+        for label, shown_on in (
+            ("Espace sécurisé Entreprise", landing),
+            ("Première connexion", sign_in),
+            ("Ouvrir mon espace", sign_in),
+        ):
+            assert f'_("{label}")' in shown_on
+            way.append(told.index(f"« {label} »"))
+        assert way == sorted(way)
+
+
+def test_the_caisse_is_named_once_in_its_letterhead():
+    caisse = described("ile-de-france", name="Congés Intempéries BTP Île-de-France",
+                       address=("CONGES INTEMPERIES BTP ILE DE FRANCE", "3 QUAI DES CHARPENTIERS", "75012 PARIS"))  # fmt: skip
+    pdf = asyncio.run(typeset(
+        caisse, Half.IDENTIFIANT, LOT, [Letter(a_recipient(), "01OI")],
+        written_on=date(2021, 1, 7), valid_through=date(2021, 3, 10), address="espace.example.test/ile-de-france",
+    ))  # fmt: skip
+    told = words(pdf)
+    assert told.count("Congés Intempéries BTP Île-de-France") == 1
+    assert "CONGES INTEMPERIES" not in told
+    assert "3 QUAI DES CHARPENTIERS" in told
 
 
 def test_the_address_stands_in_the_window_of_the_envelope():
