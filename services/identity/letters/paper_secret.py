@@ -15,8 +15,13 @@ from argon2.low_level import Type, hash_secret_raw
 
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import Unavailable
+from libs.common.runtime.telemetry import counter
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.crockford import CheckedCode, new_code, parse_code
+
+HASHED = counter(
+    "paper_secret_hashes", "Slow hashes of halves: drawn for letters, or done for whoever typed.", "half"
+)
 
 MEMORY_KIB = 8 * 1024
 ROUNDS = 1
@@ -63,6 +68,7 @@ class PaperSecrets:
 
     def hash_now(self, half: Half, code: CheckedCode, salt: bytes) -> bytes:
         """32 bytes; some 4 ms of one core, during which other threads run."""
+        HASHED.labels(half.value).inc()
         return hash_secret_raw(
             self._keys.mac(f"letters/{half}", code.encode()),
             salt,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pypdfium2 as pdfium
+from prometheus_client import REGISTRY
 
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
@@ -14,7 +15,7 @@ from services.identity.caisses.add import add_caisse
 from services.identity.caisses.caisse import Caisse
 from services.identity.caisses.commands import described
 from services.identity.letters.make import MadeLots, make_letters
-from services.identity.letters.paper_secret import PaperSecrets
+from services.identity.letters.paper_secret import Half, PaperSecrets
 from services.identity.letters.post_lot import post_lot
 from services.identity.letters.print_lot import print_lot
 
@@ -91,3 +92,15 @@ def texts(folder: Path, lot: object) -> list[str]:
         ]
     finally:
         document.close()
+
+
+def slow_hashes() -> dict[str, float]:
+    """How many slow hashes of each half this process has done: what a stopwatch would tell an attacker."""
+    return {
+        half.value: REGISTRY.get_sample_value("espace_paper_secret_hashes_total", {"half": half.value}) or 0
+        for half in Half
+    }
+
+
+def done_since(before: dict[str, float]) -> dict[str, float]:
+    return {half: count - before[half] for half, count in slow_hashes().items()}
