@@ -97,7 +97,7 @@ def create_app(
     async def opened(app: Litestar) -> AsyncGenerator[None, None]:
         db = await Database.open(settings.identity.dsn, name="espace identity")
         app.state.db = db
-        app.state.provider = Provider(db, settings, keys, GuardedFetcher(settings.outbound_hosts))
+        app.state.provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
         try:
             async with access.opened(db):
                 yield

@@ -1,6 +1,7 @@
 """A client's own little web server: serves what it is told, keeps what it is sent."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,15 +18,20 @@ class Listener:
     pages: dict[str, bytes] = field(default_factory=dict[str, bytes])
     heard: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     redirect_to: str = ""
+    content_type: str = "application/json"
+    scheme: str = "http"
+    asked: list[str] = field(default_factory=list[str])
+    """Host header of each request, in order."""
 
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        return f"{self.scheme}://{host}:{self.port}{path}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split(" ", 2)
         length = next((int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length")), 0)
         body = await reader.readexactly(length)
+        self.asked += [line[6:] for line in head.split("\r\n") if line.lower().startswith("host: ")]
         await asyncio.sleep(self.delay)
         status, content, more = self.status, b"", ""
         if method == "POST":
@@ -36,7 +42,7 @@ class Listener:
             content = self.pages.get(path, b"")
             status = 200 if path in self.pages else 404
         writer.write(
-            f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+            f"HTTP/1.1 {status} X\r\nContent-Type: {self.content_type}\r\nContent-Length: {len(content)}\r\n"
             f"{more}Connection: close\r\n\r\n".encode() + content
         )
         await writer.drain()
@@ -44,9 +50,9 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening() -> AsyncGenerator[Listener, None]:
-    listener = Listener()
-    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0)
+async def listening(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Listener, None]:
+    listener = Listener(scheme="https" if tls else "http")
+    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0, ssl=tls)
     listener.port = server.sockets[0].getsockname()[1]
     async with server:
         yield listener

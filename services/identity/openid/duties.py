@@ -30,7 +30,7 @@ async def openid_duties(
 ) -> None:
     """Until `stop`. Several workers at once do no harm."""
     db = await Database.open(settings.identity.dsn, name="identity-work", max_size=6)
-    provider = Provider(db, settings, keys, GuardedFetcher(settings.outbound_hosts))
+    provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
     try:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(deliver_for_ever(provider, relay, stop, clock))
