@@ -20,6 +20,8 @@ class Session(NamedTuple):
     created_at: datetime
     last_seen_at: datetime
     user_agent_family: str
+    shown_as: str = ""
+    """The person's name, or address where none was given; read with the session of a page only."""
 
 
 class Person(NamedTuple):
@@ -80,7 +82,8 @@ async def find(tx: Tx, token_hash: bytes, *, seen_after: datetime, created_after
     row = await tx.fetchrow(
         """
         SELECT session.id, session.caisse, session.person_id, session.auth_time, session.acr, session.amr,
-               session.second_factor_at, session.created_at, session.last_seen_at, session.user_agent_family
+               session.second_factor_at, session.created_at, session.last_seen_at, session.user_agent_family,
+               coalesce(nullif(person.full_name, ''), person.email)
           FROM session
           JOIN person ON person.id = session.person_id AND person.state = 'active'
          WHERE session.token_hash = $1

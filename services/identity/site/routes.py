@@ -26,6 +26,9 @@ from services.identity.sign_in.throttle import network_of
 
 AnyRequest = Request[Any, Any, Any]
 
+SESSION = "espace.session"
+"""Where the guard leaves the session it found, in the request's state."""
+
 DEVICE_LASTS = 400 * 86400
 """Seconds; browsers keep no cookie longer."""
 
@@ -48,8 +51,14 @@ class Site(NamedTuple):
         return f"{self.portal}/{self.slug}"
 
     def page(self, request: AnyRequest, name: str, *, status_code: int = 200, **values: Any) -> Response[str]:
-        """A template as an answer, in the colours of the caisse. `site` and `base` are known to it."""
+        """A template as an answer, in the colours of the caisse. `site`, `base` and `home` are known to it.
+
+        Where the address asks for a session, the head of the page says whose it is, and ends it.
+        """
         base = f"/{self.slug}"
+        session: Session | None = request.scope["state"].get(SESSION)
+        if session is not None:
+            values.setdefault("who", {"name": session.shown_as, "sign_out": f"{base}/sign-out"})
         return self.pages.render(
             name, request, brand=self.brand, status_code=status_code, base=base, home=self.home, **values
         )
@@ -98,7 +107,7 @@ async def provide_site(
 
 async def provide_session(request: AnyRequest) -> Session:
     """The session that `require_session` found before the handler ran."""
-    session = request.scope["state"].get("espace.session")
+    session = request.scope["state"].get(SESSION)
     if session is None:
         raise SignInRequired
     return session
@@ -113,7 +122,7 @@ async def require_session(connection: ASGIConnection[Any, Any, Any, Any]) -> Non
         session = await current_session(tx, connection.cookies.get(cookie_name(slug)), clock())
     if session is None:
         raise SignInRequired
-    connection.scope["state"]["espace.session"] = session
+    connection.scope["state"][SESSION] = session
 
 
 def to_sign_in(request: AnyRequest, _: SignInRequired) -> Response[Any]:

@@ -1,5 +1,6 @@
 """The account console: what one sees of oneself, and what one changes."""
 
+import pytest
 from litestar import Litestar
 
 from libs.common.database.pool import Database
@@ -22,6 +23,23 @@ async def test_the_landing_page_leads_to_the_account_and_to_the_rights(
     assert f'href="/{CAISSE}/delegations"' in page.text
     assert f'href="/{CAISSE}/account/me"' in page.text
     assert "espace du cabinet" not in told(page)
+
+
+@pytest.mark.parametrize("path", ["account", "account/me", "account/password", "account/name", "sign-in"])
+async def test_every_page_of_ones_own_says_whose_it_is_and_ends_the_session(
+    visitor: Visitor, identity_db: Database, clock: HeldClock, path: str
+) -> None:
+    email = f"{path.replace('/', '-')}@exemple.fr"
+    await a_person(identity_db, clock, email, name="Zoé d’Arc")
+    await sign_in(visitor, email)
+    page = await visitor.get(f"/{CAISSE}/{path}")
+    if path == "sign-in":
+        assert "Zoé" not in page.text
+        return
+    assert '<p id="who">Zoé d’Arc</p>' in page.text
+    assert page.text.count('id="sign-out"') == 1
+    assert "Vous êtes déconnecté" in told(await visitor.post(f"/{CAISSE}/sign-out"))
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 303
 
 
 async def test_a_name_is_kept_as_people_write_it(
