@@ -3,17 +3,19 @@
 import asyncio
 from typing import Any, cast
 
+import httpx
 import pytest
-from litestar import Litestar
 
 from libs.common.http import deadlines
-from tests.identity.sign_in.visitors import CAISSE
+from tests.openid.party import Issuer
 
 
-@pytest.mark.parametrize("path", [f"/{CAISSE}/token", f"/{CAISSE}/register"])
+@pytest.mark.parametrize("path", ["/token", "/register", "/par"])
 async def test_a_trickling_body_is_refused_in_time(
-    app: Litestar, path: str, monkeypatch: pytest.MonkeyPatch
+    issuer: Issuer, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    path = f"/{issuer.caisse}{path}"
+    app: Any = cast(httpx.ASGITransport, issuer.transport).app
     monkeypatch.setattr(deadlines, "BODY_SECONDS", 0.3)
     answered: list[int] = []
 
@@ -32,5 +34,5 @@ async def test_a_trickling_body_is_refused_in_time(
         "client": ("203.0.113.9", 4242), "server": ("id.example.test", 443), "state": {},
     }  # fmt: skip
     async with asyncio.timeout(5):
-        await app(cast(Any, scope), cast(Any, drop_by_drop), cast(Any, hear))
+        await app(scope, drop_by_drop, hear)
     assert answered == [408]
