@@ -37,7 +37,7 @@ from services.identity.delegation.parties import (
 )
 from services.identity.delegation.reading_store import Listed
 from services.identity.delegation.resign import resign
-from services.identity.delegation.shown import card, places, promise, told_acts, told_history
+from services.identity.delegation.shown import card, places, promise, tense, told_acts, told_history
 from services.identity.delegation.wording import FAMILY
 from services.identity.sign_in.session import Session
 from services.identity.site.routes import AnyRequest, Site
@@ -120,6 +120,7 @@ async def show_client_mandate(
         "cabinet_mandate.html",
         card=card(listed),
         mandate=listed.mandate,
+        tense=tense(listed.mandate, clock()),
         is_over=listed.mandate.is_over(clock()) or listed.mandate.is_unanswered(clock()),
         promise=promise(listed.mandate.scopes, to_cabinet=True),
         places=places(listed.mandate.establishments, own),

@@ -1,10 +1,11 @@
 """Delegations as pages tell them: plain words, no identifiers of ours."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 from libs.common.values.identifiers import public_id
-from services.identity.delegation.mandate import ALL, FINAL, Mandate
+from services.identity.delegation.mandate import ALL, FINAL, LIVE, Mandate
 from services.identity.delegation.reading_store import ActLine, Listed, Place, VersionLine
 from services.identity.delegation.wording import ACTION, EVENT, FAMILY, NEVER, STATE, can, cannot
 
@@ -32,6 +33,17 @@ def promise(scopes: Iterable[str], *, to_cabinet: bool = False) -> Promise:
 
 def _of_the_client(phrase: str) -> str:
     return phrase.replace("vos ", "ses ").replace("votre ", "son ")
+
+
+Tense = Literal["will", "could", "never"]
+
+
+def tense(mandate: Mandate, now: datetime) -> Tense:
+    """How its rights are told: to come or in force, over, or never given at all."""
+    if mandate.state in LIVE and not mandate.is_over(now) and not mandate.is_unanswered(now):
+        return "will"
+    was_in_force = ("active", "suspended", "replaced", "revoked", "resigned", "ended")
+    return "could" if mandate.state in was_in_force else "never"
 
 
 class Card(NamedTuple):

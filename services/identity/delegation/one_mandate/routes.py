@@ -23,7 +23,7 @@ from services.identity.delegation.notices import Notices
 from services.identity.delegation.parties import MayManageMandates, administrator_in
 from services.identity.delegation.reading_store import Listed
 from services.identity.delegation.revoke import revoke
-from services.identity.delegation.shown import card, places, promise, told_acts, told_history
+from services.identity.delegation.shown import card, places, promise, tense, told_acts, told_history
 from services.identity.delegation.suspend import resume, suspend
 from services.identity.delegation.terms import InvalidTerms
 from services.identity.delegation.withdraw import withdraw
@@ -56,6 +56,7 @@ async def show_mandate(
         "mandate.html",
         card=card(listed),
         mandate=listed.mandate,
+        tense=tense(listed.mandate, now),
         is_over=listed.mandate.is_over(now) or listed.mandate.is_unanswered(now),
         promise=promise(listed.mandate.scopes),
         places=places(listed.mandate.establishments, own),
