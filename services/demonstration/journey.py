@@ -180,12 +180,12 @@ async def delegate(j: Journey) -> dict[str, Any]:
     page = await j.firm.fill(page, page.form_with("cabinet"), {"cabinet": j.cabinet["cabinet_siren"]})
     hold(page.says(j.cabinet["cabinet_name"]), f"the cabinet is not shown back: {page.title} at {page.url}")
     page = await j.firm.fill(page, page.form_with("bundle"), {"bundle": "declare"})
+    page = await _step_up(j, page)
     hold(
         page.says("Vérification"),
         f"nothing to check: {page.status} {page.title} at {page.url}: {page.text[:400]}",
     )
     page = await j.firm.fill(page, page.forms[0], {})
-    page = await _step_up(j, page)
     hold("/receipts/" in page.url, f"no receipt: {page.status} {page.title} {page.url}")
     return {"address": page.url}
 

@@ -20,7 +20,6 @@ NOT_PAGES = {
     "identity": {
         "/static/{name:str}",
         "/api/caisses",
-        "/{slug:str}/delegations/drafts/{draft:str}/confirmed",
         "/{slug:str}/delegations/{mandate:str}/accept",
     },
     "documents": {

@@ -45,8 +45,19 @@ def known() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def owner(espace: dict[str, Any]) -> dict[str, str]:
-    return next(account for account in espace["demo"]["accounts"] if account["role"] == "owner")
+def owners(espace: dict[str, Any]) -> list[dict[str, str]]:
+    return [account for account in espace["demo"]["accounts"] if account["role"] == "owner"]
+
+
+@pytest.fixture
+def owner(owners: list[dict[str, str]], known: dict[str, str]) -> dict[str, str]:
+    """Who answers for the cabinet that the firm had in the former system."""
+    return next(one for one in owners if one["cabinet_siren"] == known["cabinet"])
+
+
+@pytest.fixture
+def other_cabinet(owners: list[dict[str, str]], known: dict[str, str]) -> str:
+    return next(one["cabinet_siren"] for one in owners if one["cabinet_siren"] != known["cabinet"])
 
 
 async def test_1_two_letters_and_a_keyboard_open_the_account(
@@ -147,27 +158,41 @@ async def test_3_signing_in_leads_home(espace: dict[str, Any], mason: Person, kn
         assert await mason.says(words), words
 
 
-async def test_4_the_firm_delegates_to_its_cabinet(
-    espace: dict[str, Any], mason: Person, known: dict[str, str], owner: dict[str, str]
+async def test_4_the_firm_renews_its_former_authorisation_in_one_click(
+    espace: dict[str, Any], mason: Person, known: dict[str, str], owners: list[dict[str, str]]
 ) -> None:
     await mason.press("manage-access")
     await mason.looks("delegations")
     async with mason.page.expect_navigation():
         await mason.page.get_by_role("link", name="Renouveler").first.click()
+    await proven_again(espace, mason, known)
     await mason.looks("renew")
+    known["renewed"] = mason.page.url.rsplit("/", 2)[-2]
+    [cabinet] = [one for one in owners if await mason.says(one["cabinet_name"])]
+    known["cabinet"] = cabinet["cabinet_siren"]
     await mason.press("other-terms")
     await mason.looks("renew-terms")
+    await mason.page.go_back()
+    await mason.press("confirm")
+    assert "/receipts/" in mason.page.url
+    await mason.looks("renewed")
+
+
+async def test_4_the_firm_delegates_to_its_cabinet(
+    espace: dict[str, Any], mason: Person, known: dict[str, str], other_cabinet: str
+) -> None:
+    """A new delegation, of other work, to another cabinet."""
     await mason.open(f"{espace['identity']}/{CAISSE}/delegations")
     await mason.press("delegate")
     await mason.looks("delegations-in-error")
-    await mason.type(cabinet=owner["cabinet_siren"])
+    await mason.type(cabinet=other_cabinet)
     await mason.press("delegate")
     await mason.looks("terms")
-    await mason.page.check("input[name=bundle][value=declare]")
+    await mason.page.check("input[name=bundle][value=leave]")
     await mason.press("continue")
+    await proven_again(espace, mason, known)
     await mason.looks("check")
     await mason.press("confirm")
-    await proven_again(espace, mason, known)
     assert "/receipts/" in mason.page.url
     await mason.looks("receipt")
 
@@ -203,6 +228,7 @@ async def test_5_a_collaborator_signs_in_with_two_factors_and_accepts(
     await collaborator.press("accept")
     await collaborator.looks("accepted")
     known["mandate"] = collaborator.page.url.partition("?")[0].rsplit("/", 1)[-1]
+    assert known["mandate"] == known["renewed"], "the former authorisation itself came back into force"
 
 
 async def test_6_the_collaborator_acts_and_obtains_the_attestation(

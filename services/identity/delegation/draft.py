@@ -1,10 +1,10 @@
-"""A delegation between the form and its effect: chosen, shown back, confirmed, proven, done."""
+"""A delegation between the form and its effect: chosen, proven, shown back, done."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.common.database.transaction import Tx
-from libs.common.refusals import DomainError, NotFound
+from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id
 from services.identity.delegation import draft_store
 from services.identity.delegation.draft_store import Draft
@@ -15,11 +15,6 @@ from services.identity.delegation.parties import MayManageMandates
 from services.identity.delegation.terms import Terms
 
 LASTS = timedelta(hours=2)
-CONFIRMATION_LASTS = timedelta(minutes=15)
-
-
-class NotConfirmed(DomainError):
-    """The button was not pressed, or too long ago: the page is shown again."""
 
 
 async def keep_draft(
@@ -30,9 +25,8 @@ async def keep_draft(
     *,
     now: datetime,
     former_id: UUID | None = None,
-    confirmed: bool = False,
 ) -> Draft:
-    """Keep what was chosen for two hours; `confirmed` when the page had already shown it in full."""
+    """Keep what was chosen for two hours."""
     draft = Draft(
         id=new_id(),
         adherent_id=by.adherent_id,
@@ -41,7 +35,6 @@ async def keep_draft(
         former_id=former_id,
         terms=terms,
         created_at=now,
-        confirmed_at=now if confirmed else None,
     )
     await draft_store.add(tx, draft)
     await draft_store.forget(tx, now - timedelta(days=1))
@@ -59,12 +52,10 @@ async def find_draft(tx: Tx, draft_id: UUID, person_id: UUID, now: datetime) -> 
 async def carry_out(
     tx: Tx, by: MayManageMandates, draft: Draft, *, now: datetime, notices: Notices
 ) -> Receipt:
-    """Do what the pressed button asked, once the step-up is fresh; the draft's id is the command's key.
+    """Do what the pressed button asked; the draft's id is the command's key.
 
-    Raises `NotConfirmed`, and what `offer` raises, `StepUpRequired` first.
+    Raises what `offer` raises, `StepUpRequired` first.
     """
-    if draft.confirmed_at is None or now - draft.confirmed_at > CONFIRMATION_LASTS:
-        raise NotConfirmed
     return await offer(
         tx,
         by,

@@ -11,7 +11,7 @@ from services.identity.delegation.terms import Terms
 
 
 class Draft(NamedTuple):
-    """What one administrator chose so far, and whether the button was pressed."""
+    """What one administrator chose so far."""
 
     id: UUID
     adherent_id: UUID
@@ -20,15 +20,14 @@ class Draft(NamedTuple):
     former_id: UUID | None
     terms: Terms
     created_at: datetime
-    confirmed_at: datetime | None
 
 
 async def add(tx: Tx, draft: Draft) -> None:
     await tx.execute(
         """
         INSERT INTO mandate_draft (caisse, id, adherent_id, person_id, cabinet_id, former_id, terms,
-                                   created_at, confirmed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+                                   created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8)
         """,
         tx.the_caisse,
         draft.id,
@@ -38,7 +37,6 @@ async def add(tx: Tx, draft: Draft) -> None:
         draft.former_id,
         msgspec.json.encode(draft.terms).decode(),
         draft.created_at,
-        draft.confirmed_at,
     )
 
 
@@ -46,7 +44,7 @@ async def find(tx: Tx, draft_id: UUID, person_id: UUID, created_after: datetime)
     """The person's own draft, unless too old."""
     row = await tx.fetchrow(
         """
-        SELECT id, adherent_id, person_id, cabinet_id, former_id, terms::text, created_at, confirmed_at
+        SELECT id, adherent_id, person_id, cabinet_id, former_id, terms::text, created_at
           FROM mandate_draft
          WHERE id = $1 AND person_id = $2 AND created_at > $3
         """,
@@ -65,13 +63,7 @@ async def find(tx: Tx, draft_id: UUID, person_id: UUID, created_after: datetime)
         row["former_id"],
         terms,
         row["created_at"],
-        row["confirmed_at"],
     )
-
-
-async def confirm(tx: Tx, draft_id: UUID, now: datetime) -> None:
-    """The button was pressed; pressing it again moves the instant."""
-    await tx.execute("UPDATE mandate_draft SET confirmed_at = $2 WHERE id = $1", draft_id, now)
 
 
 async def forget(tx: Tx, before: datetime) -> int:

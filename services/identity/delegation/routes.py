@@ -1,14 +1,12 @@
 """Pages of "Gérer les droits d'accès": the firm's side of delegation. Who, what, and nothing else."""
 
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from libs.common.access.rights import BUNDLES
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.http.application import Clock
@@ -19,25 +17,23 @@ from libs.common.values.identifiers import parse_public_id, public_id
 from libs.common.values.invalid import InvalidValue
 from services.identity.cabinets import store as cabinets
 from services.identity.cabinets.friendly_code import parse_cabinet_number
-from services.identity.delegation import draft_store, form, reading_store
-from services.identity.delegation.draft import NotConfirmed, carry_out, find_draft, keep_draft
+from services.identity.delegation import form, reading_store
+from services.identity.delegation.draft import carry_out, find_draft, keep_draft
 from services.identity.delegation.mandate import Lapsed, MandateChanged, NotPossible, WrongSide
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.offer import CabinetNotEligible, TwinExists
 from services.identity.delegation.once import KeyMissing, KeyReused
 from services.identity.delegation.parties import (
     BothSides,
-    MayManageMandates,
     NotAdministrator,
     NotCabinetAdmin,
     administrator_in,
 )
-from services.identity.delegation.reading_store import OwnAccount, Place
-from services.identity.delegation.renew_former import usual_terms
+from services.identity.delegation.proposal_pages import STEPS, Proposal, check_page, firm_of, terms_page
+from services.identity.delegation.reading_store import Place
+from services.identity.delegation.renewal.routes import ROUTES as RENEWAL
 from services.identity.delegation.shown import card, places, promise, shelves
-from services.identity.delegation.terms import InvalidTerms, Terms
-from services.identity.delegation.wording import BUNDLE, GROUPS, RIGHT
-from services.identity.sign_in.prove_again import StepUpRequired
+from services.identity.delegation.terms import InvalidTerms
 from services.identity.sign_in.session import Session
 from services.identity.site.routes import AnyRequest, Site
 
@@ -65,11 +61,8 @@ PROBLEMS.update(
         NotCabinetAdmin: Problem(
             403, "cabinet-admin-only", "Seul un administrateur du cabinet répond pour lui."
         ),
-        NotConfirmed: Problem(409, "not-confirmed", "La confirmation n’est plus valable. Recommencez."),
     }
 )
-
-STEPS = ("Le cabinet", "Ses droits", "Vérification", "C’est fait")
 
 
 @get("/delegations", access="session")
@@ -107,7 +100,7 @@ async def show_terms(
     if cabinet is None:
         errors = {"cabinet": sentence} if typed else {"cabinet": "Indiquez le SIREN ou le code du cabinet."}
         return await _list_page(request, site, session, db, clock, typed=typed, errors=errors)
-    return _terms_page(request, site, account, cabinet, own, form.blank(now))
+    return terms_page(request, site, account, cabinet, own, form.blank(now))
 
 
 @post("/delegations/new", access="session", status_code=303)
@@ -132,7 +125,7 @@ async def choose_terms(
         try:
             terms = form.terms_of(typed, establishments=_by_public_id(own), now=now)
         except InvalidTerms as refused:
-            return _terms_page(
+            return terms_page(
                 request,
                 site,
                 account,
@@ -155,19 +148,21 @@ async def show_check(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """What the cabinet will be able to do, what it will not, and who is replaced."""
+    """What the cabinet will be able to do, what it will not, and who is replaced.
+
+    Shown after the step-up, so that the button below it is the last thing one does,
+    and the only one that gives.
+    """
+    now = clock()
     async with db.transaction(site.slug) as tx:
-        kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, clock())
-        await administrator_in(tx, session, kept.adherent_id, clock())
-        action = f"/delegations/drafts/{draft}"
-        return await _check_page(
-            tx, request, site, session, kept.adherent_id, kept.cabinet_id, kept.terms, action
-        )
+        kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, now)
+        by = (await administrator_in(tx, session, kept.adherent_id, now)).stepped_up()
+        shown = Proposal(by, kept.cabinet_id, kept.terms, f"/delegations/drafts/{draft}")
+        return await check_page(tx, request, site, shown)
 
 
 @post("/delegations/drafts/{draft:str}", access="session", status_code=303)
 async def confirm(
-    request: AnyRequest,
     draft: FromPath[str],
     site: NamedDependency[Site],
     session: NamedDependency[Session],
@@ -175,31 +170,16 @@ async def confirm(
     notices: NamedDependency[Notices],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """The button: done at once after a fresh step-up, else kept until the step-up has been taken."""
+    """The button: what the page showed, once, in the five minutes after the step-up."""
     now = clock()
-    async with db.transaction(site.slug) as tx:
-        kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, now)
-        await administrator_in(tx, session, kept.adherent_id, now)
-        await draft_store.confirm(tx, kept.id, now)
-    return await _carry_out(request, site, session, db, notices, clock, draft)
-
-
-@get("/delegations/drafts/{draft:str}/confirmed", access="session")
-async def resume_confirmed(
-    request: AnyRequest,
-    draft: FromPath[str],
-    site: NamedDependency[Site],
-    session: NamedDependency[Session],
-    db: NamedDependency[Database],
-    notices: NamedDependency[Notices],
-    clock: NamedDependency[Clock],
-) -> Response[Any]:
-    """Back from the step-up: finish what this person's own button asked minutes ago, and nothing else.
-
-    A GET that acts, since the step-up ends in a redirect. It can only complete a
-    posted confirmation, of the same person, once, within fifteen minutes.
-    """
-    return await _carry_out(request, site, session, db, notices, clock, draft)
+    try:
+        async with db.transaction(site.slug) as tx:
+            kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, now)
+            by = await administrator_in(tx, session, kept.adherent_id, now)
+            receipt = await carry_out(tx, by, kept, now=now, notices=notices)
+    except TwinExists as twin:
+        return site.go(f"/delegations/{public_id('mdt', twin.mandate_id)}?notice=twin")
+    return site.go(f"/delegations/receipts/{public_id('gst', receipt.mandate.gesture_id)}")
 
 
 @get("/delegations/receipts/{gesture:str}", access="session")
@@ -218,6 +198,7 @@ async def show_receipt(
             raise NotFound
         await administrator_in(tx, session, given[0].mandate.adherent_id, clock())
         own = await reading_store.places_of(tx, given[0].mandate.adherent_id)
+        history = await reading_store.history(tx, given[0].mandate.id)
     first = given[0].mandate
     return site.page(
         request,
@@ -226,139 +207,16 @@ async def show_receipt(
         promise=promise(scope for one in given for scope in one.mandate.scopes),
         places=places(first.establishments, own),
         adherent=public_id("adh", first.adherent_id),
+        # A renewed authorisation was written long before, by the import.
+        proposed_at=next(line.at for line in history if line.event in ("offered", "requested")),
         steps=STEPS,
     )
-
-
-@get("/delegations/{mandate:str}/renew", access="session")
-async def show_renewal(
-    request: AnyRequest,
-    mandate: FromPath[str],
-    site: NamedDependency[Site],
-    session: NamedDependency[Session],
-    db: NamedDependency[Database],
-    clock: NamedDependency[Clock],
-) -> Response[Any]:
-    """A former authorisation as a filled form: one click, then the step-up."""
-    now = clock()
-    async with db.transaction(site.slug) as tx:
-        former = await _former(tx, session, mandate, clock)
-        terms = usual_terms(former.mandate, now)
-        return await _check_page(
-            tx,
-            request,
-            site,
-            session,
-            former.mandate.adherent_id,
-            former.mandate.cabinet_id,
-            terms,
-            f"/delegations/{mandate}/renew",
-            former=mandate,
-        )
-
-
-@post("/delegations/{mandate:str}/renew", access="session", status_code=303)
-async def renew(
-    request: AnyRequest,
-    mandate: FromPath[str],
-    site: NamedDependency[Site],
-    session: NamedDependency[Session],
-    db: NamedDependency[Database],
-    notices: NamedDependency[Notices],
-    clock: NamedDependency[Clock],
-) -> Response[Any]:
-    """Renew as shown."""
-    now = clock()
-    async with db.transaction(site.slug) as tx:
-        former = (await _former(tx, session, mandate, clock)).mandate
-        by = await administrator_in(tx, session, former.adherent_id, now)
-        kept = await keep_draft(
-            tx, by, former.cabinet_id, usual_terms(former, now), former_id=former.id, now=now, confirmed=True
-        )
-    return await _carry_out(request, site, session, db, notices, clock, public_id("drf", kept.id))
-
-
-@get("/delegations/{mandate:str}/renew/terms", access="session")
-async def show_renewal_terms(
-    request: AnyRequest,
-    mandate: FromPath[str],
-    site: NamedDependency[Site],
-    session: NamedDependency[Session],
-    db: NamedDependency[Database],
-    clock: NamedDependency[Clock],
-) -> Response[Any]:
-    """The same form, for whoever wants other terms than the usual ones."""
-    async with db.transaction(site.slug) as tx:
-        former = (await _former(tx, session, mandate, clock)).mandate
-        account = await _account(tx, session, former.adherent_id)
-        cabinet = await cabinets.find(tx, former.cabinet_id)
-        own = await reading_store.places_of(tx, former.adherent_id)
-    if cabinet is None:
-        raise NotFound
-    return _terms_page(request, site, account, cabinet, own, form.blank(clock()), former=mandate)
-
-
-async def firm_of(
-    tx: Tx, request: AnyRequest, session: Session, now: Any, *, named: str = ""
-) -> tuple[OwnAccount, MayManageMandates]:
-    """The firm meant by `?adherent=`, or the person's first one, and the proof that it may manage it."""
-    own = await reading_store.accounts_of(tx, session.person_id)
-    wanted = named or request.query_params.get("adherent", "")
-    if wanted:
-        adherent_id = parse_public_id("adh", wanted)
-        own = [account for account in own if account.adherent_id == adherent_id]
-    if not own:
-        raise NotFound
-    account = next((one for one in own if one.is_administrator), own[0])
-    return account, await administrator_in(tx, session, account.adherent_id, now)
 
 
 async def cabinet_typed(tx: Tx, typed: str) -> cabinets.Cabinet | None:
     """The cabinet of a SIREN or a friendly code. Raises `InvalidValue` when it is neither."""
     siren, code = parse_cabinet_number(typed)
     return await cabinets.find_active(tx, siren, code)
-
-
-async def _account(tx: Tx, session: Session, adherent_id: UUID) -> OwnAccount:
-    for account in await reading_store.accounts_of(tx, session.person_id):
-        if account.adherent_id == adherent_id:
-            return account
-    raise NotFound
-
-
-async def _former(tx: Tx, session: Session, mandate: str, clock: Clock) -> reading_store.Listed:
-    listed = await reading_store.listed(tx, parse_public_id("mdt", mandate))
-    if listed is None:
-        raise NotFound
-    await administrator_in(tx, session, listed.mandate.adherent_id, clock())
-    if listed.mandate.state != "legacy_lapsed":
-        raise NotPossible
-    return listed
-
-
-async def _carry_out(
-    request: AnyRequest,
-    site: Site,
-    session: Session,
-    db: Database,
-    notices: Notices,
-    clock: Clock,
-    draft: str,
-) -> Response[Any]:
-    now = clock()
-    try:
-        async with db.transaction(site.slug) as tx:
-            kept = await find_draft(tx, parse_public_id("drf", draft), session.person_id, now)
-            by = await administrator_in(tx, session, kept.adherent_id, now)
-            receipt = await carry_out(tx, by, kept, now=now, notices=notices)
-    except StepUpRequired:
-        back = f"/{site.slug}/delegations/drafts/{draft}/confirmed"
-        return site.go(f"/step-up?continue={quote(back, safe='')}")
-    except NotConfirmed:
-        return site.go(f"/delegations/drafts/{draft}")
-    except TwinExists as twin:
-        return site.go(f"/delegations/{public_id('mdt', twin.mandate_id)}?notice=twin")
-    return site.go(f"/delegations/receipts/{public_id('gst', receipt.mandate.gesture_id)}")
 
 
 async def _list_page(
@@ -390,69 +248,6 @@ async def _list_page(
     )
 
 
-def _terms_page(
-    request: AnyRequest,
-    site: Site,
-    account: OwnAccount,
-    cabinet: cabinets.Cabinet,
-    own: list[Place],
-    typed: form.Typed,
-    *,
-    former: str = "",
-    errors: dict[str, str] | None = None,
-) -> Response[Any]:
-    return site.page(
-        request,
-        "delegation_terms.html",
-        status_code=422 if errors else 200,
-        account=account,
-        adherent=public_id("adh", account.adherent_id),
-        cabinet=cabinet,
-        former=former,
-        typed=typed,
-        bundles=[(name, *BUNDLE[name]) for name in BUNDLE if name in BUNDLES],
-        grid=[(title, [(scope, RIGHT[scope]) for scope in scopes]) for title, scopes in GROUPS],
-        own=[(public_id("est", place.id), place.name, place.siret) for place in own],
-        steps=STEPS,
-        errors=errors or {},
-    )
-
-
-async def _check_page(
-    tx: Tx,
-    request: AnyRequest,
-    site: Site,
-    session: Session,
-    adherent_id: UUID,
-    cabinet_id: UUID,
-    terms: Terms,
-    action: str,
-    *,
-    former: str = "",
-) -> Response[Any]:
-    account = await _account(tx, session, adherent_id)
-    cabinet = await cabinets.find(tx, cabinet_id)
-    if cabinet is None:
-        raise NotFound
-    families = [family for family, grant in terms.grants.items() if grant.role == "principal"]
-    in_force = await reading_store.principals_in_force(tx, adherent_id, families)
-    own = await reading_store.places_of(tx, adherent_id)
-    return site.page(
-        request,
-        "delegation_check.html",
-        account=account,
-        adherent=public_id("adh", adherent_id),
-        cabinet=cabinet,
-        terms=terms,
-        promise=promise(scope for grant in terms.grants.values() for scope in grant.scopes),
-        replaced=[card(listed) for listed in in_force if listed.mandate.cabinet_id != cabinet_id],
-        places=places(terms.establishments, own),
-        action=action,
-        former=former,
-        steps=STEPS,
-    )
-
-
 def _by_public_id(own: list[Place]) -> dict[str, Place]:
     return {public_id("est", place.id): place for place in own}
 
@@ -467,9 +262,6 @@ ROUTES = [
     choose_terms,
     show_check,
     confirm,
-    resume_confirmed,
     show_receipt,
-    show_renewal,
-    renew,
-    show_renewal_terms,
+    *RENEWAL,
 ]

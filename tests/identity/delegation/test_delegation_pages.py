@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from html import unescape
 from typing import Any, NamedTuple, cast
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from litestar import Litestar
 
 from libs.common.database.pool import Database
+from libs.common.pages.formats import instant
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.app import create_app
@@ -140,7 +142,7 @@ async def test_a_delegation_takes_three_clicks_and_gives_nothing_before_the_last
     assert (offered.state, offered.family, offered.role) == ("offered", "contributions", "principal")
 
 
-async def test_without_a_fresh_step_up_the_button_waits_for_it_and_then_acts_once(
+async def test_the_step_up_comes_before_the_page_with_the_last_button(
     app: Litestar, identity_db: Database, clock: HeldClock
 ) -> None:
     scene = await a_scene(identity_db, clock())
@@ -148,15 +150,15 @@ async def test_without_a_fresh_step_up_the_button_waits_for_it_and_then_acts_onc
     start = await browser.get(f"/{HERE}/delegations")
     rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
     chosen = await browser.press(rights, "continue", bundle="full", amount_cap="1 500")
-    check = await browser.get(chosen.headers["location"])
-    asked = await browser.press(check, "confirm")
-    assert "/step-up?continue=" in asked.headers["location"]
-    assert await mandates(identity_db, scene) == []
+    asked = await browser.get(chosen.headers["location"])
+    path = urlsplit(chosen.headers["location"]).path
+    assert parse_qs(urlsplit(asked.headers["location"]).query) == {"continue": [path]}
 
     after = await signed_in(app, identity_db, scene.administrator, clock())
-    back = chosen.headers["location"] + "/confirmed"
+    check = await after.get(chosen.headers["location"])
+    assert await mandates(identity_db, scene) == [], "nothing is given by an address"
     for _ in range(2):
-        done = await after.get(back)
+        done = await after.press(check, "confirm")
         assert "/delegations/receipts/" in done.headers["location"]
     assert sorted(mandate.family for mandate in await mandates(identity_db, scene)) == [
         "contributions",
@@ -164,7 +166,7 @@ async def test_without_a_fresh_step_up_the_button_waits_for_it_and_then_acts_onc
     ]
 
 
-async def test_a_draft_nobody_confirmed_is_not_carried_out_by_an_address(
+async def test_a_proof_that_has_aged_is_asked_again_and_nothing_is_given(
     app: Litestar, identity_db: Database, clock: HeldClock
 ) -> None:
     scene = await a_scene(identity_db, clock())
@@ -172,9 +174,11 @@ async def test_a_draft_nobody_confirmed_is_not_carried_out_by_an_address(
     start = await browser.get(f"/{HERE}/delegations")
     rights = await browser.press(start, "delegate", cabinet=await siren_of(identity_db, scene))
     chosen = await browser.press(rights, "continue")
-    answer = await browser.get(chosen.headers["location"] + "/confirmed")
+    check = await browser.get(chosen.headers["location"])
+    clock.forward(minutes=6)
+    asked = await browser.press(check, "confirm")
 
-    assert answer.headers["location"] == chosen.headers["location"]
+    assert "/step-up?continue=" in asked.headers["location"]
     assert await mandates(identity_db, scene) == []
 
 
@@ -226,9 +230,12 @@ async def test_a_former_authorisation_is_renewed_from_a_filled_page(
     start = await browser.get(f"/{HERE}/delegations")
     assert "Ancienne autorisation, sans effet" in said(start)
     filled = await browser.get(f"/{HERE}/delegations/{public_id('mdt', former_id)}/renew")
-    done = await browser.press(filled, "confirm")
-
-    assert "/delegations/receipts/" in done.headers["location"]
+    clock.forward(minutes=2)
+    for _ in range(2):
+        done = await browser.press(filled, "confirm")
+        assert "/delegations/receipts/" in done.headers["location"]
+    receipt = await browser.get(done.headers["location"])
+    assert instant(clock()) in receipt.text, "proposed now, not when it was imported"
     assert [(mandate.id, mandate.state) for mandate in await mandates(identity_db, scene)] == [
         (former_id, "offered")
     ]
@@ -292,6 +299,26 @@ async def test_suspend_resume_withdraw_and_resign_by_their_buttons(
     page = await cabinet.get(f"/{HERE}/cabinet/mandates/{public_id('mdt', mandate.id)}/resign")
     await cabinet.press(page, "confirm-resign")
     assert await mandates(identity_db, scene) == []
+
+
+async def test_a_delegation_that_is_over_no_longer_promises(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    active = await an_active_mandate(identity_db, scene, clock())
+    offered = await an_offer(identity_db, scene, clock(), "leave")
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    pages = {one.id: f"/{HERE}/delegations/{public_id('mdt', one.id)}" for one in (active, offered)}
+    for path in pages.values():
+        assert "pourra faire" in said(await browser.get(path))
+    await browser.press(await browser.get(f"{pages[active.id]}/revoke"), "confirm-revoke")
+    await browser.press(await browser.get(pages[offered.id]), "withdraw")
+    revoked, withdrawn = [said(await browser.get(path)) for path in pages.values()]
+
+    assert "pouvait faire" in revoked
+    assert "pourra faire" not in revoked
+    assert "pouvait faire" not in withdrawn, "an offer nobody accepted never gave anything"
+    assert "pourra faire" not in withdrawn
 
 
 async def test_strangers_meet_the_same_page_for_a_foreign_and_an_unknown_mandate(
