@@ -185,7 +185,8 @@ async def delegate(j: Journey) -> dict[str, Any]:
         page.says("Vérification"),
         f"nothing to check: {page.status} {page.title} at {page.url}: {page.text[:400]}",
     )
-    page = await j.firm.fill(page, page.forms[0], {})
+    drafted = next(form for form in page.forms if "/delegations/drafts/" in form.action)
+    page = await j.firm.fill(page, drafted, {})
     hold("/receipts/" in page.url, f"no receipt: {page.status} {page.title} {page.url}")
     return {"address": page.url}
 
