@@ -63,11 +63,6 @@ def allowed_to(role: Role, family: Family) -> frozenset[str]:
     return rights if role == "principal" else frozenset(filter(is_read, rights))
 
 
-def closed_to_machines(scopes: Iterable[str]) -> frozenset[str]:
-    """What remains of `scopes` for software: never the payment order."""
-    return frozenset(scopes) - {PAYMENT_ORDER}
-
-
 class Grant(NamedTuple):
     """What a bundle gives in one family."""
 

@@ -105,23 +105,6 @@ async def remove_group(tx: Tx, by: MayAnswerForCabinet, group_id: UUID, *, now: 
     await _note(tx, by, group_id, "access_group.removed", now)
 
 
-async def open_to_everybody(tx: Tx, by: MayAnswerForCabinet, *, is_open: bool, now: datetime) -> None:
-    """The one explicit setting that opens every client to every collaborator, or closes them again."""
-    await store.set_open_to_all(tx, by.cabinet_id, is_open)
-    if not is_open:
-        await raise_floor(tx, "cabinet", public_id("cab", by.cabinet_id), now)
-    await journal.record(
-        tx,
-        Act(
-            action="cabinet.opened_to_all" if is_open else "cabinet.closed_to_groups",
-            subject_kind="cabinet",
-            subject_id=public_id("cab", by.cabinet_id),
-            at=now,
-            actor=Actor(person_id=by.person_id, cabinet_id=by.cabinet_id),
-        ),
-    )
-
-
 async def _note(tx: Tx, by: MayAnswerForCabinet, group_id: UUID, action: str, now: datetime) -> None:
     await journal.record(
         tx,

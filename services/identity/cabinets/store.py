@@ -66,14 +66,6 @@ async def add_cabinet(
     )
 
 
-async def set_open_to_all(tx: Tx, cabinet_id: UUID, is_open: bool) -> None:
-    await tx.execute("UPDATE cabinet SET open_to_all = $2 WHERE id = $1", cabinet_id, is_open)
-
-
-async def set_friendly_code(tx: Tx, cabinet_id: UUID, friendly_code: str) -> None:
-    await tx.execute("UPDATE cabinet SET friendly_code = $2 WHERE id = $1", cabinet_id, friendly_code)
-
-
 async def find(tx: Tx, cabinet_id: UUID) -> Cabinet | None:
     row = await tx.fetchrow(
         "SELECT id, siren, name, friendly_code, open_to_all FROM cabinet WHERE id = $1", cabinet_id

@@ -1,21 +1,19 @@
 """A firm offers a mandate to its cabinet, for the first time or by renewing a former authorisation."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from libs.common.access.rights import Family, Grant
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.delegation import store, write_down
+from services.identity.delegation.begun import begun_mandate
 from services.identity.delegation.clocks import settle
 from services.identity.delegation.mandate import Mandate, MandateChanged, NotPossible
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.once import Receipt, already_done, mandate_of_adherent
 from services.identity.delegation.parties import MayManageMandates
 from services.identity.delegation.terms import Terms, check_terms
-
-ANSWER_WITHIN = timedelta(days=30)
 
 
 class TwinExists(DomainError):
@@ -72,50 +70,23 @@ async def offer(
     gesture_id = new_id()
     offered: list[Mandate] = []
     for family in families:
-        begun = _offered(by, cabinet_id, family, terms, ids[family], gesture_id, now)
+        begun = begun_mandate(
+            "offered",
+            ids[family],
+            by.adherent_id,
+            cabinet_id,
+            family,
+            terms,
+            gesture_id=gesture_id,
+            proposed_by=by.person_id,
+            now=now,
+        )
         if former is not None and former.id == begun.id:
             offered.append(await _renewed(tx, by, former, begun, now))
         else:
             offered.append(await _begun(tx, by, begun, now))
     await notices.offered(tx, offered, now)
     return Receipt(tuple(offered))
-
-
-def _offered(
-    by: MayManageMandates,
-    cabinet_id: UUID,
-    family: Family,
-    terms: Terms,
-    mandate_id: UUID,
-    gesture_id: UUID,
-    now: datetime,
-) -> Mandate:
-    grant: Grant = terms.grants[family]
-    return Mandate(
-        id=mandate_id,
-        adherent_id=by.adherent_id,
-        cabinet_id=cabinet_id,
-        family=family,
-        role=grant.role,
-        state="offered",
-        version=1,
-        scopes=tuple(sorted(grant.scopes)),
-        establishments=terms.establishments,
-        starts_on=terms.starts_on,
-        ends_on=terms.ends_on,
-        amount_cap_cents=terms.amount_cap_cents if "payment.order" in grant.scopes else None,
-        machine=terms.machine,
-        document_categories=terms.document_categories,
-        answer_by=now + ANSWER_WITHIN,
-        suspended_by=None,
-        gesture_id=gesture_id,
-        previous_id=None,
-        former_reference=None,
-        former_label=None,
-        proposed_by=by.person_id,
-        created_at=now,
-        state_at=now,
-    )
 
 
 async def _begun(tx: Tx, by: MayManageMandates, begun: Mandate, now: datetime) -> Mandate:

@@ -6,9 +6,10 @@ from uuid import UUID
 from libs.common.database.transaction import Tx
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.delegation import store, write_down
+from services.identity.delegation.begun import begun_mandate
 from services.identity.delegation.clocks import settle
 from services.identity.delegation.mandate import Mandate, MandateChanged
-from services.identity.delegation.offer import ANSWER_WITHIN, CabinetNotEligible, TwinExists
+from services.identity.delegation.offer import CabinetNotEligible, TwinExists
 from services.identity.delegation.once import Receipt, already_done
 from services.identity.delegation.parties import MayAnswerForCabinet
 from services.identity.delegation.terms import Terms, check_terms
@@ -36,31 +37,17 @@ async def request(
     await settle(tx, now, adherent_id=adherent_id)
     gesture_id = new_id()
     requested: list[Mandate] = []
-    for family, grant in terms.grants.items():
-        mandate = Mandate(
-            id=ids[family],
-            adherent_id=adherent_id,
-            cabinet_id=by.cabinet_id,
-            family=family,
-            role=grant.role,
-            state="requested",
-            version=1,
-            scopes=tuple(sorted(grant.scopes)),
-            establishments=terms.establishments,
-            starts_on=terms.starts_on,
-            ends_on=terms.ends_on,
-            amount_cap_cents=terms.amount_cap_cents if "payment.order" in grant.scopes else None,
-            machine=terms.machine,
-            document_categories=terms.document_categories,
-            answer_by=now + ANSWER_WITHIN,
-            suspended_by=None,
+    for family in terms.grants:
+        mandate = begun_mandate(
+            "requested",
+            ids[family],
+            adherent_id,
+            by.cabinet_id,
+            family,
+            terms,
             gesture_id=gesture_id,
-            previous_id=None,
-            former_reference=None,
-            former_label=None,
             proposed_by=by.person_id,
-            created_at=now,
-            state_at=now,
+            now=now,
         )
         if twin := await store.live_twin(tx, adherent_id, by.cabinet_id, family):
             raise TwinExists(twin.id)

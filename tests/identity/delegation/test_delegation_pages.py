@@ -231,9 +231,9 @@ async def test_a_former_authorisation_is_renewed_from_a_filled_page(
     assert "Ancienne autorisation, sans effet" in said(start)
     filled = await browser.get(f"/{HERE}/delegations/{public_id('mdt', former_id)}/renew")
     clock.forward(minutes=2)
-    for _ in range(2):
-        done = await browser.press(filled, "confirm")
-        assert "/delegations/receipts/" in done.headers["location"]
+    done, again = [await browser.press(filled, "confirm") for _ in range(2)]
+    assert "/delegations/receipts/" in done.headers["location"]
+    assert again.headers["location"] == done.headers["location"]
     receipt = await browser.get(done.headers["location"])
     assert instant(clock()) in receipt.text, "proposed now, not when it was imported"
     assert [(mandate.id, mandate.state) for mandate in await mandates(identity_db, scene)] == [
