@@ -22,6 +22,7 @@ from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings
 from services.identity.account import routes as account
+from services.identity.admin import routes as admin
 from services.identity.cabinets import routes as cabinets
 from services.identity.caisses.caisse import Caisse
 from services.identity.delegation import routes as delegation
@@ -30,7 +31,6 @@ from services.identity.delegation.notices import Notices
 from services.identity.delegation.one_mandate import routes as one_mandate
 from services.identity.first_connection import routes as first_connection
 from services.identity.first_connection.confirmation import routes as confirmation
-from services.identity.letters import routes as letters
 from services.identity.letters.paper_secret import PaperSecrets
 from services.identity.mail.enqueue import Mail
 from services.identity.names import routes as names
@@ -152,7 +152,7 @@ def routes() -> list[Any]:
             route_handlers=PAGES,
             exception_handlers={SignInRequired: to_sign_in, StepUpRequired: to_step_up},
         ),
-        Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *letters.ROUTES]),
+        Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *admin.ROUTES]),
         *names.ROUTES,
         *openid.ROOT_ROUTES,
         Router("/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}),

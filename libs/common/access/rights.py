@@ -40,7 +40,12 @@ NEVER_DELEGABLE: Final = frozenset({"mandate.manage", "account.manage", "bank.ma
 ADMINISTRATOR: Final = DELEGABLE | NEVER_DELEGABLE
 """Everything that an administrator of an adhérent may do for its own firm."""
 
-SERVICE: Final = frozenset({"standing.read", "letters.issue"})
+ADMINISTRATION: Final = frozenset(
+    {"caisse.read", "client.manage", "key.manage", "letters.issue", "session.manage"}
+)
+"""What a caisse's own programs may do at its issuer, beside the command line."""
+
+SERVICE: Final = ADMINISTRATION | {"standing.read"}
 """Between services and for operators (client credentials); no person ever holds them."""
 
 PAYMENT_ORDER: Final = "payment.order"

@@ -1,6 +1,7 @@
 """The letters' administration, for programs and for the desk."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from litestar import post
@@ -12,6 +13,7 @@ from libs.common.access.guard import Scopes
 from libs.common.database import journal
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
+from libs.common.http.documented import needs, refusals
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import Unavailable
@@ -50,7 +52,7 @@ PROBLEMS.update(
 class LetterPairWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of the request."""
 
-    adherent_number: str
+    adherent_number: Annotated[str, msgspec.Meta(pattern="^[^\\u0000-\\u001f]{1,40}$")]
 
 
 class PrintedAt(msgspec.Struct, frozen=True):
@@ -70,7 +72,14 @@ class LetterPairIssued(msgspec.Struct, frozen=True, kw_only=True):
     valid_until: datetime | None
 
 
-@post("/admin/letter-pairs", access=Scopes("letters.issue", delegable=False), status_code=201)
+@post(
+    "/admin/letter-pairs",
+    access=Scopes("letters.issue", delegable=False),
+    security=needs("letters.issue"),
+    responses=refusals(409, body=True),
+    tags=["letters"],
+    status_code=201,
+)
 async def issue_letter_pair(
     data: JSONBody[LetterPairWanted],
     caisse: NamedDependency[Caisse],

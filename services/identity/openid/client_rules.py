@@ -26,6 +26,8 @@ GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MOST_URIS = 20
 LONGEST_URI = 2000
+LONGEST_AGE = 10 * 365 * 86400
+"""Seconds; ten years."""
 
 
 class InvalidClientMetadata(Exception):
@@ -136,8 +138,18 @@ def sector_is_one(metadata: ClientMetadata) -> None:
 
 
 def times_are_sane(metadata: ClientMetadata) -> None:
-    if metadata.default_max_age is not None and metadata.default_max_age < 0:
+    if metadata.default_max_age is not None and not 0 <= metadata.default_max_age <= LONGEST_AGE:
         raise InvalidClientMetadata("default_max_age is a number of seconds.")
+
+
+def can_be_kept(metadata: ClientMetadata) -> None:
+    """JSON that our own encoder and PostgreSQL both write: no endless integer, no U+0000."""
+    try:
+        kept = msgspec.json.encode(metadata)
+    except (OverflowError, RecursionError) as error:
+        raise InvalidClientMetadata("A number of the metadata is too large.") from error
+    if b"\\u0000" in kept:
+        raise InvalidClientMetadata("The metadata holds a character that is never written.")
 
 
 RULES = (
@@ -149,6 +161,7 @@ RULES = (
     redirects_are_present,
     sector_is_one,
     times_are_sane,
+    can_be_kept,
 )
 
 

@@ -1,13 +1,11 @@
 """`espace client add | list | show | rotate | disable | report | invite`."""
 
 import asyncio
-import hashlib
-import secrets
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import click
 import msgspec
@@ -20,13 +18,14 @@ from libs.common.runtime.settings import load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata
-from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.register import (
     ClientAlreadyThere,
     disable_client,
     register_client,
     rotate_secret,
 )
+from services.identity.openid.register import invite as invite_client
 from services.identity.openid.report import departures
 
 USAGE, TAKEN, UNKNOWN = 2, 3, 4
@@ -145,15 +144,11 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
 @click.option("--days", default=7, show_default=True)
 def invite(caisse: str, profile: str, uses: int, days: int) -> None:
     """Un jeton initial d'enregistrement dynamique (RFC 7591), montré une seule fois."""
-    token = secrets.token_urlsafe(32)
-    hashed, now = hashlib.sha256(token.encode()).digest(), _now()
-    _in_caisse(
-        caisse,
-        lambda tx: client_store.add_initial_token(
-            tx, hashed, profile=profile, uses=uses, expires_at=now + timedelta(days=days), now=now
-        ),
+    chosen = cast(Profile, profile)
+    invitation = _in_caisse(
+        caisse, lambda tx: invite_client(tx, profile=chosen, uses=uses, days=days, now=_now())
     )
-    click.echo(token)
+    click.echo(invitation.token)
 
 
 def _told(one: Client) -> dict[str, Any]:

@@ -1,18 +1,38 @@
 """Registering, changing, disabling a client: used by the command line, the demonstration and RFC 7591/7592."""
 
 import hashlib
+import re
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from libs.common.database import journal, outbox
-from libs.common.database.journal import Act
+from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError
 from libs.common.values.identifiers import new_id
 from services.identity.openid import client_store
-from services.identity.openid.client_rules import check_metadata
-from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
+from services.identity.openid.clients import Client, ClientMetadata, Profile
+
+NAMEABLE = r"(?!(per|adh|cab|mch|acc|mdt)_)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""A client's own subject can never be mistaken for a person's or a firm's (openid.md, line 23)."""
+
+
+class Hand(NamedTuple):
+    """Who changes a client: the command line, the client itself (RFC 7592), or a program by its token."""
+
+    name: str
+    token_jti: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(token_jti=self.token_jti)
+
+
+AT_THE_COMMAND_LINE = Hand("operator")
+ITSELF = Hand("dynamic")
 
 
 class ClientAlreadyThere(DomainError):
@@ -34,13 +54,16 @@ async def register_client(
     plain_http: bool = False,
     registered_by: str = "operator",
     registration_token: str | None = None,
+    by: Hand = AT_THE_COMMAND_LINE,
 ) -> RegisteredClient:
     """Add a client to the transaction's caisse.
 
     `client_id` is drawn unless an operator names it. `plain_http` allows loopback
-    addresses (demonstration). Raises `InvalidClientMetadata`, `ClientAlreadyThere`.
+    addresses (demonstration). `by` is told to the journal. Raises `InvalidClientMetadata`, `ClientAlreadyThere`.
     """
     check_metadata(metadata, plain_http=plain_http)
+    if client_id is not None and not re.fullmatch(NAMEABLE, client_id):
+        raise InvalidClientMetadata("This client_id is not a client's.")
     name = client_id or f"client_{secrets.token_hex(12)}"
     secret = secrets.token_urlsafe(32) if metadata.token_endpoint_auth_method.startswith("client_secret") else None
     client = RegisteredClient(
@@ -50,40 +73,77 @@ async def register_client(
         raise ClientAlreadyThere(name)
     await journal.record(
         tx,
-        Act(action="client.registered", subject_kind="client", subject_id=name, at=now,
-            details={"profile": metadata.profile, "by": registered_by}),
+        Act(action="client.registered", subject_kind="client", subject_id=name, at=now, actor=by.actor,
+            details={"profile": metadata.profile, "by": by.name if registered_by == "operator" else registered_by}),
     )  # fmt: skip
     return client
 
 
-async def update_client(tx: Tx, client: Client, metadata: ClientMetadata, *, now: datetime, plain_http: bool) -> Client:
+async def update_client(
+    tx: Tx, client: Client, metadata: ClientMetadata, *, now: datetime, plain_http: bool, by: Hand
+) -> Client:
     """Replace the whole metadata, judged anew. A narrower ceiling bites at once: the client's floor is raised."""
     check_metadata(metadata, plain_http=plain_http)
     await client_store.replace_metadata(tx, client.client_id, metadata, now)
     if not client.scopes <= frozenset(metadata.scope.split()):
         await _raise_floor(tx, client.client_id, now)
-    await journal.record(tx, Act(action="client.updated", subject_kind="client", subject_id=client.client_id, at=now))
+    await _note(tx, "client.updated", client.client_id, now, by)
     return Client(
         client_id=client.client_id, state=client.state, secret_hash=client.secret_hash, metadata=metadata
     )
 
 
-async def disable_client(tx: Tx, client_id: str, *, now: datetime) -> bool:
+async def disable_client(
+    tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE
+) -> bool:
     """Everything it holds dies: grants here, access tokens everywhere by the client's floor."""
     if not await client_store.disable(tx, client_id, now):
         return False
     await _raise_floor(tx, client_id, now)
-    await journal.record(tx, Act(action="client.disabled", subject_kind="client", subject_id=client_id, at=now))
+    await _note(tx, "client.disabled", client_id, now, by)
     return True
 
 
-async def rotate_secret(tx: Tx, client_id: str, *, now: datetime) -> str | None:
+async def rotate_secret(
+    tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE
+) -> str | None:
     """A new secret, shown once; `None` when the client has none. The old one is dead from the commit on."""
     secret = secrets.token_urlsafe(32)
     if not await client_store.replace_secret(tx, client_id, hashlib.sha256(secret.encode()).digest(), now):
         return None
-    await journal.record(tx, Act(action="client.secret_rotated", subject_kind="client", subject_id=client_id, at=now))
+    await _note(tx, "client.secret_rotated", client_id, now, by)
     return secret
+
+
+class Invitation(NamedTuple):
+    """An initial access token (RFC 7591 §3), shown once, and until when it serves."""
+
+    token: str
+    expires_at: datetime
+
+
+async def invite(
+    tx: Tx, *, profile: Profile, uses: int, days: int, now: datetime, by: Hand = AT_THE_COMMAND_LINE
+) -> Invitation:
+    """Let somebody register `uses` clients of this profile themselves, for `days` days."""
+    invitation = Invitation(secrets.token_urlsafe(32), now + timedelta(days=days))
+    hashed = hashlib.sha256(invitation.token.encode()).digest()
+    await client_store.add_initial_token(
+        tx, hashed, profile=profile, uses=uses, expires_at=invitation.expires_at, now=now
+    )
+    await journal.record(
+        tx,
+        Act(action="client.invited", subject_kind="caisse", subject_id=tx.the_caisse, at=now, actor=by.actor,
+            details={"profile": profile, "uses": uses, "days": days, "by": by.name}),
+    )  # fmt: skip
+    return invitation
+
+
+async def _note(tx: Tx, action: str, client_id: str, now: datetime, by: Hand) -> None:
+    act = Act(
+        action=action, subject_kind="client", subject_id=client_id, at=now, actor=by.actor, details={"by": by.name}
+    )
+    await journal.record(tx, act)
 
 
 async def _raise_floor(tx: Tx, client_id: str, now: datetime) -> None:

@@ -19,7 +19,7 @@ from services.identity.openid.guarded_fetcher import FetchRefused
 from services.identity.openid.issuer import OPENID_SCOPES, Issuer
 from services.identity.openid.kernel import Answer
 from services.identity.openid.provider import Provider
-from services.identity.openid.register import disable_client, register_client, update_client
+from services.identity.openid.register import ITSELF, disable_client, register_client, update_client
 
 OURS = frozenset({"profile", "consent", "introspects", "resources"})
 """What a client never says of itself: an operator, or the initial access token, does."""
@@ -81,13 +81,13 @@ async def answer_management(
             if not client:
                 return refused("invalid_token", "The registration access token is not valid.", 401)
             if method == "DELETE":
-                await disable_client(tx, client_id, now=now)
+                await disable_client(tx, client_id, now=now, by=ITSELF)
                 return Answer(204, "", NO_STORE)
             if method == "PUT":
                 metadata = read_metadata(body, client.profile, client_id=client_id)
                 await check_sector(provider, metadata)
                 client = await update_client(
-                    tx, client, metadata, now=now, plain_http=provider.settings.demonstration
+                    tx, client, metadata, now=now, plain_http=provider.settings.demonstration, by=ITSELF
                 )
     except InvalidClientMetadata as error:
         return refused(error.error, str(error))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from libs.common.access.signatures import SIGNING_ALGORITHMS, Algorithm, SigningKey
 from libs.common.database import journal
-from libs.common.database.journal import Act
+from libs.common.database.journal import THE_SYSTEM, Act, Actor
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.keys.key_encryption import KeyEncryption
@@ -57,17 +57,26 @@ async def complete_keys(
             await _add(tx, keys, key, state, now)
 
 
-async def rotate(tx: Tx, keys: KeyEncryption, algorithm: Algorithm, now: datetime) -> str | None:
+async def rotate(
+    tx: Tx,
+    keys: KeyEncryption,
+    algorithm: Algorithm,
+    now: datetime,
+    *,
+    made: SigningKey | None = None,
+    actor: Actor = THE_SYSTEM,
+) -> str | None:
     """The published successor signs from now on, the former signer verifies; the new signer's kid.
 
+    `made` is the key to publish next, for a caller that drew it off the event loop.
     `None` when another process rotated at this very moment.
     """
     if not await store.retire_active(tx, algorithm, now):
         return None
     kid = await store.activate_next(tx, algorithm, now)
-    await _add(tx, keys, SigningKey.generate(algorithm), "prepublished" if kid else "active", now)
+    await _add(tx, keys, made or SigningKey.generate(algorithm), "prepublished" if kid else "active", now)
     await journal.record(
-        tx, Act(action="signing_key.rotated", subject_kind="signing_key", subject_id=kid or "-", at=now,
+        tx, Act(action="signing_key.rotated", subject_kind="signing_key", subject_id=kid or "-", at=now, actor=actor,
                 details={"algorithm": algorithm})
     )
     return kid

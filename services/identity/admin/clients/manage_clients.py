@@ -1,0 +1,67 @@
+"""What a program may do to the clients of its caisse: what an operator does at the command line.
+
+One rule is added: nobody grants what they lack (openid.md §2, delegated
+administration). A client that holds a right of administration is changed only by
+a caller who holds it too, else `client.manage` would be every right at once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from libs.common.access import rights
+from libs.common.access.access_token import AccessToken
+from libs.common.database.transaction import Tx
+from libs.common.refusals import DomainError, NotFound
+from services.identity.openid import store
+from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
+from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.provider import Provider
+from services.identity.openid.register import Hand
+from services.identity.openid.registration import check_sector
+
+
+class MetadataRefused(DomainError):
+    """The description of the client breaks a rule; `detail` says which."""
+
+    def __init__(self, refusal: InvalidClientMetadata) -> None:
+        super().__init__(str(refusal))
+        self.members: Mapping[str, Any] = {"detail": str(refusal), "error": refusal.error}
+
+
+class BeyondOwnRights(DomainError):
+    """The client holds, or would hold, a right of administration that the caller lacks."""
+
+
+class NoSecret(DomainError):
+    """This client proves itself with keys of its own; there is no secret to change."""
+
+
+def hand_of(token: AccessToken) -> Hand:
+    return Hand(token.client_id, token.jti)
+
+
+async def judge(provider: Provider, metadata: ClientMetadata) -> None:
+    """Every rule of registration, the sector's document included; before any transaction, for it may be slow.
+
+    Raises `MetadataRefused`.
+    """
+    try:
+        check_metadata(metadata, plain_http=provider.settings.demonstration)
+        await check_sector(provider, metadata)
+    except InvalidClientMetadata as refusal:
+        raise MetadataRefused(refusal) from refusal
+
+
+def refuse_beyond(token: AccessToken, *scopes: str) -> None:
+    """Raises `BeyondOwnRights`."""
+    granted = frozenset(word for scope in scopes for word in scope.split())
+    if not granted & rights.SERVICE <= token.scopes:
+        raise BeyondOwnRights
+
+
+async def client_named(tx: Tx, client_id: str) -> Client:
+    """Raises `NotFound` alike for an unknown client and for another caisse's."""
+    found = await store.load_client(tx, client_id)
+    if found is None:
+        raise NotFound
+    return found
