@@ -8,12 +8,13 @@ import pytest
 from litestar import Litestar
 
 from libs.common.database.pool import Database
-from libs.common.database.transaction import DatabaseUnavailable, Row, Tx
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.runtime.settings import Settings
 from services.identity.first_connection.confirm_email import MayConfirm, confirm_email
 from services.identity.letters.paper_secret import PaperSecrets
 from tests.conftest import HeldClock
 from tests.identity.first_connection.activation import AFTER, BEFORE, mailed_link, press, state_of
+from tests.identity.killed import Dying
 from tests.identity.sign_in.visitors import CAISSE, Firm, Post, Visitor, a_firm
 
 TABLES = (
@@ -70,33 +71,6 @@ async def test_whatever_write_fails_all_or_nothing_remains(
     assert await state_of(identity_db, firm) == AFTER
 
 
-class DyingTx(Tx):
-    """A transaction whose server process is killed just before its `nth` statement."""
-
-    __slots__ = ("count", "nth")
-
-    def __init__(self, tx: Tx, nth: int) -> None:
-        super().__init__(tx._connection, tx.caisse)  # pyright: ignore[reportPrivateUsage]
-        self.count, self.nth = 0, nth
-
-    async def fetchrow(self, sql: str, *args: object) -> Row | None:
-        await self._tick()
-        return await super().fetchrow(sql, *args)
-
-    async def fetchval(self, sql: str, *args: object) -> object:
-        await self._tick()
-        return await super().fetchval(sql, *args)
-
-    async def execute(self, sql: str, *args: object) -> int:
-        await self._tick()
-        return await super().execute(sql, *args)
-
-    async def _tick(self) -> None:
-        self.count += 1
-        if self.count == self.nth:
-            await Tx.execute(self, "SELECT pg_terminate_backend(pg_backend_pid())")
-
-
 async def confirm(db: Database, post: Post, link: str, firm: Firm, clock: HeldClock, *, nth: int = 0) -> None:
     """The use case behind the button, killed before statement `nth`."""
     async with db.transaction(CAISSE) as tx:
@@ -104,9 +78,9 @@ async def confirm(db: Database, post: Post, link: str, firm: Firm, clock: HeldCl
             "SELECT id FROM first_connection WHERE adherent_id = $1 AND completed_at IS NULL",
             firm.adherent_id,
         )
-    async with db.transaction(CAISSE) as tx:
+    async with Dying(db, nth).transaction(CAISSE) as tx:
         by = MayConfirm(first)
-        await confirm_email(DyingTx(tx, nth), post.mail, link, by, home="https://x.test", now=clock())
+        await confirm_email(tx, post.mail, link, by, home="https://x.test", now=clock())
 
 
 async def test_a_process_killed_before_any_statement_leaves_nothing(
