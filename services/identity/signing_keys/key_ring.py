@@ -89,6 +89,9 @@ class KeyRings:
         self._rings: dict[CaisseSlug, tuple[float, str, KeyRing]] = {}
         self._locks: dict[CaisseSlug, asyncio.Lock] = {}
 
+    def __len__(self) -> int:
+        return len(self._rings) + len(self._locks)
+
     async def of(self, caisse: CaisseSlug) -> KeyRing:
         known = self._rings.get(caisse)
         if known and time.monotonic() - known[0] < FRESH_FOR:
@@ -97,7 +100,11 @@ class KeyRings:
             known = self._rings.get(caisse)
             if known and time.monotonic() - known[0] < FRESH_FOR:
                 return known[2]
-            return await self._reread(caisse, known)
+            ring = await self._reread(caisse, known)
+        if ring.is_empty:
+            # Any slug may be asked for: what does not exist must not fill the memory.
+            self._locks.pop(caisse, None)
+        return ring
 
     def forget(self, caisse: CaisseSlug) -> None:
         """Reread at the next use: this process has just rotated."""
@@ -113,7 +120,8 @@ class KeyRings:
             ring = known[2]
         else:
             ring = await asyncio.to_thread(self._open, caisse, rows)
-        self._rings[caisse] = (time.monotonic(), state, ring)
+        if not ring.is_empty:
+            self._rings[caisse] = (time.monotonic(), state, ring)
         return ring
 
     async def _rows(self, caisse: CaisseSlug) -> list[store.StoredKey]:
@@ -121,7 +129,5 @@ class KeyRings:
             return await store.published(tx)
 
     def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey]) -> KeyRing:
-        active = {
-            row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"
-        }
+        active = {row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"}
         return KeyRing(active, [row.public_jwk for row in rows])

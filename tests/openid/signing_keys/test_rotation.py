@@ -9,7 +9,9 @@ import pytest
 from libs.common.access.issuer_keys import IssuerKeys
 from libs.common.access.signatures import SigningKey, thumbprint
 from libs.common.keys.key_encryption import KeyEncryption, SealBroken
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
+from services.identity.signing_keys.key_ring import KeyRings
 from services.identity.signing_keys.rotation import SIGNS_FOR, VERIFIES_FOR, rotate, sweep_keys
 from services.identity.signing_keys.sealing import PURPOSE, context
 from tests.openid.party import Issuer, header_of
@@ -38,6 +40,7 @@ async def published(issuer: Issuer) -> list[dict[str, str]]:
 
 async def test_two_rotations_at_once_are_one(issuer: Issuer, keys: KeyEncryption) -> None:
     await published(issuer)
+
     async def once() -> str | None:
         async with issuer.db.transaction(issuer.caisse) as tx:
             return await rotate(tx, keys, "PS256", issuer.clock())
@@ -68,7 +71,9 @@ async def test_a_kid_is_its_thumbprint(issuer: Issuer) -> None:
     assert {key["alg"] for key in found} == {"ES256", "EdDSA", "PS256", "RS256"}
 
 
-async def test_a_sealed_key_moved_to_another_caisse_does_not_open(issuer: Issuer, keys: KeyEncryption) -> None:
+async def test_a_sealed_key_moved_to_another_caisse_does_not_open(
+    issuer: Issuer, keys: KeyEncryption
+) -> None:
     key = SigningKey.generate("ES256")
     sealed = keys.seal(PURPOSE, key.pem().encode(), context=context(issuer.caisse, key.kid))
     with pytest.raises(SealBroken):
@@ -103,3 +108,14 @@ async def test_rotation_under_load_fails_no_validation(issuer: Issuer, keys: Key
 
     _, *failures = await asyncio.gather(turn(), use(), use())
     assert failures == [0, 0] and len(seen) >= 3
+
+
+async def test_a_caisse_that_does_not_exist_leaves_nothing_in_memory(
+    issuer: Issuer, keys: KeyEncryption
+) -> None:
+    rings = KeyRings(issuer.db, keys)
+    for number in range(50):
+        assert (await rings.of(CaisseSlug(f"nowhere-{number}"))).is_empty
+    assert len(rings) == 0
+    assert not (await rings.of(issuer.caisse)).is_empty
+    assert len(rings) == 2
