@@ -23,6 +23,7 @@ from services.identity.account.change_account import (
     replace_password,
 )
 from services.identity.mail.enqueue import Mail
+from services.identity.openid.consents import given_by, revoke
 from services.identity.sign_in import store as people
 from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.forgotten_password.routes import sentence_for
@@ -70,7 +71,7 @@ async def show_me(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """Mon compte: who I am, what protects me, where I am signed in."""
+    """Mon compte: who I am, what protects me, where I am signed in, whom I let in."""
     now = clock()
     async with db.transaction(site.slug) as tx:
         person = await person_of(tx, session)
@@ -79,9 +80,11 @@ async def show_me(
         sessions = await people.live_sessions(
             tx, person.id, seen_after=now - IDLE, created_after=now - LONGEST
         )
+        consents = await given_by(tx, person.id, now)
     return site.page(
         request,
         "account_me.html",
+        consents=consents,
         person=person,
         firms=firms,
         devices=devices,
@@ -267,6 +270,22 @@ async def forget_one_device(
     return site.go(LANDING)
 
 
+@post("/account/consents/withdraw", access="session", status_code=303)
+async def withdraw_consent(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    session: NamedDependency[Session],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """Take back every access given to that service."""
+    key = _id(await read_form(request), "consent")
+    async with db.transaction(site.slug) as tx:
+        if not await revoke(tx, session.person_id, key, now=clock()):
+            raise NotFound
+    return site.go(LANDING)
+
+
 ROUTES = [
     show_account,
     show_me,
@@ -279,6 +298,7 @@ ROUTES = [
     remove_factor,
     end_one_session,
     forget_one_device,
+    withdraw_consent,
 ]
 
 
