@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from libs.common.database.pool import Database
+from libs.common.events.adherent import ActNoted
+from libs.common.events.envelope import decode
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id, public_id
@@ -123,7 +125,7 @@ async def test_statements_show_what_was_paid(
 
 
 async def test_the_firm_sees_who_read_what(
-    adherent_api: httpx.AsyncClient, caller: Caller, firm: UUID
+    adherent_api: httpx.AsyncClient, adherent_db: Database, caller: Caller, firm: UUID
 ) -> None:
     reader = new_id()
     token = caller.delegated(firm, reader, CABINET, MANDATE, "payment.read")
@@ -136,6 +138,12 @@ async def test_the_firm_sees_who_read_what(
     assert newest["person"] == public_id("per", reader)
     assert newest["cabinet"] == public_id("cab", CABINET)
     assert (newest["mandate"], newest["mandate_version"]) == (public_id("mdt", MANDATE), 7)
+    async with adherent_db.transaction(HERE) as tx:
+        facts = await tx.fetch("SELECT subject, body FROM outbox WHERE subject LIKE '%.act.noted.v1'")
+    noted = [decode(row["subject"], row["body"])[1] for row in facts]
+    assert [fact.action for fact in noted if isinstance(fact, ActNoted) and fact.person_id == reader] == [
+        "statements.read"
+    ], "told once, by the cabinet's read; the firm's own is nobody's business"
 
 
 async def test_a_cabinet_does_not_read_who_did_what(

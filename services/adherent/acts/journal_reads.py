@@ -4,15 +4,19 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.access.access_token import AccessToken
-from libs.common.database import journal
+from libs.common.database import journal, outbox
 from libs.common.database.transaction import Tx
-from libs.common.values.identifiers import public_id
+from libs.common.events.adherent import ActNoted
+from libs.common.values.identifiers import new_id, public_id
 
 
 async def note_delegated_read(
     tx: Tx, token: AccessToken, action: str, adherent_id: UUID, *, now: datetime
 ) -> None:
-    """Write down a read made under a mandate; one's own reads are nobody's business (delegation.md §3, check 7)."""
+    """Write down a read made under a mandate; one's own reads are nobody's business (delegation.md §3, check 7).
+
+    Records `ActNoted`, for the ledger of the mandate.
+    """
     if token.actor is None or token.mandate is None:
         return
     await journal.record(
@@ -30,5 +34,18 @@ async def note_delegated_read(
                 mandate_version=token.mandate.version,
                 token_jti=token.jti,
             ),
+        ),
+    )
+    await outbox.record(
+        tx,
+        ActNoted(
+            event_id=new_id(),
+            at=now,
+            action=action,
+            adherent_id=adherent_id,
+            person_id=token.person_id,
+            cabinet_id=token.actor.cabinet_id,
+            mandate_id=token.mandate.id,
+            mandate_version=token.mandate.version,
         ),
     )

@@ -13,7 +13,7 @@ from libs.common.database.pool import Database
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.caisses import store as caisses
 from services.identity.delegation.clocks import AT_ONCE, settle
-from services.identity.delegation.ledger import DURABLE, OF_DOCUMENTS
+from services.identity.delegation.ledger import DURABLE, DURABLE_OF_ADHERENT, OF_ADHERENT, OF_DOCUMENTS
 from services.identity.delegation.mandate import MandateChanged
 
 log = structlog.get_logger()
@@ -28,6 +28,9 @@ async def delegation_duties(
     """Until `stop`. `db` is the app role: both work caisse by caisse, behind row-level security."""
     async with asyncio.TaskGroup() as duties:
         duties.create_task(consume(bus, db, stream_of("documents"), DURABLE, OF_DOCUMENTS, stop=stop))
+        duties.create_task(
+            consume(bus, db, stream_of("adherent"), DURABLE_OF_ADHERENT, OF_ADHERENT, stop=stop)
+        )
         duties.create_task(settle_for_ever(db, stop, clock))
 
 

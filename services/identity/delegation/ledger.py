@@ -6,11 +6,13 @@ from uuid import UUID
 
 from libs.common.bus.consumer import Reaction
 from libs.common.database.transaction import Tx
+from libs.common.events.adherent import ActNoted
 from libs.common.events.documents import ActedBy, AttestationIssued, AttestationRefused
 from libs.common.events.envelope import Event
 from services.identity.delegation import ledger_store
 
 DURABLE = "identity-mandate-ledger"
+DURABLE_OF_ADHERENT = "identity-mandate-ledger-reads"
 
 
 async def attestation_issued(tx: Tx, fact: AttestationIssued) -> None:
@@ -21,6 +23,11 @@ async def attestation_issued(tx: Tx, fact: AttestationIssued) -> None:
 async def attestation_refused(tx: Tx, fact: AttestationRefused) -> None:
     """A collaborator asked, and the firm was not up to date."""
     await _note(tx, fact.event_id, fact.at, fact.by, "attestation.refused", "")
+
+
+async def act_noted(tx: Tx, fact: ActNoted) -> None:
+    """A collaborator, or the cabinet's software, looked at the firm's file."""
+    await ledger_store.note(tx, fact.event_id, fact.mandate_id, fact.at, fact.person_id, fact.action, "")
 
 
 async def _note(tx: Tx, event_id: UUID, at: datetime, by: ActedBy, action: str, what: str) -> None:
@@ -34,3 +41,6 @@ OF_DOCUMENTS: Mapping[type[Event], Reaction] = {
     AttestationRefused: attestation_refused,
 }
 """What identity hears of the documents service."""
+
+OF_ADHERENT: Mapping[type[Event], Reaction] = {ActNoted: act_noted}
+"""What identity hears of the adherent service."""

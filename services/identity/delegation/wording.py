@@ -108,7 +108,8 @@ ACTION: Final[dict[str, str]] = {
     "attestation.read": "Attestation consultée",
     "declaration.submitted": "Déclaration déposée",
     "member_file.read": "Dossier consulté",
-    "statement.read": "Relevé consulté",
+    "standing.read": "Situation consultée",
+    "statements.read": "Relevés consultés",
 }
 
 

@@ -9,27 +9,29 @@ from libs.common.bus.connection import Bus
 from libs.common.bus.relay import relay
 from libs.common.database import outbox
 from libs.common.database.pool import Database
+from libs.common.events.adherent import ActNoted
 from libs.common.events.documents import ActedBy, AttestationIssued
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
 from services.identity.delegation import reading_store, store
 from services.identity.delegation.duties import delegation_duties, settle_everywhere
 from services.identity.delegation.mandate import Mandate
+from services.identity.delegation.shown import told_acts
 from tests.conftest import HeldClock
 from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene, a_scene, an_active_mandate, an_offer
 
 
 @asynccontextmanager
 async def at_work(
-    settings: Settings, identity_db: Database, documents_relay: Database, clock: HeldClock
+    settings: Settings, identity_db: Database, service: str, its_relay: Database, clock: HeldClock
 ) -> AsyncGenerator[None, None]:
-    """Documents' relay and identity's duties, until the block ends."""
+    """The relay of another service and identity's duties, until the block ends."""
     stop = asyncio.Event()
-    theirs, ours = Bus.of(settings, "documents"), Bus.of(settings, "identity")
+    theirs, ours = Bus.of(settings, service), Bus.of(settings, "identity")
     theirs.start()
     ours.start()
     duties = [
-        asyncio.create_task(relay(theirs, documents_relay, "documents", stop)),
+        asyncio.create_task(relay(theirs, its_relay, service, stop)),
         asyncio.create_task(delegation_duties(ours, identity_db, stop, clock)),
     ]
     try:
@@ -70,18 +72,51 @@ async def test_the_firm_reads_which_colleague_did_what(
     scene = await a_scene(identity_db, clock())
     mandate = await an_active_mandate(identity_db, scene, clock())
     fact = issued(scene, mandate, clock)
-    async with at_work(settings, identity_db, documents_relay, clock):
+    async with at_work(settings, identity_db, "documents", documents_relay, clock):
         async with documents_db.transaction(HERE) as tx:
             await outbox.record(tx, fact)
-        acts: list[reading_store.ActLine] = []
-        for _ in range(400):
-            if acts := await acts_of(identity_db, mandate):
-                break
-            await asyncio.sleep(0.05)
+        acts = await acts_told(identity_db, mandate)
 
     assert [(act.person_name, act.action, act.object) for act in acts] == [
         ("Hugo Petit", "attestation.issued", "n° A-2026-000017")
     ]
+
+
+async def test_the_firm_reads_who_looked_at_its_file(
+    settings: Settings,
+    identity_db: Database,
+    adherent_db: Database,
+    adherent_relay: Database,
+    clock: HeldClock,
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    fact = ActNoted(
+        event_id=new_id(),
+        at=clock(),
+        action="standing.read",
+        adherent_id=scene.adherent_id,
+        person_id=scene.member,
+        cabinet_id=scene.cabinet_id,
+        mandate_id=mandate.id,
+        mandate_version=mandate.version,
+    )
+    async with at_work(settings, identity_db, "adherent", adherent_relay, clock):
+        async with adherent_db.transaction(HERE) as tx:
+            await outbox.record(tx, fact)
+        acts = await acts_told(identity_db, mandate)
+
+    assert [(line["who"], line["title"]) for line in told_acts(acts)] == [
+        ("Hugo Petit", "Situation consultée")
+    ]
+
+
+async def acts_told(db: Database, mandate: Mandate) -> list[reading_store.ActLine]:
+    for _ in range(400):
+        if acts := await acts_of(db, mandate):
+            return acts
+        await asyncio.sleep(0.05)
+    return []
 
 
 async def acts_of(db: Database, mandate: Mandate) -> list[reading_store.ActLine]:
