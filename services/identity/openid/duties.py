@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 import structlog
 
 from libs.common.database.pool import Database
-from libs.common.database.transaction import DatabaseUnavailable, Tx
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from services.identity.caisses import store as caisses
 from services.identity.openid import logout_store, sweep_store
 from services.identity.openid.backchannel_logout import deliver_for_ever
+from services.identity.openid.buckets import WIDTHS, bucket_at_rest
 from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys.rotation import sweep_keys
@@ -47,6 +48,9 @@ async def sweep_for_ever(
             await sweep(db, relay, keys, clock())
         except DatabaseUnavailable:
             log.warning("openid.sweep_postponed")
+        except Exception:
+            # A bucket whose readers did not let go within half a second, most likely: its turn comes again.
+            log.exception("openid.sweep_failed")
         try:
             await asyncio.wait_for(stop.wait(), SWEEP_EVERY)
         except TimeoutError:
@@ -55,22 +59,34 @@ async def sweep_for_ever(
 
 async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetime) -> None:
     """One round over the tables, then the keys of each caisse in its own transaction."""
+    await empty_what_rests(relay, now)
+    await forget_row_by_row(relay, now)
     async with relay.across_caisses() as tx:
-        await forget_what_expired(tx, now)
+        await sweep_store.forget_initial_tokens(tx, now)
+        await logout_store.forget_before(tx, now - timedelta(days=7))
         every = await caisses.every(tx)
     for caisse in every:
         async with db.transaction(caisse.slug) as tx:
             await sweep_keys(tx, keys, now)
 
 
-async def forget_what_expired(tx: Tx, now: datetime) -> None:
-    await sweep_store.forget_pushed_requests(tx, now)
-    await sweep_store.forget_flows(tx, now)
-    await sweep_store.forget_refresh_tokens(tx, now)
-    await sweep_store.forget_codes(tx, now - REPLAYS_KNOWN_FOR)
-    await sweep_store.forget_grants(tx, now - REPLAYS_KNOWN_FOR)
-    await sweep_store.forget_revoked_tokens(tx, now - timedelta(minutes=1))
-    await sweep_store.forget_initial_tokens(tx, now)
-    await logout_store.forget_before(tx, now - timedelta(days=7))
-    # The bucket two quarters ahead is the one of two quarters ago: nothing in it can be presented any more.
-    await sweep_store.empty_bucket(tx, (int(now.timestamp()) // BUCKET + 2) % 4)
+async def empty_what_rests(relay: Database, now: datetime) -> None:
+    """A bucket a transaction: one that must wait for its readers keeps no other locked."""
+    for table in WIDTHS:
+        async with relay.across_caisses() as tx:
+            await sweep_store.empty_at_rest(tx, table, bucket_at_rest(table, now))
+    async with relay.across_caisses() as tx:
+        # The bucket two quarters ahead is the one of two quarters ago: nothing in it can be presented any more.
+        await sweep_store.empty_bucket(tx, (int(now.timestamp()) // BUCKET + 2) % 4)
+
+
+async def forget_row_by_row(relay: Database, now: datetime) -> None:
+    """Refresh tokens, then grants, in batches until nothing is left to forget."""
+    for forget, before in (
+        (sweep_store.forget_refresh_tokens, now),
+        (sweep_store.forget_grants, now - REPLAYS_KNOWN_FOR),
+    ):
+        gone = sweep_store.BATCH
+        while gone == sweep_store.BATCH:
+            async with relay.across_caisses() as tx:
+                gone = await forget(tx, before)

@@ -9,6 +9,7 @@ import msgspec
 
 from libs.common.database.transaction import Row, Tx
 from services.identity.openid.authorization_request import AuthorizationRequest
+from services.identity.openid.buckets import bucket_of
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.steps import Flow
 
@@ -20,11 +21,11 @@ async def open_flow(
 ) -> None:
     await tx.execute(
         """
-        INSERT INTO authorization_flow (caisse, id, browser_hash, client_id, request, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7)
+        INSERT INTO authorization_flow (caisse, id, browser_hash, client_id, request, created_at, expires_at, bucket)
+        VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8)
         """,
         tx.the_caisse, flow_id, browser_hash, request.client_id, msgspec.json.encode(request).decode(),
-        now, expires_at,
+        now, expires_at, bucket_of("authorization_flow", expires_at),
     )  # fmt: skip
 
 

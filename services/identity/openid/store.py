@@ -11,6 +11,7 @@ import msgspec
 
 from libs.common.database.transaction import Row, Tx
 from services.identity.openid import effects
+from services.identity.openid.buckets import bucket_of
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
 
@@ -237,18 +238,19 @@ async def prolong_refresh(tx: Tx, effect: effects.ProlongRefresh) -> bool:
 
 async def revoke_token(tx: Tx, effect: effects.RevokeToken) -> None:
     await tx.execute(
-        "INSERT INTO revoked_token (caisse, jti, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        tx.the_caisse, effect.jti, effect.expires_at,
+        "INSERT INTO revoked_token (caisse, jti, expires_at, bucket) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        tx.the_caisse, effect.jti, effect.expires_at, bucket_of("revoked_token", effect.expires_at),
     )  # fmt: skip
 
 
 async def store_pushed(tx: Tx, effect: effects.StorePushedRequest) -> None:
     await tx.execute(
         """
-        INSERT INTO pushed_request (caisse, handle_hash, client_id, request, expires_at)
-        VALUES ($1, $2, $3, $4::text::jsonb, $5)
+        INSERT INTO pushed_request (caisse, handle_hash, client_id, request, expires_at, bucket)
+        VALUES ($1, $2, $3, $4::text::jsonb, $5, $6)
         """,
         tx.the_caisse, effect.handle_hash, effect.client_id, effect.request.decode(), effect.expires_at,
+        bucket_of("pushed_request", effect.expires_at),
     )  # fmt: skip
 
 
@@ -268,12 +270,13 @@ async def store_grant(tx: Tx, effect: effects.StoreGrant) -> None:
             VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
         )
         INSERT INTO authorization_code (caisse, code_hash, grant_id, redirect_uri, code_challenge, dpop_jkt, nonce,
-                                        expires_at)
-        VALUES ($1, $10, $2, $11, $12, $13, $14, $15)
+                                        expires_at, bucket)
+        VALUES ($1, $10, $2, $11, $12, $13, $14, $15, $16)
         """,
         tx.the_caisse, effect.grant_id, effect.client_id, effect.person_id, effect.session_id, effect.account_id,
         effect.granted.decode(), effect.at, effect.expires_at, effect.code_hash, effect.redirect_uri,
         effect.code_challenge, effect.dpop_jkt, effect.nonce, effect.code_expires_at,
+        bucket_of("authorization_code", effect.code_expires_at),
     )  # fmt: skip
 
 

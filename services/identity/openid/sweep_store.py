@@ -6,31 +6,39 @@ Clocks are judged at use: a row that outlived its time gives nothing, swept or n
 from datetime import datetime
 
 from libs.common.database.transaction import Tx
+from services.identity.openid.buckets import Bucketed
+
+BATCH = 5_000
+"""Rows deleted by one transaction."""
 
 
-async def forget_pushed_requests(tx: Tx, now: datetime) -> int:
-    return await tx.execute("DELETE FROM pushed_request WHERE expires_at < $1", now)
-
-
-async def forget_flows(tx: Tx, now: datetime) -> int:
-    return await tx.execute("DELETE FROM authorization_flow WHERE expires_at < $1", now)
-
-
-async def forget_codes(tx: Tx, expired_before: datetime) -> int:
-    """A code is kept past its minute so that a replay is still recognised."""
-    return await tx.execute("DELETE FROM authorization_code WHERE expires_at < $1", expired_before)
+async def empty_at_rest(tx: Tx, table: Bucketed, bucket: int) -> bool:
+    """Forget a whole bucket at once; False when it held nothing."""
+    return await tx.fetchval("SELECT empty_openid_bucket($1, $2)", table, bucket)
 
 
 async def forget_refresh_tokens(tx: Tx, now: datetime) -> int:
-    return await tx.execute("DELETE FROM refresh_token WHERE expires_at < $1", now)
+    """One bounded batch: a long backlog neither holds its locks nor fills the log at once."""
+    return await tx.execute(
+        """
+        DELETE FROM refresh_token WHERE (caisse, token_hash) IN (
+            SELECT caisse, token_hash FROM refresh_token WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
+        )
+        """,
+        now, BATCH,
+    )  # fmt: skip
 
 
 async def forget_grants(tx: Tx, expired_before: datetime) -> int:
-    return await tx.execute("DELETE FROM authorization_grant WHERE expires_at < $1", expired_before)
-
-
-async def forget_revoked_tokens(tx: Tx, expired_before: datetime) -> int:
-    return await tx.execute("DELETE FROM revoked_token WHERE expires_at < $1", expired_before)
+    """One bounded batch."""
+    return await tx.execute(
+        """
+        DELETE FROM authorization_grant WHERE (caisse, id) IN (
+            SELECT caisse, id FROM authorization_grant WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
+        )
+        """,
+        expired_before, BATCH,
+    )  # fmt: skip
 
 
 async def forget_initial_tokens(tx: Tx, now: datetime) -> int:
