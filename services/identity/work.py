@@ -18,7 +18,7 @@ from services.identity.delegation.duties import delegation_duties
 from services.identity.first_connection import store as first_connections
 from services.identity.letters.sweep import sweep_letters
 from services.identity.mail import store as mails
-from services.identity.mail.courier import KEEP, run_courier
+from services.identity.mail.courier import KEEP, count_what_waits, run_courier
 from services.identity.mail.enqueue import Mail
 from services.identity.openid.duties import openid_duties
 from services.identity.sign_in import store as sign_ins
@@ -41,6 +41,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(relay(bus, sweeps, "identity", stop))
             duties.create_task(run_courier(sweeps, Mail(keys), settings.mail, utc_now, stop))
+            duties.create_task(count_what_waits(sweeps, stop))
             duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
             duties.create_task(sweep_for_ever(sweeps, stop))
             duties.create_task(openid_duties(settings, keys, sweeps, stop, utc_now))

@@ -50,6 +50,8 @@ class ServiceSettings(Section, frozen=True, kw_only=True):
     """Public address without final slash; issuers, audiences and links are made from it."""
     host: str = "127.0.0.1"
     port: int = 0
+    work_metrics_port: int = 0
+    """Where `espace work` gives its figures (`/metrics`, on `host`): queues, outbox; 0 for nowhere."""
     dsn: SecretText = ""
     """Database as `<svc>_app`: rows of one caisse at a time."""
     relay_dsn: SecretText = ""

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 import rich_click as click
 import structlog
 
-from libs.common.runtime.child_process import StartRefused
+from libs.common.runtime.child_process import StartRefused, port_is_taken
 from libs.common.runtime.logging import configure_logging
 from libs.common.runtime.settings import Settings, load_settings
+from libs.common.runtime.telemetry import give_figures, name_process
 from services.registry import NotInstalled, entry_point, service_named
 
 log = structlog.get_logger()
@@ -32,6 +33,15 @@ def work(name: str) -> None:
     settings = load_settings()
     settings.require(f"{name}.dsn", f"{name}.relay_dsn", "keys.key_encryption_key")
     configure_logging(name, settings.log_level)
+    name_process(name, "work")
+    section = settings.service(name)
+    if section.work_metrics_port:
+        if port_is_taken(section.work_metrics_port, section.host):
+            raise StartRefused(
+                f"Le port {section.work_metrics_port} des mesures est déjà pris sur {section.host} : "
+                f"changez {name}.work_metrics_port."
+            )
+        give_figures(section.host, section.work_metrics_port)
     try:
         asyncio.run(_until_told(entry_point(service.work), settings))
     except NotInstalled as error:

@@ -19,6 +19,7 @@ from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import SealBroken
 from libs.common.runtime.settings import MailSettings
+from libs.common.runtime.telemetry import gauge
 from services.identity.mail import store
 from services.identity.mail.enqueue import Mail
 from services.identity.mail.messages import MESSAGES, Sender, write
@@ -36,7 +37,12 @@ KEEP: Final = timedelta(days=90)
 BACKOFF: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900, 3600))
 GIVE_UP_AFTER: Final = timedelta(days=3)
 DEFECT_TRIES: Final = 5
-"""A mail that our own code cannot write: tried over some seventeen minutes (a deployment may be under way), then shown."""
+"""A mail that our own code cannot write: tried for some six minutes (a deployment may be under way), then shown."""
+
+
+WAITING: Final = gauge("mail_waiting", "Mails committed and neither sent nor given up.")
+COUNT_EVERY: Final = 15.0
+"""Seconds between two counts of what waits."""
 
 
 class Undeliverable(Exception):
@@ -59,6 +65,24 @@ async def run_courier(
                 await asyncio.wait_for(stop.wait(), IDLE_SECONDS)
             except TimeoutError:
                 continue
+
+
+async def count_what_waits(relay_db: Database, stop: asyncio.Event) -> None:
+    """Keep `espace_mail_waiting` true within `COUNT_EVERY`, until `stop`."""
+    while not stop.is_set():
+        try:
+            await note_what_waits(relay_db)
+        except DatabaseUnavailable:
+            log.warning("mail.not_counted")
+        try:
+            await asyncio.wait_for(stop.wait(), COUNT_EVERY)
+        except TimeoutError:
+            continue
+
+
+async def note_what_waits(relay_db: Database) -> None:
+    async with relay_db.across_caisses() as tx:
+        WAITING.set(await store.waiting_count(tx))
 
 
 async def send_what_is_due(relay_db: Database, mail: Mail, settings: MailSettings, clock: Clock) -> bool:

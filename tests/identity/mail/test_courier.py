@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common.database.pool import Database
 from libs.common.runtime.mail_catcher.smtp import Fault
 from libs.common.runtime.settings import MailSettings
-from services.identity.mail.courier import run_courier, send_what_is_due
+from services.identity.mail.courier import note_what_waits, run_courier, send_what_is_due
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.mail.messages import MESSAGES, Sender, write
 from tests.conftest import HeldClock
@@ -197,6 +198,18 @@ async def test_the_courier_stops_when_told(identity_relay: Database, clock: Held
     courier = asyncio.create_task(run_courier(identity_relay, post.mail, post.settings, clock, stop))
     stop.set()
     await asyncio.wait_for(courier, 5)
+
+
+async def test_what_waits_is_a_figure(
+    post: Post, identity_db: Database, identity_relay: Database, clock: HeldClock
+) -> None:
+    for n in range(3):
+        await ask(identity_db, post.mail, clock, f"waits{n}@exemple.fr")
+    await note_what_waits(identity_relay)
+    assert REGISTRY.get_sample_value("espace_mail_waiting") == 3
+    await post.deliver()
+    await note_what_waits(identity_relay)
+    assert REGISTRY.get_sample_value("espace_mail_waiting") == 0
 
 
 async def test_asked_for_mails_are_one_a_minute_five_an_hour_ten_a_day(
