@@ -1,7 +1,5 @@
 """What every value says when it refuses what was typed."""
 
-from typing import ClassVar
-
 
 class InvalidValue(ValueError):
     """The text is not the value it claims to be.
@@ -10,7 +8,7 @@ class InvalidValue(ValueError):
     never repeats the text itself: a code or an account number must not reach a log.
     """
 
-    reason: ClassVar[str] = "Cette valeur n'est pas valable."
+    reason: str = "Cette valeur n'est pas valable."
 
     def __init__(self) -> None:
         super().__init__(self.reason)

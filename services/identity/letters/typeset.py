@@ -110,7 +110,7 @@ async def typeset(
 
 
 def _under_the_name(caisse: Caisse) -> list[str]:
-    """The address of the letterhead. Its first line is the name in capitals, when written for the post (NF Z 10-011)."""
+    """The address of the letterhead. Written for the post, it begins with the name in capitals."""
     first, rest = caisse.address[:1], caisse.address[1:]
     return rest if first and _bare(first[0]) == _bare(caisse.name) else caisse.address
 

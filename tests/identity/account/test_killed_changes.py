@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from litestar import Litestar
-from pyotp import TOTP, random_base32
+from pyotp import random_base32
+from pyotp.totp import TOTP
 
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
@@ -51,11 +52,13 @@ class Owner:
             if enrolled:
                 await confirm_totp(tx, self.keys, self.mail, person, self.totp.at(now), now=now)
             level = "mfa" if enrolled else "two_step"
-            for _ in range(2):  # this browser's, and another that a change signs out
-                opened = await open_session(
-                    tx, person_id=self.person_id, acr=level, amr=["pwd"], now=now, second_factor_at=now
-                )
-        self.session = opened.session
+            # Another browser, that a change signs out; then this one.
+            for _ in range(2):
+                self.session = (
+                    await open_session(
+                        tx, person_id=self.person_id, acr=level, amr=["pwd"], now=now, second_factor_at=now
+                    )
+                ).session
 
     async def another_password(self, db: Database) -> None:
         await replace_password(

@@ -75,8 +75,11 @@ def test_the_way_in_is_told_as_the_pages_show_it():
 
 
 def test_the_caisse_is_named_once_in_its_letterhead():
-    caisse = described("ile-de-france", name="Congés Intempéries BTP Île-de-France",
-                       address=("CONGES INTEMPERIES BTP ILE DE FRANCE", "3 QUAI DES CHARPENTIERS", "75012 PARIS"))  # fmt: skip
+    caisse = described(
+        "ile-de-france",
+        name="Congés Intempéries BTP Île-de-France",
+        address=("CONGES INTEMPERIES BTP ILE DE FRANCE", "3 QUAI DES CHARPENTIERS", "75012 PARIS"),
+    )
     pdf = asyncio.run(typeset(
         caisse, Half.IDENTIFIANT, LOT, [Letter(a_recipient(), "01OI")],
         written_on=date(2021, 1, 7), valid_through=date(2021, 3, 10), address="espace.example.test/ile-de-france",
