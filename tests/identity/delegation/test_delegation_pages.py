@@ -19,11 +19,20 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.app import create_app
 from services.identity.delegation import store
+from services.identity.delegation.former_store import note_cabinets
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.record_former import record_former
 from services.identity.sign_in.session import cookie_name, open_session
 from tests.conftest import HeldClock
-from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene, a_scene, an_active_mandate, an_offer
+from tests.identity.delegation.parties import (
+    ELSEWHERE,
+    HERE,
+    Scene,
+    a_scene,
+    a_siren,
+    an_active_mandate,
+    an_offer,
+)
 
 BASE = "https://id.example.test"
 HTML = {"accept": "text/html"}
@@ -239,6 +248,36 @@ async def test_a_former_authorisation_is_renewed_from_a_filled_page(
     assert [(mandate.id, mandate.state) for mandate in await mandates(identity_db, scene)] == [
         (former_id, "offered")
     ]
+
+
+async def test_renewing_for_a_cabinet_where_nobody_can_accept_is_told_before_the_button(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    noted = new_id()
+    async with identity_db.transaction(HERE) as tx:
+        await note_cabinets(tx, [(noted, a_siren(), "Cabinet d’avant")], clock())
+        renewable = [
+            await record_former(
+                tx,
+                scene.adherent_id,
+                cabinet_id,
+                reference=str(new_id()),
+                label="",
+                family="contributions",
+                now=clock(),
+            )
+            for cabinet_id in (noted, scene.cabinet_id)
+        ]
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    unknown, known = [
+        said(await browser.get(f"/{HERE}/delegations/{public_id('mdt', former)}/renew"))
+        for former in renewable
+        if former
+    ]
+
+    assert "Cabinet non inscrit" in unknown
+    assert "Cabinet non inscrit" not in known
 
 
 async def test_the_cabinet_accepts_then_the_firm_revokes_with_a_receipt(
