@@ -1,11 +1,14 @@
 """A caisse: the tenant, what it prints of itself and what it has settled."""
 
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
 from libs.common.values.caisse_slug import CaisseSlug
+
+OpenRegistration = Literal["closed", "standard", "compat"]
+"""Which profile a client that registers itself without an initial access token gets, if any (openid.md §1)."""
 
 
 class LetterSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,7 @@ class CaisseSettings(msgspec.Struct, frozen=True, kw_only=True):
     letters: LetterSettings = LetterSettings()
     cutover: Cutover | None = None
     confirmation_hours: int = 72
+    open_registration: OpenRegistration = "closed"
     desk_hours: str = ""
     """When its telephone is answered, in French, as printed in the letters."""
 

@@ -4,7 +4,7 @@ import msgspec
 
 from libs.common.database.transaction import Row, Tx
 from libs.common.values.caisse_slug import CaisseSlug
-from services.identity.caisses.caisse import Caisse, CaisseSettings
+from services.identity.caisses.caisse import Caisse, CaisseSettings, OpenRegistration
 
 
 def _caisse(row: Row) -> Caisse:
@@ -50,5 +50,19 @@ async def add(tx: Tx, caisse: Caisse) -> bool:
             *caisse[:9],
             msgspec.json.encode(caisse.settings).decode(),
             caisse.created_at,
+        )
+    )
+
+
+async def set_open_registration(tx: Tx, slug: CaisseSlug, choice: OpenRegistration) -> bool:
+    """Only that member of the settings; False when there is no such caisse."""
+    return bool(
+        await tx.execute(
+            """
+            UPDATE caisse SET settings = settings || jsonb_build_object('open_registration', $2::text)
+             WHERE slug = $1
+            """,
+            slug,
+            choice,
         )
     )

@@ -16,12 +16,14 @@ from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
+from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.register import (
     ClientAlreadyThere,
     disable_client,
+    open_registration,
     register_client,
     rotate_secret,
 )
@@ -149,6 +151,16 @@ def invite(caisse: str, profile: str, uses: int, days: int) -> None:
         caisse, lambda tx: invite_client(tx, profile=chosen, uses=uses, days=days, now=_now())
     )
     click.echo(invitation.token)
+
+
+@client.command("registration")
+@click.argument("caisse")
+@click.argument("choice", type=click.Choice(["closed", "standard", "compat"]))
+def registration(caisse: str, choice: str) -> None:
+    """Ouvrir l'enregistrement dynamique à tous, dans un profil, ou exiger un jeton initial (closed)."""
+    opened = cast(OpenRegistration, choice)
+    _in_caisse(caisse, lambda tx: open_registration(tx, opened, now=_now()))
+    click.echo(f"{caisse} : {choice}")
 
 
 def _told(one: Client) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from libs.common.database.transaction import Tx
 from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError
 from libs.common.values.identifiers import new_id
+from services.identity.caisses import store as caisses
+from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
@@ -137,6 +139,19 @@ async def invite(
             details={"profile": profile, "uses": uses, "days": days, "by": by.name}),
     )  # fmt: skip
     return invitation
+
+
+async def open_registration(
+    tx: Tx, choice: OpenRegistration, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE
+) -> None:
+    """Let anybody register a client of this profile in the transaction's caisse, or nobody without a token."""
+    await caisses.set_open_registration(tx, tx.the_caisse, choice)
+    await journal.record(
+        tx,
+        Act(action="caisse.registration_opened" if choice != "closed" else "caisse.registration_closed",
+            subject_kind="caisse", subject_id=tx.the_caisse, at=now, actor=by.actor,
+            details={"profile": choice, "by": by.name}),
+    )  # fmt: skip
 
 
 async def _note(tx: Tx, action: str, client_id: str, now: datetime, by: Hand) -> None:

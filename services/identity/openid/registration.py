@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
+from libs.common.database.transaction import Tx
+from services.identity.caisses import store as caisses
 from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile
@@ -49,16 +51,13 @@ async def answer_register(
     provider: Provider, issuer: Issuer, authorization: str | None, body: bytes, now: datetime
 ) -> Answer:
     """RFC 7591 §3. The token is spent with the registration, or not at all."""
-    token_hash = bearer(authorization)
-    if token_hash is None:
-        return refused("invalid_token", "An initial access token is required.", 401)
     management = secrets.token_urlsafe(32)
     plain_http = provider.settings.demonstration
     try:
         async with provider.db.transaction(issuer.caisse) as tx:
-            profile = await client_store.spend_initial_token(tx, token_hash, now)
+            profile = await profile_given(tx, authorization, now)
             if profile is None:
-                return refused("invalid_token", "The initial access token is not valid.", 401)
+                return refused("invalid_token", "A valid initial access token is required.", 401)
             metadata = read_metadata(body, profile)
             await check_sector(provider, metadata)
             client = await register_client(
@@ -67,6 +66,20 @@ async def answer_register(
     except InvalidClientMetadata as error:
         return refused(error.error, str(error))
     return Answer(201, described(issuer, client, management, client.secret, now), NO_STORE)
+
+
+async def profile_given(tx: Tx, authorization: str | None, now: datetime) -> Profile | None:
+    """RFC 7591 §3: what the initial access token allows, else what the caisse opens to everybody; none by default.
+
+    A token that is shown must be good: a wrong one is never taken for nothing.
+    """
+    if authorization is not None:
+        token_hash = bearer(authorization)
+        return None if token_hash is None else await client_store.spend_initial_token(tx, token_hash, now)
+    caisse = await caisses.find(tx, tx.the_caisse)
+    if caisse is None or caisse.settings.open_registration == "closed":
+        return None
+    return caisse.settings.open_registration
 
 
 async def answer_management(

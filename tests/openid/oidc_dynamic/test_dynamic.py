@@ -11,8 +11,10 @@ import msgspec
 import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
+from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
+from services.identity.openid.register import open_registration
 from tests.openid.listener import Listener
 from tests.openid.party import Issuer, Party, Somebody, claims_of, header_of
 
@@ -56,6 +58,47 @@ async def test_server(issuer: Issuer, who: Somebody) -> None:
     client, told = await register(issuer)
     assert told["client_secret_expires_at"] == 0 and told["registration_client_uri"].startswith(issuer.url)
     assert "id_token" in await client.tokens(who)
+
+
+async def itself(issuer: Issuer, **headers: str) -> httpx.Response:
+    async with issuer.http() as http:
+        body = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
+        return await http.post(f"/{issuer.caisse}/register", json=body, headers=headers)
+
+
+async def opened(issuer: Issuer, choice: OpenRegistration) -> None:
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await open_registration(tx, choice, now=issuer.clock())
+
+
+async def test_registration_is_closed_until_the_caisse_opens_it(issuer: Issuer) -> None:
+    answer = await itself(issuer)
+    assert answer.status_code == 401 and answer.json()["error"] == "invalid_token"
+
+
+async def test_an_open_caisse_gives_the_standard_profile_and_compat_only_if_it_says_so(issuer: Issuer) -> None:
+    try:
+        await opened(issuer, "standard")
+        told = (await itself(issuer)).json()
+        assert (told["profile"], told["id_token_signed_response_alg"]) == ("standard", "ES256")
+        async with issuer.http() as http:
+            secret = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "client_secret_basic"}
+            assert (await http.post(f"/{issuer.caisse}/register", json=secret)).status_code == 400
+        await opened(issuer, "compat")
+        told = (await itself(issuer)).json()
+        assert (told["profile"], told["id_token_signed_response_alg"]) == ("compat", "RS256")
+    finally:
+        await opened(issuer, "closed")
+    assert (await itself(issuer)).status_code == 401
+
+
+async def test_a_wrong_initial_token_is_not_taken_for_none(issuer: Issuer) -> None:
+    try:
+        await opened(issuer, "standard")
+        for wrong in ("Bearer nobody", "Bearer", "Basic eDp5", ""):
+            assert (await itself(issuer, Authorization=wrong)).status_code == 401, wrong
+    finally:
+        await opened(issuer, "closed")
 
 
 async def test_idtoken_rs256(issuer: Issuer, who: Somebody) -> None:
