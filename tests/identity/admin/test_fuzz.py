@@ -34,7 +34,7 @@ from tests.identity.sign_in.visitors import living
 from tests.openid.party import Issuer, add_row_of_caisse
 
 SEED = int(os.environ.get("ESPACE_FUZZ_SEED", "20261123"))
-EXAMPLES = int(os.environ.get("ESPACE_FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("ESPACE_FUZZ_EXAMPLES", "12"))
 BASE = f"https://id.example.test/{HERE}"
 
 load_all_checks()
