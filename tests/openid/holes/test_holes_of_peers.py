@@ -220,7 +220,7 @@ async def test_scope_removed_offline_token_lives_not(issuer: Issuer, who: Somebo
     from msgspec.structs import replace
 
     from services.identity.openid import store
-    from services.identity.openid.register import update_client
+    from services.identity.openid.register import AT_THE_COMMAND_LINE, update_client
 
     client = await issuer.client(consent="explicit")
     tokens = await client.tokens(who, scope="openid email offline_access")
@@ -228,8 +228,9 @@ async def test_scope_removed_offline_token_lives_not(issuer: Issuer, who: Somebo
         stored = await store.load_client(tx, client.client_id)
         assert stored is not None
         await update_client(
-            tx, stored, replace(stored.metadata, scope="openid offline_access"), now=issuer.clock(), plain_http=True
-        )
+            tx, stored, replace(stored.metadata, scope="openid offline_access"), now=issuer.clock(), plain_http=True,
+            by=AT_THE_COMMAND_LINE,
+        )  # fmt: skip
     assert (await client.refresh(tokens["refresh_token"])).json()["scope"] == "offline_access openid"
     assert "email" not in (await client.userinfo(tokens["access_token"])).json()
 

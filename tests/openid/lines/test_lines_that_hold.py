@@ -314,11 +314,18 @@ async def test_line_23_a_service_s_subject_is_never_a_person_s(issuer: Issuer) -
     token = (await service.post("/token", {"grant_type": CLIENT_CREDENTIALS})).json()["access_token"]
     assert claims_of(token)["sub"] == service.client_id
     for name in ("per_01M858D2T4EMH85J4FA5G8BJY9", "adh_X", "cab_X", "mch_X"):
+        from services.identity.openid import client_store
+        from services.identity.openid.client_rules import InvalidClientMetadata
+        from services.identity.openid.clients import Client
         from services.identity.openid.register import register_client
 
-        with pytest.raises(asyncpg.CheckViolationError):
+        with pytest.raises(InvalidClientMetadata):
             async with issuer.db.transaction(issuer.caisse) as tx:
                 await register_client(tx, service.metadata, now=issuer.clock(), client_id=name)
+        usurper = Client(client_id=name, state="active", secret_hash=None, metadata=service.metadata)
+        with pytest.raises(asyncpg.CheckViolationError):  # and the table refuses what a path of ours forgets
+            async with issuer.db.transaction(issuer.caisse) as tx:
+                await client_store.add(tx, usurper, "operator", None, issuer.clock())
 
 
 async def test_line_24_introspection_and_revocation_are_authenticated(client: Party, public: Party) -> None:
