@@ -20,6 +20,7 @@ NOT_PAGES = {
     "identity": {
         "/static/{name:str}",
         "/api/caisses",
+        "/{slug:str}/admin/openapi.json",
         "/{slug:str}/delegations/{mandate:str}/accept",
     },
     "documents": {

@@ -1,10 +1,8 @@
 """The two pages on which a delegation is chosen and shown back: a new one, or a former one renewed."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
-
-from litestar import Response
 
 from libs.common.access.rights import BUNDLES
 from libs.common.database.transaction import Tx
@@ -18,7 +16,7 @@ from services.identity.delegation.shown import card, places, promise
 from services.identity.delegation.terms import Terms
 from services.identity.delegation.wording import BUNDLE, GROUPS, RIGHT
 from services.identity.sign_in.session import Session
-from services.identity.site.routes import AnyRequest, Site
+from services.identity.site.routes import AnyRequest, AnyResponse, Site
 
 STEPS = ("Le cabinet", "Ses droits", "Vérification", "C’est fait")
 
@@ -71,7 +69,7 @@ def terms_page(
     *,
     former: str = "",
     errors: dict[str, str] | None = None,
-) -> Response[Any]:
+) -> AnyResponse:
     return site.page(
         request,
         "delegation_terms.html",
@@ -89,7 +87,7 @@ def terms_page(
     )
 
 
-async def check_page(tx: Tx, request: AnyRequest, site: Site, shown: Proposal) -> Response[Any]:
+async def check_page(tx: Tx, request: AnyRequest, site: Site, shown: Proposal) -> AnyResponse:
     """The proposal in plain words, whom it would replace, and the button."""
     terms, adherent_id = shown.terms, shown.by.adherent_id
     account = await account_of(tx, shown.by.person_id, adherent_id)

@@ -25,6 +25,7 @@ from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.throttle import network_of
 
 AnyRequest = Request[Any, Any, Any]
+AnyResponse = Response[Any]
 
 SESSION = "espace.session"
 """Where the guard leaves the session it found, in the request's state."""
