@@ -65,7 +65,9 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow(
         "attestation", "services.documents.attestations.commands:attestation", "Attestations : vérifier."
     ),
-    CommandRow("secrets", "libs.common.runtime.deployment:make_secrets", "Générer les secrets d'un déploiement."),
+    CommandRow(
+        "secrets", "libs.common.runtime.deployment:make_secrets", "Générer les secrets d'un déploiement."
+    ),
     CommandRow(
         "mail-catcher", "libs.common.runtime.mail_catcher.app:mail_catcher", "Recevoir les mails.", True
     ),

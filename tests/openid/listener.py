@@ -29,7 +29,9 @@ class Listener:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         method, path, _ = head.split(" ", 2)
-        length = next((int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length")), 0)
+        length = next(
+            (int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length")), 0
+        )
         body = await reader.readexactly(length)
         self.asked += [line[6:] for line in head.split("\r\n") if line.lower().startswith("host: ")]
         await asyncio.sleep(self.delay)
@@ -43,7 +45,8 @@ class Listener:
             status = 200 if path in self.pages else 404
         writer.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: {self.content_type}\r\nContent-Length: {len(content)}\r\n"
-            f"{more}Connection: close\r\n\r\n".encode() + content
+            f"{more}Connection: close\r\n\r\n".encode()
+            + content
         )
         await writer.drain()
         writer.close()

@@ -119,7 +119,9 @@ class Issuer:
         return who
 
 
-async def _an_account(tx: Any, person_id: uuid.UUID, now: datetime, **changes: Any) -> tuple[uuid.UUID, uuid.UUID]:
+async def _an_account(
+    tx: Any, person_id: uuid.UUID, now: datetime, **changes: Any
+) -> tuple[uuid.UUID, uuid.UUID]:
     adherent_id, account_id = new_id(), new_id()
     number = secrets.token_hex(4)
     await tx.execute(
@@ -191,7 +193,9 @@ class Somebody:
         hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text))
         action = re.search(r'<form method="post" action="([^"]+)"', page.text)
         assert action is not None, page.text[:500]
-        return await self.post(unescape(action[1]), {name: unescape(v) for name, v in hidden.items()} | fields)
+        return await self.post(
+            unescape(action[1]), {name: unescape(v) for name, v in hidden.items()} | fields
+        )
 
 
 @dataclass
@@ -218,7 +222,9 @@ class Party:
     def now(self) -> int:
         return int(self.issuer.clock().timestamp())
 
-    def assertion(self, *, header: dict[str, Any] | None = None, drop: tuple[str, ...] = (), **claims: Any) -> str:
+    def assertion(
+        self, *, header: dict[str, Any] | None = None, drop: tuple[str, ...] = (), **claims: Any
+    ) -> str:
         now = self.now()
         said = {
             "iss": self.client_id, "sub": self.client_id, "aud": self.issuer.url,
@@ -309,7 +315,9 @@ class Party:
         form = {name: value for name, value in said.items() if value is not None}
         return await self.post("/token", form, proof=proof)
 
-    async def tokens(self, who: Somebody, *, resource: str | None = None, **changes: str | None) -> dict[str, Any]:
+    async def tokens(
+        self, who: Somebody, *, resource: str | None = None, **changes: str | None
+    ) -> dict[str, Any]:
         answer = await self.redeem(await self.code(who, **changes), resource=resource)
         assert answer.status_code == 200, answer.text
         return answer.json()

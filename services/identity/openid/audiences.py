@@ -9,7 +9,10 @@ from services.identity.openid.refusals import InvalidTarget
 
 def open_to(client: Client, issuer: Issuer) -> tuple[str, ...]:
     """The issuer itself, and the audiences the client was registered for."""
-    return (issuer.url, *(uri for uri in client.metadata.resources if uri in issuer.audiences and uri != issuer.url))
+    return (
+        issuer.url,
+        *(uri for uri in client.metadata.resources if uri in issuer.audiences and uri != issuer.url),
+    )
 
 
 def requested(resources: Iterable[str], client: Client, issuer: Issuer) -> tuple[str, ...]:

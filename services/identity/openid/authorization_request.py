@@ -174,7 +174,9 @@ CHECKS = (
 )
 
 
-def checked(parameters: Parameters, client: Client, issuer: Issuer, address: ReturnAddress) -> AuthorizationRequest:
+def checked(
+    parameters: Parameters, client: Client, issuer: Issuer, address: ReturnAddress
+) -> AuthorizationRequest:
     """The request, believed. Raises the refusal of the first check that fails."""
     for check in CHECKS:
         check(parameters, client, issuer)

@@ -112,7 +112,9 @@ async def answer_authorize(
     return await proceed(provider, issuer, request, Flow(started_at=now), visit, now)
 
 
-async def _pushed(tx: Tx, parameters: Parameters, client: Client, now: datetime) -> AuthorizationRequest | None:
+async def _pushed(
+    tx: Tx, parameters: Parameters, client: Client, now: datetime
+) -> AuthorizationRequest | None:
     """RFC 9126 §4: of this client, fresh, unspent; nothing outside it counts. Raises `InvalidRequestUri`."""
     uri = parameters.get("request_uri")
     if uri is None or not uri.startswith(PUSHED):
@@ -176,7 +178,9 @@ async def proceed(
             if page is not None:
                 flow_id = flow.id or new_id()
                 if flow.id is None:
-                    await flow_store.open_flow(tx, flow_id, visit.browser_hash, request, now, now + FLOW_LASTS)
+                    await flow_store.open_flow(
+                        tx, flow_id, visit.browser_hash, request, now, now + FLOW_LASTS
+                    )
                 return ToPage(page, flow_id, view)
             code, changes = completion(view, issuer)
             await write(tx, changes)
@@ -224,7 +228,9 @@ def _signed_in(session: Session, provider: Provider, issuer: Issuer, client: Cli
         auth_time=session.auth_time,
         acr=session.acr,
         amr=tuple(session.amr),
-        subject=subject_for(client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt),
+        subject=subject_for(
+            client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt
+        ),
     )
 
 

@@ -85,7 +85,9 @@ async def _send(provider: Provider, delivery: Delivery, now: datetime) -> str | 
         return None
     token = logout_token(issuer, client, delivery, now, salt=provider.pairwise_salt)
     try:
-        status = await provider.fetcher.post_form(client.metadata.backchannel_logout_uri, {"logout_token": token})
+        status = await provider.fetcher.post_form(
+            client.metadata.backchannel_logout_uri, {"logout_token": token}
+        )
     except FetchRefused as error:
         return str(error)
     return None if status in ACCEPTED else f"status {status}"

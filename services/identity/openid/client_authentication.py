@@ -50,7 +50,9 @@ def credentials_of(parameters: Parameters, authorization: str | None) -> Credent
 
 
 def _methods(parameters: Parameters, authorization: str | None) -> list[tuple[str, bool]]:
-    asserted = parameters.get("client_assertion") is not None or parameters.get("client_assertion_type") is not None
+    asserted = (
+        parameters.get("client_assertion") is not None or parameters.get("client_assertion_type") is not None
+    )
     return [
         ("client_secret_basic", authorization is not None and authorization[:6].lower() == "basic "),
         ("private_key_jwt", asserted),
@@ -72,7 +74,9 @@ def _read(method: str, parameters: Parameters, authorization: str | None) -> Cre
 def _read_basic(authorization: str) -> Credentials:
     """RFC 6749 §2.3.1: both halves are form-encoded before base64."""
     try:
-        client_id, colon, secret = base64.b64decode(authorization[6:].strip(), validate=True).decode().partition(":")
+        client_id, colon, secret = (
+            base64.b64decode(authorization[6:].strip(), validate=True).decode().partition(":")
+        )
     except (binascii.Error, ValueError) as error:
         raise InvalidClient from error
     if not colon or not client_id or not client_id.isascii():
@@ -132,7 +136,9 @@ def _check_assertion(assertion: str, client: Client, snapshot: Snapshot) -> Reme
 def check_dates(claims: dict[str, Any], now: datetime, *, longest: timedelta) -> datetime | None:
     """The expiry when `exp`, `nbf` and `iat` hold with our tolerance, else `None`."""
     exp, nbf, iat = claims.get("exp"), claims.get("nbf", 0), claims.get("iat", 0)
-    if not all(isinstance(moment, int | float) and not isinstance(moment, bool) for moment in (exp, nbf, iat)):
+    if not all(
+        isinstance(moment, int | float) and not isinstance(moment, bool) for moment in (exp, nbf, iat)
+    ):
         return None
     try:
         expires_at = datetime.fromtimestamp(float(exp), UTC)  # pyright: ignore[reportArgumentType]

@@ -89,7 +89,9 @@ def keys_are_usable(metadata: ClientMetadata) -> None:
     """RFC 7591 §2: `jwks` or `jwks_uri`, never both; public keys only, RSA of 2048 bits at least."""
     if metadata.jwks is not None and metadata.jwks_uri is not None:
         raise InvalidClientMetadata("Give jwks or jwks_uri, not both.")
-    needs_keys = metadata.token_endpoint_auth_method == "private_key_jwt" or metadata.require_signed_request_object
+    needs_keys = (
+        metadata.token_endpoint_auth_method == "private_key_jwt" or metadata.require_signed_request_object
+    )
     if needs_keys and metadata.jwks is None and metadata.jwks_uri is None:
         raise InvalidClientMetadata("The client's public keys are missing.")
     if metadata.jwks is not None:
@@ -170,7 +172,9 @@ def check_addresses(metadata: ClientMetadata, *, plain_http: bool) -> None:
     for uri in metadata.redirect_uris:
         _check_redirect(uri, metadata.application_type, plain_http=plain_http)
     for uri in metadata.post_logout_redirect_uris:
-        _check_redirect(uri, metadata.application_type, plain_http=plain_http, error="invalid_client_metadata")
+        _check_redirect(
+            uri, metadata.application_type, plain_http=plain_http, error="invalid_client_metadata"
+        )
     others = (
         metadata.jwks_uri, metadata.sector_identifier_uri, metadata.backchannel_logout_uri,
         metadata.initiate_login_uri, metadata.client_uri, metadata.logo_uri, metadata.policy_uri, metadata.tos_uri,
@@ -184,7 +188,12 @@ def check_addresses(metadata: ClientMetadata, *, plain_http: bool) -> None:
 
 
 def _lists(metadata: ClientMetadata) -> Iterable[tuple[str, ...]]:
-    return (metadata.redirect_uris, metadata.post_logout_redirect_uris, metadata.request_uris, metadata.contacts)
+    return (
+        metadata.redirect_uris,
+        metadata.post_logout_redirect_uris,
+        metadata.request_uris,
+        metadata.contacts,
+    )
 
 
 def _check_redirect(uri: str, kind: str, *, plain_http: bool, error: str = "invalid_redirect_uri") -> None:

@@ -10,7 +10,9 @@ from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.store import CLIENT, client_of
 
 
-async def add(tx: Tx, client: Client, registered_by: str, registration_hash: bytes | None, now: datetime) -> bool:
+async def add(
+    tx: Tx, client: Client, registered_by: str, registration_hash: bytes | None, now: datetime
+) -> bool:
     return await tx.execute(
         """
         INSERT INTO client (caisse, client_id, metadata, secret_hash, registration_token_hash, registered_by,

@@ -154,7 +154,9 @@ def _without_loopback_port(uri: str) -> str | None:
         if rest == uri:
             continue
         port, slash, path = rest.partition("/")
-        if port == "" or (port[0] == ":" and port[1:].isascii() and port[1:].isdigit() and int(port[1:]) < 65536):
+        if port == "" or (
+            port[0] == ":" and port[1:].isascii() and port[1:].isdigit() and int(port[1:]) < 65536
+        ):
             return origin + slash + path
     return None
 

@@ -105,7 +105,9 @@ def rotate(caisse: str, client_id: str) -> None:
     """Un nouveau secret, montré une seule fois ; l'ancien ne vaut plus rien."""
     secret = _in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=_now()))
     if secret is None:
-        _stop("Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).", UNKNOWN)
+        _stop(
+            "Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).", UNKNOWN
+        )
     click.echo(secret)
 
 

@@ -76,7 +76,9 @@ def _endpoints(issuer: Issuer) -> dict[str, str]:
 def _client_authentication() -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
     for endpoint in ("token", "revocation", "introspection"):
-        methods = [method for method in AUTHENTICATION_METHODS if endpoint != "introspection" or method != "none"]
+        methods = [
+            method for method in AUTHENTICATION_METHODS if endpoint != "introspection" or method != "none"
+        ]
         told[f"{endpoint}_endpoint_auth_methods_supported"] = methods
         told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(ASSERTION_ALGORITHMS)
     return told

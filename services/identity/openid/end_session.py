@@ -40,7 +40,9 @@ async def check(
         client=client,
         return_to=return_to,
         state=parameters.get("state"),
-        is_proven=hint is not None and client is not None and _is_about(hint, client, session, provider, issuer),
+        is_proven=hint is not None
+        and client is not None
+        and _is_about(hint, client, session, provider, issuer),
     )
 
 
@@ -71,5 +73,7 @@ def _is_about(
     """openid.md §4, "logout CSRF": the hint names this browser's own session and person."""
     if session is None:
         return True
-    subject = subject_for(client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt)
+    subject = subject_for(
+        client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt
+    )
     return hint.get("sid") == sid_of(session.id) and hint.get("sub") == subject

@@ -17,7 +17,12 @@ _request = msgspec.json.Decoder(AuthorizationRequest)
 
 
 async def open_flow(
-    tx: Tx, flow_id: UUID, browser_hash: bytes, request: AuthorizationRequest, now: datetime, expires_at: datetime
+    tx: Tx,
+    flow_id: UUID,
+    browser_hash: bytes,
+    request: AuthorizationRequest,
+    now: datetime,
+    expires_at: datetime,
 ) -> None:
     await tx.execute(
         """
@@ -114,7 +119,9 @@ async def ask_to_sign_in_again(tx: Tx, flow_id: UUID, request: AuthorizationRequ
     )  # fmt: skip
 
 
-async def selves_of(tx: Tx, person_id: UUID, session_id: UUID) -> tuple[Subject | None, tuple[Subject, ...], bool]:
+async def selves_of(
+    tx: Tx, person_id: UUID, session_id: UUID
+) -> tuple[Subject | None, tuple[Subject, ...], bool]:
     """The person alone, the person once per active account, and whether they work in a cabinet."""
     rows = await tx.fetch(
         """

@@ -44,7 +44,11 @@ def kid_of(compact: str) -> str | None:
 
 
 def verify(
-    compact: str, keys: Sequence[dict[str, Any]], algorithms: Collection[str], *, types: Collection[str | None] = ()
+    compact: str,
+    keys: Sequence[dict[str, Any]],
+    algorithms: Collection[str],
+    *,
+    types: Collection[str | None] = (),
 ) -> dict[str, Any]:
     """The claims, once a registered key vouches for them. Dates and audience are the caller's to judge.
 
@@ -56,7 +60,9 @@ def verify(
         alg = header.get("alg")
         if alg not in algorithms or "crit" in header or (types and header.get("typ") not in types):
             raise NotVerified
-        if not any(_vouches(key, str(alg), parts.signature, parts.signed) for key in _candidates(keys, header)):
+        if not any(
+            _vouches(key, str(alg), parts.signature, parts.signed) for key in _candidates(keys, header)
+        ):
             raise NotVerified
         return msgspec.json.decode(parts.payload, type=dict[str, Any])
     except (Malformed, msgspec.MsgspecError, UnicodeDecodeError) as error:

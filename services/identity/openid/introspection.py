@@ -72,7 +72,12 @@ def describe(client: Client, snapshot: Snapshot) -> dict[str, Any]:
     if snapshot.presented is not None:
         return _access_token(client, snapshot, snapshot.presented)
     refresh = snapshot.refresh
-    if refresh is None or refresh.spent or refresh.expires_at <= snapshot.now or not refresh.check_client(client):
+    if (
+        refresh is None
+        or refresh.spent
+        or refresh.expires_at <= snapshot.now
+        or not refresh.check_client(client)
+    ):
         return INACTIVE
     if not _in_force(refresh.grant, client):
         return INACTIVE

@@ -39,7 +39,9 @@ def audiences_of(identity: str, adherent: str, documents: str) -> dict[str, Audi
     of_documents = {s for s in domain if s.partition(".")[0] in _DOCUMENTS_RESOURCES}
     return {
         identity: Audience(identity, OPENID_SCOPES | rights.NEVER_DELEGABLE | rights.ADMINISTRATION),
-        adherent: Audience(adherent, frozenset(of_adherent | {"standing.read", "attestation.read", "bank.manage"})),
+        adherent: Audience(
+            adherent, frozenset(of_adherent | {"standing.read", "attestation.read", "bank.manage"})
+        ),
         documents: Audience(documents, frozenset(of_documents)),
     }
 

@@ -30,7 +30,9 @@ def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:
         raise InvalidGrant
 
 
-def narrowed_scopes(kernel: Kernel, grant: Grant, client: Client, audience: Audience, asked: str | None) -> list[str]:
+def narrowed_scopes(
+    kernel: Kernel, grant: Grant, client: Client, audience: Audience, asked: str | None
+) -> list[str]:
     """granted ∩ asked ∩ what is allowed today ∩ what the audience knows. Never wider than the grant."""
     granted = frozenset(grant.granted.scopes)
     wanted = granted & frozenset(asked.split()) if asked else granted
@@ -44,7 +46,13 @@ def narrowed_scopes(kernel: Kernel, grant: Grant, client: Client, audience: Audi
 
 
 def token_response(
-    kernel: Kernel, client: Client, grant: Grant, audience: Audience, scopes: list[str], *, nonce: str | None = None
+    kernel: Kernel,
+    client: Client,
+    grant: Grant,
+    audience: Audience,
+    scopes: list[str],
+    *,
+    nonce: str | None = None,
 ) -> dict[str, Any]:
     """RFC 6749 §5.1. `scope` is always said: it may be less than was asked."""
     jkt = kernel.proof.jkt if kernel.proof else None

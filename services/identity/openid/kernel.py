@@ -118,7 +118,9 @@ class Kernel(AuthorizationServer):
 
     # authlib's seams.
 
-    def authenticate_client(self, request: OAuth2Request, methods: Sequence[str], endpoint: str = "token") -> Client:
+    def authenticate_client(
+        self, request: OAuth2Request, methods: Sequence[str], endpoint: str = "token"
+    ) -> Client:
         """Ours instead of authlib's: one method, the registered one, and assertions by FAPI's rules."""
         client = self.prove_client()
         request.auth_method = client.metadata.token_endpoint_auth_method

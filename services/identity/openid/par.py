@@ -55,10 +55,14 @@ def _push(kernel: Kernel) -> Decision:
         request = replace(request, dpop_jkt=kernel.proof.jkt)
     secret = secrets.token_urlsafe(32)
     kernel.effects.append(
-        StorePushedRequest(hash_of(secret), client.client_id, msgspec.json.encode(request), snapshot.now + PUSHED_FOR)
+        StorePushedRequest(
+            hash_of(secret), client.client_id, msgspec.json.encode(request), snapshot.now + PUSHED_FOR
+        )
     )
     body = {"request_uri": PUSHED + secret, "expires_in": int(PUSHED_FOR.total_seconds())}
-    return Decision(Answer(201, body, {"Cache-Control": "no-store"} | kernel.next_nonce()), tuple(kernel.effects))
+    return Decision(
+        Answer(201, body, {"Cache-Control": "no-store"} | kernel.next_nonce()), tuple(kernel.effects)
+    )
 
 
 def no_request_uri_inside(parameters: Parameters) -> None:

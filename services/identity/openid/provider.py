@@ -20,7 +20,9 @@ from services.identity.signing_keys.key_ring import KeyRings
 
 
 @lru_cache(maxsize=4096)
-def _addresses(identity: str, adherent: str, documents: str, caisse: CaisseSlug) -> tuple[str, dict[str, Audience]]:
+def _addresses(
+    identity: str, adherent: str, documents: str, caisse: CaisseSlug
+) -> tuple[str, dict[str, Audience]]:
     """A caisse's identifier and audiences; the caller does not change them."""
     url = f"{identity}/{caisse}"
     return url, audiences_of(url, f"{adherent}/{caisse}", f"{documents}/{caisse}")
@@ -29,7 +31,9 @@ def _addresses(identity: str, adherent: str, documents: str, caisse: CaisseSlug)
 class Provider:
     """Shared by the routes of one process; every secret comes from the settings."""
 
-    def __init__(self, db: Database, settings: Settings, keys: KeyEncryption, fetcher: GuardedFetcher) -> None:
+    def __init__(
+        self, db: Database, settings: Settings, keys: KeyEncryption, fetcher: GuardedFetcher
+    ) -> None:
         self.db = db
         self.settings = settings
         self.keys = keys

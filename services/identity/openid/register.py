@@ -67,7 +67,9 @@ async def register_client(
     if client_id is not None and not re.fullmatch(NAMEABLE, client_id):
         raise InvalidClientMetadata("This client_id is not a client's.")
     name = client_id or f"client_{secrets.token_hex(12)}"
-    secret = secrets.token_urlsafe(32) if metadata.token_endpoint_auth_method.startswith("client_secret") else None
+    secret = (
+        secrets.token_urlsafe(32) if metadata.token_endpoint_auth_method.startswith("client_secret") else None
+    )
     client = RegisteredClient(
         client_id=name, state="active", secret_hash=_hash(secret), metadata=metadata, secret=secret
     )
@@ -95,9 +97,7 @@ async def update_client(
     )
 
 
-async def disable_client(
-    tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE
-) -> bool:
+async def disable_client(tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE) -> bool:
     """Everything it holds dies: grants here, access tokens everywhere by the client's floor."""
     if not await client_store.disable(tx, client_id, now):
         return False
@@ -156,13 +156,20 @@ async def open_registration(
 
 async def _note(tx: Tx, action: str, client_id: str, now: datetime, by: Hand) -> None:
     act = Act(
-        action=action, subject_kind="client", subject_id=client_id, at=now, actor=by.actor, details={"by": by.name}
+        action=action,
+        subject_kind="client",
+        subject_id=client_id,
+        at=now,
+        actor=by.actor,
+        details={"by": by.name},
     )
     await journal.record(tx, act)
 
 
 async def _raise_floor(tx: Tx, client_id: str, now: datetime) -> None:
-    await outbox.record(tx, FloorRaised(event_id=new_id(), at=now, kind="client", key=client_id, not_before=now))
+    await outbox.record(
+        tx, FloorRaised(event_id=new_id(), at=now, kind="client", key=client_id, not_before=now)
+    )
 
 
 def _hash(secret: str | None) -> bytes | None:

@@ -44,7 +44,11 @@ def refused(error: str, description: str, status: int = 400) -> Answer:
 
 def bearer(authorization: str | None) -> bytes | None:
     scheme, _, token = (authorization or "").partition(" ")
-    return hashlib.sha256(token.strip().encode()).digest() if scheme.lower() == "bearer" and token.strip() else None
+    return (
+        hashlib.sha256(token.strip().encode()).digest()
+        if scheme.lower() == "bearer" and token.strip()
+        else None
+    )
 
 
 async def answer_register(
@@ -61,7 +65,12 @@ async def answer_register(
             metadata = read_metadata(body, profile)
             await check_sector(provider, metadata)
             client = await register_client(
-                tx, metadata, now=now, plain_http=plain_http, registered_by="dynamic", registration_token=management
+                tx,
+                metadata,
+                now=now,
+                plain_http=plain_http,
+                registered_by="dynamic",
+                registration_token=management,
             )
     except InvalidClientMetadata as error:
         return refused(error.error, str(error))
@@ -146,7 +155,9 @@ async def check_sector(provider: Provider, metadata: ClientMetadata) -> None:
         body, _ = await provider.fetcher.get(metadata.sector_identifier_uri)
         listed = msgspec.json.decode(body, type=list[str])
     except (FetchRefused, msgspec.MsgspecError) as error:
-        raise InvalidClientMetadata("The sector_identifier_uri does not answer a list of addresses.") from error
+        raise InvalidClientMetadata(
+            "The sector_identifier_uri does not answer a list of addresses."
+        ) from error
     if not set(metadata.redirect_uris) <= set(listed):
         raise InvalidClientMetadata("A redirect_uri is not in the sector's list.")
 
@@ -167,5 +178,3 @@ def described(
     if secret is not None:
         told |= {"client_secret": secret, "client_secret_expires_at": 0}
     return told
-
-

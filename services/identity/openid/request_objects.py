@@ -45,14 +45,16 @@ def open_request_object(compact: str, client: Client, snapshot: Snapshot) -> Par
 
 def _check_claims(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
     """RFC 9101 §6.2 and FAPI 2.0 Message Signing §5.3.1; `compat` clients may leave the dates out."""
-    if claims.get("client_id", client.client_id) != client.client_id or claims.get("iss", client.client_id) != (
-        client.client_id
-    ):
+    if claims.get("client_id", client.client_id) != client.client_id or claims.get(
+        "iss", client.client_id
+    ) != (client.client_id):
         raise InvalidRequestObject("The request object is another client's.")
     if "request" in claims or "request_uri" in claims:
         raise InvalidRequestObject("A request object holds no other.")
     audience = claims.get("aud")
-    addressed = audience == snapshot.issuer.url or (isinstance(audience, list) and snapshot.issuer.url in audience)
+    addressed = audience == snapshot.issuer.url or (
+        isinstance(audience, list) and snapshot.issuer.url in audience
+    )
     if client.profile == "compat" and "exp" not in claims:
         return
     if not addressed:

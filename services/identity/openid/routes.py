@@ -87,6 +87,7 @@ def preflight() -> Response[None]:
     }
     return Response(None, status_code=204, headers=READABLE_ANYWHERE | allowed)
 
+
 PROBLEMS[ClientAlreadyThere] = Problem(409, "client-already-there", "Un client porte déjà cet identifiant.")
 
 PUBLIC = {"Cache-Control": "public, max-age=60", "Access-Control-Allow-Origin": "*"}
@@ -129,7 +130,10 @@ async def jwks(request: AnyRequest) -> ASGIResponse:
 
 @post("/token", access="protocol", status_code=200)
 async def token(
-    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+    request: AnyRequest,
+    slug: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """RFC 6749 §3.2."""
     issuer = await issuer_of(provider, slug)
@@ -138,7 +142,10 @@ async def token(
 
 @post("/par", access="protocol", status_code=201)
 async def par(
-    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+    request: AnyRequest,
+    slug: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """RFC 9126 §2."""
     issuer = await issuer_of(provider, slug)
@@ -147,7 +154,10 @@ async def par(
 
 @post("/introspect", access="protocol", status_code=200)
 async def introspect(
-    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+    request: AnyRequest,
+    slug: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """RFC 7662 §2, RFC 9701."""
     issuer = await issuer_of(provider, slug)
@@ -158,16 +168,24 @@ async def introspect(
 
 @post("/revoke", access="protocol", status_code=200)
 async def revoke(
-    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+    request: AnyRequest,
+    slug: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """RFC 7009 §2."""
     issuer = await issuer_of(provider, slug)
-    return as_response(await answer_revocation(provider, issuer, await asked(request, issuer, "/revoke"), clock()))
+    return as_response(
+        await answer_revocation(provider, issuer, await asked(request, issuer, "/revoke"), clock())
+    )
 
 
 @route("/userinfo", http_method=["GET", "POST"], access="protocol", status_code=200)
 async def userinfo(
-    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+    request: AnyRequest,
+    slug: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """OpenID Connect Core §5.3.1: GET and POST, token in the header or in a posted form."""
     issuer = await issuer_of(provider, slug)
@@ -184,7 +202,10 @@ async def userinfo(
 
 @post("/register", access="protocol", status_code=201)
 async def register(
-    request: AnyRequest, slug: FromPath[str], provider: NamedDependency[Provider], clock: NamedDependency[Clock]
+    request: AnyRequest,
+    slug: FromPath[str],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """RFC 7591 §3."""
     issuer = await issuer_of(provider, slug)
@@ -209,7 +230,9 @@ async def manage_registration(
     return as_response(answer)
 
 
-@route(["/token", "/par", "/revoke", "/userinfo"], http_method=["OPTIONS"], access="protocol", status_code=204)
+@route(
+    ["/token", "/par", "/revoke", "/userinfo"], http_method=["OPTIONS"], access="protocol", status_code=204
+)
 async def ask_first(slug: FromPath[str]) -> Response[None]:
     """What a browser asks before it lets an app call these endpoints."""
     return preflight()

@@ -106,7 +106,9 @@ def sign_in_is_recent_enough(view: View) -> None:
     session, request = _session(view), view.request
     if signed_in_since(view):
         return
-    too_old = request.max_age is not None and view.now - session.auth_time > timedelta(seconds=request.max_age)
+    too_old = request.max_age is not None and view.now - session.auth_time > timedelta(
+        seconds=request.max_age
+    )
     if "login" in request.prompt or too_old:
         raise Missing(SIGN_IN, LoginRequired)
 
@@ -117,7 +119,9 @@ def level_is_reached(view: View) -> None:
     if wanted is None or ACR_RANK[session.acr] >= ACR_RANK[wanted]:
         return
     if not signed_in_since(view):
-        raise Missing(SIGN_IN, UnmetAuthenticationRequirements if view.request.acr_is_essential else LoginRequired)
+        raise Missing(
+            SIGN_IN, UnmetAuthenticationRequirements if view.request.acr_is_essential else LoginRequired
+        )
     if view.request.acr_is_essential:
         raise UnmetAuthenticationRequirements("The person could not reach the required level.")
 
@@ -166,7 +170,8 @@ def consent_is_given(view: View) -> None:
         return
     subject = subject_of(view)
     covered = any(
-        account_id == subject.account_id and granted_scopes(view) <= scopes for account_id, scopes in view.consented
+        account_id == subject.account_id and granted_scopes(view) <= scopes
+        for account_id, scopes in view.consented
     )
     if "consent" in view.request.prompt or not covered:
         raise Missing(CONSENT, ConsentRequired)

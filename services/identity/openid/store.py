@@ -307,6 +307,6 @@ async def pushed_request(tx: Tx, handle_hash: bytes) -> tuple[str, bytes, dateti
         """,
         handle_hash,
     )
-    return None if row is None else (row["client_id"], row["request"].encode(), row["expires_at"], row["spent"])
-
-
+    return (
+        None if row is None else (row["client_id"], row["request"].encode(), row["expires_at"], row["spent"])
+    )

@@ -137,7 +137,10 @@ def issue(kernel: Kernel) -> dict[str, Any]:
         raise InvalidScope
     details = [narrow_mandate(tokens.mandate_detail(snapshot, power), asked.get("authorization_details"))]
     life = tokens.lifetime(
-        snapshot.now, expiry_of(snapshot.presented or {}), power.not_after, longest=tokens.DELEGATED_TOKEN_LIFE
+        snapshot.now,
+        expiry_of(snapshot.presented or {}),
+        power.not_after,
+        longest=tokens.DELEGATED_TOKEN_LIFE,
     )
     kernel.effects.append(Note(_act(kernel, power, actor, scopes)))
     return {

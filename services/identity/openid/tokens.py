@@ -28,7 +28,9 @@ def new_jti(grant_id: UUID | None = None) -> str:
     return tail if grant_id is None else f"{public_id('gnt', grant_id)}.{tail}"
 
 
-def _base(snapshot: Snapshot, client: Client, audience: str, scopes: Iterable[str], life: timedelta) -> dict[str, Any]:
+def _base(
+    snapshot: Snapshot, client: Client, audience: str, scopes: Iterable[str], life: timedelta
+) -> dict[str, Any]:
     issued_at = int(snapshot.now.timestamp())
     return {
         "iss": snapshot.issuer.url,
@@ -50,7 +52,9 @@ def own_token(
 ) -> str:
     """A person's own token, for the firm they chose to act for, if any."""
     claims = _base(snapshot, client, audience, scopes, ACCESS_TOKEN_LIFE)
-    claims |= {"sub": public_id("per", grant.subject.person_id), "jti": new_jti(grant.id)} | _authentication(grant)
+    claims |= {"sub": public_id("per", grant.subject.person_id), "jti": new_jti(grant.id)} | _authentication(
+        grant
+    )
     if grant.subject.adherent_id is not None:
         claims["adherent"] = public_id("adh", grant.subject.adherent_id)
     return snapshot.issuer.keys.sign(_confirmed(claims, jkt), typ="at+jwt")
@@ -123,7 +127,9 @@ def delegated_token(
     return snapshot.issuer.keys.sign(_confirmed(claims, jkt), typ="at+jwt")
 
 
-def id_token(snapshot: Snapshot, client: Client, grant: Grant, *, nonce: str | None, access_token: str) -> str:
+def id_token(
+    snapshot: Snapshot, client: Client, grant: Grant, *, nonce: str | None, access_token: str
+) -> str:
     """OpenID Connect Core §2: who signed in, when and how, for this client alone."""
     algorithm = client.metadata.id_token_signed_response_alg
     issued_at = int(snapshot.now.timestamp())

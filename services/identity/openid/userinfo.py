@@ -58,12 +58,19 @@ async def answer_userinfo(
     except Presented as refusal:
         return challenge(refusal)
     body = userinfo_claims(grant, client, claims["scope"].split())
-    return await commit(provider.db, issuer.caisse, Decision(_answer(body, client, snapshot), effects), snapshot)
+    return await commit(
+        provider.db, issuer.caisse, Decision(_answer(body, client, snapshot), effects), snapshot
+    )
 
 
 def _own_claims(issuer: Issuer, token: str, now: datetime) -> dict[str, Any]:
     claims = issuer.keys.read_own_jwt(token, typ="at+jwt")
-    if claims is None or not is_access_token(claims, issuer) or claims["aud"] != issuer.url or "act" in claims:
+    if (
+        claims is None
+        or not is_access_token(claims, issuer)
+        or claims["aud"] != issuer.url
+        or "act" in claims
+    ):
         raise Presented("invalid_token")
     if datetime.fromtimestamp(claims["exp"], UTC) <= now:
         raise Presented("invalid_token")

@@ -57,7 +57,10 @@ def parse_encoded(encoded: bytes) -> Parameters:
         raise InvalidRequest("The request is too large.")
     try:
         pairs = parse_qsl(
-            encoded.decode("ascii"), keep_blank_values=True, encoding="utf-8", errors="strict",
+            encoded.decode("ascii"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
             max_num_fields=MOST_PARAMETERS,
         )
     except ValueError as error:
@@ -79,7 +82,9 @@ def parameters_of(pairs: Iterable[tuple[str, str]]) -> Parameters:
         else:
             _check_characters(name, value)
             values[name] = value
-    return Parameters({name: value for name, value in values.items() if value}, tuple(filter(None, resources)))
+    return Parameters(
+        {name: value for name, value in values.items() if value}, tuple(filter(None, resources))
+    )
 
 
 def _check_characters(name: str, value: str) -> None:

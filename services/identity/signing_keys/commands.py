@@ -36,7 +36,9 @@ def list_all(caisse: str, as_json: bool) -> None:
     """Les clés publiées par CAISSE, la plus récente d'abord."""
     found = asyncio.run(_published(_parsed(caisse)))
     if as_json:
-        click.echo(msgspec.json.encode([{"kid": k.kid, "algorithm": k.algorithm, "state": k.state} for k in found]))
+        click.echo(
+            msgspec.json.encode([{"kid": k.kid, "algorithm": k.algorithm, "state": k.state} for k in found])
+        )
         return
     table = Table("Clé", "Algorithme", "État")
     for key in found:

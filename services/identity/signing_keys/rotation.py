@@ -76,8 +76,15 @@ async def rotate(
     kid = await store.activate_next(tx, algorithm, now)
     await _add(tx, keys, made or SigningKey.generate(algorithm), "prepublished" if kid else "active", now)
     await journal.record(
-        tx, Act(action="signing_key.rotated", subject_kind="signing_key", subject_id=kid or "-", at=now, actor=actor,
-                details={"algorithm": algorithm})
+        tx,
+        Act(
+            action="signing_key.rotated",
+            subject_kind="signing_key",
+            subject_id=kid or "-",
+            at=now,
+            actor=actor,
+            details={"algorithm": algorithm},
+        ),
     )
     return kid
 
@@ -94,5 +101,11 @@ async def sweep_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> list[Algorit
 async def _add(tx: Tx, keys: KeyEncryption, key: SigningKey, state: str, now: datetime) -> None:
     sealed = keys.seal(PURPOSE, key.pem().encode(), context=context(tx.the_caisse, key.kid))
     await store.add(
-        tx, kid=key.kid, algorithm=key.alg, state=state, public_jwk=key.published_jwk(), sealed=sealed, now=now
+        tx,
+        kid=key.kid,
+        algorithm=key.alg,
+        state=state,
+        public_jwk=key.published_jwk(),
+        sealed=sealed,
+        now=now,
     )

@@ -41,7 +41,13 @@ async def add(
             VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, CASE WHEN $4 = 'active' THEN $7::timestamptz END)
             ON CONFLICT DO NOTHING
             """,
-            tx.the_caisse, kid, algorithm, state, msgspec.json.encode(public_jwk).decode(), sealed, now,
+            tx.the_caisse,
+            kid,
+            algorithm,
+            state,
+            msgspec.json.encode(public_jwk).decode(),
+            sealed,
+            now,
         )
     )
 
@@ -54,7 +60,8 @@ async def retire_active(tx: Tx, algorithm: str, now: datetime) -> bool:
             UPDATE signing_key SET state = 'verify_only', retired_at = $2
              WHERE algorithm = $1 AND state = 'active'
             """,
-            algorithm, now,
+            algorithm,
+            now,
         )
     )
 
@@ -67,7 +74,8 @@ async def activate_next(tx: Tx, algorithm: str, now: datetime) -> str | None:
          WHERE algorithm = $1 AND state = 'prepublished'
         RETURNING kid
         """,
-        algorithm, now,
+        algorithm,
+        now,
     )
 
 
@@ -78,7 +86,8 @@ async def archive(tx: Tx, *, retired_before: datetime, now: datetime) -> int:
         UPDATE signing_key SET state = 'archived', archived_at = $2, private_key_encrypted = NULL
          WHERE state = 'verify_only' AND retired_at < $1
         """,
-        retired_before, now,
+        retired_before,
+        now,
     )
 
 

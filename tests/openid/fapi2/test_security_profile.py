@@ -143,7 +143,9 @@ async def test_ensure_mismatched_dpop_jkt_fails(client: Party) -> None:
     refused(await client.push(dpop_jkt=other.kid), "invalid_request")
 
 
-async def test_ensure_token_endpoint_fails_with_mismatched_dpop_proof_jkt(client: Party, who: Somebody) -> None:
+async def test_ensure_token_endpoint_fails_with_mismatched_dpop_proof_jkt(
+    client: Party, who: Somebody
+) -> None:
     code = await client.code(who)
     client.dpop = SigningKey.generate("ES256")
     refused(await client.redeem(code), "invalid_grant", "invalid_dpop_proof")
@@ -173,13 +175,17 @@ async def test_ensure_dpop_auth_code_binding_success(client: Party, who: Somebod
 
 
 async def test_ensure_different_nonce_inside_and_outside_request_object(client: Party, who: Somebody) -> None:
-    pushed = await client.post("/par", {"request": signed_request(client, nonce="inside"), "nonce": "outside"})
+    pushed = await client.post(
+        "/par", {"request": signed_request(client, nonce="inside"), "nonce": "outside"}
+    )
     code = callback(await follow(client, who, pushed))["code"]
     assert claims_of((await client.redeem(code)).json()["id_token"])["nonce"] == "inside"
 
 
 async def test_ensure_different_state_inside_and_outside_request_object(client: Party, who: Somebody) -> None:
-    pushed = await client.post("/par", {"request": signed_request(client, state="inside"), "state": "outside"})
+    pushed = await client.post(
+        "/par", {"request": signed_request(client, state="inside"), "state": "outside"}
+    )
     assert callback(await follow(client, who, pushed))["state"] == "inside"
 
 
@@ -229,7 +235,9 @@ async def test_ensure_holder_of_key_required(client: Party, who: Somebody) -> No
     refused(await client.redeem(await client.code(who), proof=None), "invalid_dpop_proof", "invalid_grant")
 
 
-async def test_ensure_authorization_code_is_bound_to_client(client: Party, second: Party, who: Somebody) -> None:
+async def test_ensure_authorization_code_is_bound_to_client(
+    client: Party, second: Party, who: Somebody
+) -> None:
     code = await client.code(who)
     refused(await second.redeem(code, code_verifier=client.verifier), "invalid_grant")
 
@@ -356,12 +364,20 @@ async def test_par_attempt_to_use_request_uri_for_different_client(
     assert answer.status_code == 400 and "invalid_request_uri" in answer.text
 
 
-async def test_par_ensure_jwt_client_assertions_nbf_8_seconds_in_the_future_is_accepted(client: Party) -> None:
+async def test_par_ensure_jwt_client_assertions_nbf_8_seconds_in_the_future_is_accepted(
+    client: Party,
+) -> None:
     assert (await with_assertion(client, nbf=client.now() + 8)).status_code == 201
 
 
-async def test_par_ensure_jwt_client_assertions_nbf_over_60_seconds_in_the_future_fails(client: Party) -> None:
-    refused(await with_assertion(client, nbf=client.now() + 61, exp=client.now() + 120), "invalid_client", status=401)
+async def test_par_ensure_jwt_client_assertions_nbf_over_60_seconds_in_the_future_fails(
+    client: Party,
+) -> None:
+    refused(
+        await with_assertion(client, nbf=client.now() + 61, exp=client.now() + 120),
+        "invalid_client",
+        status=401,
+    )
 
 
 async def test_par_authorization_request_containing_request_uri_form_param(client: Party) -> None:
@@ -387,7 +403,9 @@ async def test_par_without_duplicate_parameters(client: Party) -> None:
     body = urlencode([*{**client.credentials(), **client.request()}.items(), ("scope", "openid")])
     async with client.issuer.http() as http:
         answer = await http.post(
-            f"/{client.issuer.caisse}/par", content=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+            f"/{client.issuer.caisse}/par",
+            content=body,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
         )
     refused(answer, "invalid_request")
 

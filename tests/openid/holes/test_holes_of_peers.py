@@ -151,7 +151,9 @@ async def test_assertion_replay_across_instances(issuer: Issuer) -> None:
     """Two at once: the memory is the database's, not a process's."""
     client = await issuer.client()
     said = {**client.credentials(), "client_assertion": client.assertion(jti="same")}
-    answers = await asyncio.gather(*(client.post("/par", client.request(), credentials=said) for _ in range(8)))
+    answers = await asyncio.gather(
+        *(client.post("/par", client.request(), credentials=said) for _ in range(8))
+    )
     assert sorted(answer.status_code for answer in answers) == [201] + [401] * 7
 
 
@@ -164,7 +166,9 @@ async def test_policy_reads_verified_data_only(issuer: Issuer, who: Somebody) ->
     now = client.now()
     inside = {"iss": client.client_id, "aud": issuer.url, "exp": now + 60, "nbf": now, **client.request()}
     signed = sign_compact(client.key, {"kid": client.key.kid}, inside)
-    pushed = await client.post("/par", {"request": signed, "prompt": "none", "scope": "openid mandate.manage"})
+    pushed = await client.post(
+        "/par", {"request": signed, "prompt": "none", "scope": "openid mandate.manage"}
+    )
     query = urlencode({"client_id": client.client_id, "request_uri": pushed.json()["request_uri"], "state": "out",
                        "redirect_uri": "https://evil.example", "scope": "mandate.manage"})  # fmt: skip
     answer = await who.get(f"/{issuer.caisse}/authorize?{query}")
@@ -204,7 +208,13 @@ async def test_ssrf_answers_are_bounded(listener: Listener) -> None:
 @pytest.mark.parametrize("field", ["jwks_uri", "sector_identifier_uri", "logo_uri", "backchannel_logout_uri", "tos_uri",
                                    "policy_uri", "client_uri", "initiate_login_uri"])  # fmt: skip
 async def test_ssrf_and_scripts_are_refused_at_registration(issuer: Issuer, field: str) -> None:
-    for wrong in ("http://intranet/x", "javascript:alert(1)", "file:///x", "https://u:p@x.example/", "//x.example"):
+    for wrong in (
+        "http://intranet/x",
+        "javascript:alert(1)",
+        "file:///x",
+        "https://u:p@x.example/",
+        "//x.example",
+    ):
         with pytest.raises(InvalidClientMetadata):
             await issuer.client(**{"jwks": None if field == "jwks_uri" else issuer_jwks(), field: wrong})
 
@@ -238,7 +248,9 @@ async def test_scope_removed_offline_token_lives_not(issuer: Issuer, who: Somebo
 async def test_a_right_withdrawn_bites_at_the_next_token(issuer: Issuer) -> None:
     who = await (await issuer.person(is_administrator=False, rights=["declaration.read"])).sign_in()
     client = await issuer.client()
-    tokens = await client.tokens(who, scope="openid declaration.read declaration.submit", resource=issuer.adherent)
+    tokens = await client.tokens(
+        who, scope="openid declaration.read declaration.submit", resource=issuer.adherent
+    )
     assert tokens["scope"] == "declaration.read"
     async with issuer.db.transaction(issuer.caisse) as tx:
         await tx.execute("UPDATE account SET rights = '{}' WHERE id = $1", who.accounts[0][0])
@@ -260,7 +272,11 @@ async def test_host_poisoning_the_issuer_is_never_the_request_s_host(issuer: Iss
     async with issuer.http() as http:
         answer = await http.get(
             f"/{issuer.caisse}/.well-known/openid-configuration",
-            headers={"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example", "X-Forwarded-Proto": "http"},
+            headers={
+                "X-Forwarded-Host": "evil.example",
+                "Forwarded": "host=evil.example",
+                "X-Forwarded-Proto": "http",
+            },
         )
         evil = await http.get(f"/{issuer.caisse}/jwks", headers={"Host": "evil.example"})
     assert answer.json()["issuer"] == issuer.url and "evil" not in answer.text
@@ -273,7 +289,13 @@ async def test_secrets_in_cookies_or_logs(
     tokens = await public.tokens(who)
     await public.refresh(tokens["refresh_token"])
     said = caplog.text + "".join(capsys.readouterr())
-    for secret in (tokens["access_token"], tokens["refresh_token"], tokens["id_token"], public.verifier, who.email):
+    for secret in (
+        tokens["access_token"],
+        tokens["refresh_token"],
+        tokens["id_token"],
+        public.verifier,
+        who.email,
+    ):
         assert secret not in said
         assert all(secret not in value for value in who.cookies.values())
 

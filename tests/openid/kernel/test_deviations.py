@@ -50,7 +50,8 @@ async def test_a_quote_in_an_unregistered_redirect_uri_is_an_error_page(plain: P
 
 
 @pytest.mark.parametrize(
-    "body", [b"grant_type=%22%C3%A9&code=x", b"grant_type=%ff", b"\xff\xfe", b"grant_type", b"=&=&", b"a" * 60000]
+    "body",
+    [b"grant_type=%22%C3%A9&code=x", b"grant_type=%ff", b"\xff\xfe", b"grant_type", b"=&=&", b"a" * 60000],
 )
 async def test_bytes_that_are_no_form_are_an_error_not_a_defect(issuer: Issuer, body: bytes) -> None:
     assert (await raw(issuer, "/token", body)).status_code in {400, 401}
@@ -78,21 +79,29 @@ async def test_two_methods_of_client_authentication_are_refused(plain: Party, wh
     assert answer.json()["error"] == "invalid_request"
 
 
-async def test_a_body_client_id_that_differs_from_the_basic_one_is_refused(plain: Party, who: Somebody) -> None:
+async def test_a_body_client_id_that_differs_from_the_basic_one_is_refused(
+    plain: Party, who: Somebody
+) -> None:
     answer = await plain.redeem(await plain.code(who), client_id="someoneelse")
     assert answer.json()["error"] == "invalid_client"
 
 
 async def test_a_code_verifier_alone_or_missing_is_invalid_grant(client: Party, who: Somebody) -> None:
     """authlib answers invalid_request."""
-    assert (await client.redeem(await client.code(who), code_verifier=None)).json()["error"] == "invalid_grant"
+    assert (await client.redeem(await client.code(who), code_verifier=None)).json()[
+        "error"
+    ] == "invalid_grant"
 
 
 @pytest.mark.parametrize("hint", ["foo", "refresh_token", "id_token"])
-async def test_an_unknown_or_wrong_token_type_hint_is_ignored(client: Party, who: Somebody, hint: str) -> None:
+async def test_an_unknown_or_wrong_token_type_hint_is_ignored(
+    client: Party, who: Somebody, hint: str
+) -> None:
     token = (await client.tokens(who))["access_token"]
     assert (await client.post("/revoke", {"token": token, "token_type_hint": hint})).status_code == 200
-    assert (await client.post("/introspect", {"token": token, "token_type_hint": hint})).json() == {"active": False}
+    assert (await client.post("/introspect", {"token": token, "token_type_hint": hint})).json() == {
+        "active": False
+    }
 
 
 async def test_an_id_token_is_no_access_token(client: Party, who: Somebody) -> None:
@@ -107,7 +116,9 @@ async def test_redirects_are_303_where_authlib_says_302(client: Party, who: Some
 
 
 @pytest.mark.parametrize("response_type", ["code", "code code"])
-async def test_a_doubled_response_type_word_is_another_type(plain: Party, who: Somebody, response_type: str) -> None:
+async def test_a_doubled_response_type_word_is_another_type(
+    plain: Party, who: Somebody, response_type: str
+) -> None:
     answer = await plain.authorize(who, response_type=response_type)
     if response_type != "code":
         assert callback(answer)["error"] == "unsupported_response_type"

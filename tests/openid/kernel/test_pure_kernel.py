@@ -59,7 +59,9 @@ def test_every_grant_refuses_a_disabled_client(grant_type: str) -> None:
 @pytest.mark.parametrize("grant_type", GRANTS)
 def test_every_grant_is_closed_to_a_client_not_registered_for_it(grant_type: str) -> None:
     others = tuple(name for name in GRANTS if name != grant_type)
-    answer = decide(world.asked(grant_type), world.whole_snapshot(client=world.client(grant_types=others))).answer
+    answer = decide(
+        world.asked(grant_type), world.whole_snapshot(client=world.client(grant_types=others))
+    ).answer
     assert (answer.status, body(answer)["error"]) == (400, "unauthorized_client")
 
 
@@ -103,7 +105,9 @@ def test_a_wrong_verifier_consumes_nothing() -> None:
     assert not any(isinstance(effect, ConsumeCode) for effect in decision.effects)
 
 
-words = st.sampled_from([*world.SCOPES.split(), "payment.order", "leave.read", "mandate.manage", "x", "openid"])
+words = st.sampled_from(
+    [*world.SCOPES.split(), "payment.order", "leave.read", "mandate.manage", "x", "openid"]
+)
 scopes = st.lists(words, unique=True, max_size=6).map(" ".join)
 
 
@@ -125,7 +129,9 @@ def test_an_exchange_is_within_each_of_its_inputs(asked: str, mandate: str, ceil
 
 
 @given(asked=scopes, granted=scopes, ceiling=scopes, rights=scopes, is_administrator=st.booleans())
-def test_a_refresh_never_widens(asked: str, granted: str, ceiling: str, rights: str, is_administrator: bool) -> None:
+def test_a_refresh_never_widens(
+    asked: str, granted: str, ceiling: str, rights: str, is_administrator: bool
+) -> None:
     who = world.subject(rights=frozenset(rights.split()), is_administrator=is_administrator)
     given_scopes = replace(world.grant().granted, scopes=tuple(granted.split()))
     found = world.grant(subject=who, granted=given_scopes)
@@ -156,7 +162,9 @@ def test_a_delegated_token_outlives_nothing(minutes: int, mandate_seconds: int) 
 
 
 @given(
-    name=st.sampled_from(["code", "redirect_uri", "code_verifier", "scope", "client_assertion", "grant_type"]),
+    name=st.sampled_from(
+        ["code", "redirect_uri", "code_verifier", "scope", "client_assertion", "grant_type"]
+    ),
     value=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=80),
 )
 def test_no_ascii_value_is_a_defect(name: str, value: str) -> None:
@@ -168,7 +176,9 @@ def test_no_ascii_value_is_a_defect(name: str, value: str) -> None:
     form = {**world.asked(CODE).parameters.values, name: value}
     try:
         parameters = parameters_of(form.items())
-        asked = replace(world.asked(CODE), parameters=parameters, credentials=credentials_of(parameters, None))
+        asked = replace(
+            world.asked(CODE), parameters=parameters, credentials=credentials_of(parameters, None)
+        )
     except Refusal:
         return
     assert decide(asked, world.whole_snapshot()).answer.status in {200, 400, 401}

@@ -169,7 +169,15 @@ FORMS: dict[str, dict[str, str]] = {
 
 def assertion(**changes: Any) -> str:
     now = int(NOW.timestamp())
-    said = {"iss": "client_1", "sub": "client_1", "aud": URL, "iat": now, "exp": now + 60, "jti": "j", **changes}
+    said = {
+        "iss": "client_1",
+        "sub": "client_1",
+        "aud": URL,
+        "iat": now,
+        "exp": now + 60,
+        "jti": "j",
+        **changes,
+    }
     return sign_compact(keys()["client"], {"kid": keys()["client"].kid}, said)
 
 

@@ -64,12 +64,16 @@ async def test_line_02_bad_client_or_redirect_is_a_page(client: Party, who: Some
 
 
 @pytest.mark.parametrize("response_type", ["token", "id_token", "code token", "code id_token", "none"])
-async def test_line_03_implicit_and_hybrid_are_refused(public: Party, who: Somebody, response_type: str) -> None:
+async def test_line_03_implicit_and_hybrid_are_refused(
+    public: Party, who: Somebody, response_type: str
+) -> None:
     answer = callback(await public.authorize(who, response_type=response_type))
     assert answer["error"] == "unsupported_response_type" and "code" not in answer
 
 
-@pytest.mark.parametrize("grant_type", ["password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x"])
+@pytest.mark.parametrize(
+    "grant_type", ["password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer", "x"]
+)
 async def test_line_03_other_grants_are_refused(client: Party, grant_type: str) -> None:
     answer = await client.post("/token", {"grant_type": grant_type, "username": "a", "password": "b"})
     assert answer.json()["error"] == "unsupported_grant_type"
@@ -103,7 +107,8 @@ async def test_line_05_challenge_and_verifier_come_together(issuer: Issuer, who:
     answers = [
         await plain.redeem(await plain.code(who), code_verifier=plain.verifier),
         await plain.redeem(
-            await plain.code(who, code_challenge=plain.challenge, code_challenge_method="S256"), code_verifier=None
+            await plain.code(who, code_challenge=plain.challenge, code_challenge_method="S256"),
+            code_verifier=None,
         ),
     ]
     assert [answer.json()["error"] for answer in answers] == ["invalid_grant", "invalid_grant"]
@@ -114,7 +119,9 @@ async def test_line_06_a_code_is_bound_to_its_redirect(client: Party, who: Someb
     assert answer.json()["error"] == "invalid_grant"
 
 
-async def test_line_06_of_fifty_redemptions_one_wins_and_what_it_gave_dies(client: Party, who: Somebody) -> None:
+async def test_line_06_of_fifty_redemptions_one_wins_and_what_it_gave_dies(
+    client: Party, who: Somebody
+) -> None:
     code = await client.code(who)
     answers = await asyncio.gather(*(client.redeem(code) for _ in range(50)))
     won = [answer for answer in answers if answer.status_code == 200]
@@ -175,7 +182,9 @@ async def test_line_12_small_rsa_keys_are_refused(issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA", "PS256"])
-async def test_line_12_the_three_algorithms_are_accepted(issuer: Issuer, who: Somebody, algorithm: Any) -> None:
+async def test_line_12_the_three_algorithms_are_accepted(
+    issuer: Issuer, who: Somebody, algorithm: Any
+) -> None:
     client = await issuer.client(profile="fapi", key=SigningKey.generate(algorithm))
     client.dpop = SigningKey.generate(algorithm)
     assert (await client.tokens(who))["token_type"] == "DPoP"
@@ -208,7 +217,9 @@ async def test_line_14_a_nonce_is_wanted_where_registered(issuer: Issuer, who: S
     assert wrong.json()["error"] == "use_dpop_nonce"
 
 
-async def test_line_16_public_refresh_is_rotated_and_the_family_dies_on_reuse(public: Party, who: Somebody) -> None:
+async def test_line_16_public_refresh_is_rotated_and_the_family_dies_on_reuse(
+    public: Party, who: Somebody
+) -> None:
     first = (await public.tokens(who))["refresh_token"]
     second = (await public.refresh(first)).json()["refresh_token"]
     assert second != first
@@ -293,7 +304,9 @@ async def test_line_19_headers_of_every_answer(client: Party, who: Somebody, iss
 
 async def test_line_22_no_http_endpoint_in_metadata(issuer: Issuer) -> None:
     told = await discovered(issuer)
-    addresses = [value for name, value in told.items() if name.endswith(("_endpoint", "_uri")) or name == "issuer"]
+    addresses = [
+        value for name, value in told.items() if name.endswith(("_endpoint", "_uri")) or name == "issuer"
+    ]
     assert len(addresses) > 8 and all(address.startswith("https://") for address in addresses)
 
 
@@ -301,8 +314,12 @@ async def test_line_22_cors_on_the_back_channel_and_never_on_authorize(client: P
     assert (await client.push()).headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-origin" not in (await client.authorize(who)).headers
     async with client.issuer.http() as http:
-        asked = await http.options(f"/{client.issuer.caisse}/token", headers={"Origin": "https://client.example"})
-        closed = await http.options(f"/{client.issuer.caisse}/authorize", headers={"Origin": "https://x.example"})
+        asked = await http.options(
+            f"/{client.issuer.caisse}/token", headers={"Origin": "https://client.example"}
+        )
+        closed = await http.options(
+            f"/{client.issuer.caisse}/authorize", headers={"Origin": "https://x.example"}
+        )
     assert asked.status_code == 204 and "DPoP" in asked.headers["access-control-allow-headers"]
     assert "access-control-allow-origin" not in closed.headers
 
@@ -335,7 +352,9 @@ async def test_line_24_introspection_and_revocation_are_authenticated(client: Pa
 
 
 async def test_line_24_a_caller_sees_only_its_audience(client: Party, who: Somebody, issuer: Issuer) -> None:
-    token = (await client.tokens(who, scope="openid declaration.read", resource=issuer.adherent))["access_token"]
+    token = (await client.tokens(who, scope="openid declaration.read", resource=issuer.adherent))[
+        "access_token"
+    ]
     quiet: dict[str, Any] = {"grant_types": (CLIENT_CREDENTIALS,), "response_types": (), "redirect_uris": ()}
     theirs = await issuer.client(**quiet, introspects=(issuer.adherent,))
     other = await issuer.client(**quiet, introspects=(issuer.documents,))
@@ -408,11 +427,18 @@ async def test_line_28_the_overlap_outlives_every_token() -> None:
 async def test_line_29_consent_names_client_firm_rights_and_duration(issuer: Issuer, who: Somebody) -> None:
     client = await issuer.client(consent="explicit", client_name="Paie Facile")
     page = await client.authorize(who, scope="openid declaration.read")
-    for shown in ("Paie Facile", "732 829 320 00074", "Lire les déclarations de salaires", "Le temps de votre session"):
+    for shown in (
+        "Paie Facile",
+        "732 829 320 00074",
+        "Lire les déclarations de salaires",
+        "Le temps de votre session",
+    ):
         assert shown in page.text.replace("\u202f", " ").replace("\xa0", " "), shown
 
 
-async def test_line_29_consent_is_remembered_and_its_revocation_bites_at_once(issuer: Issuer, who: Somebody) -> None:
+async def test_line_29_consent_is_remembered_and_its_revocation_bites_at_once(
+    issuer: Issuer, who: Somebody
+) -> None:
     from services.identity.openid import consents
 
     client = await issuer.client(consent="explicit")

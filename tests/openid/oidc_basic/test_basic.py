@@ -74,7 +74,9 @@ async def test_oidcc_userinfo_post_body(client: Party, who: Somebody, issuer: Is
     assert answer.status_code == 200
 
 
-async def test_oidcc_ensure_request_without_nonce_succeeds_for_code_flow(client: Party, who: Somebody) -> None:
+async def test_oidcc_ensure_request_without_nonce_succeeds_for_code_flow(
+    client: Party, who: Somebody
+) -> None:
     assert "nonce" not in claims_of((await client.tokens(who, nonce=None))["id_token"])
 
 
@@ -167,7 +169,10 @@ async def test_oidcc_id_token_hint(client: Party, who: Somebody) -> None:
 async def test_oidcc_id_token_hint_of_another_person(client: Party, who: Somebody, issuer: Issuer) -> None:
     hint = (await client.tokens(who))["id_token"]
     other = await (await issuer.person()).sign_in()
-    assert callback(await client.authorize(other, id_token_hint=hint, prompt="none"))["error"] == "login_required"
+    assert (
+        callback(await client.authorize(other, id_token_hint=hint, prompt="none"))["error"]
+        == "login_required"
+    )
 
 
 async def test_oidcc_login_hint(client: Party, issuer: Issuer) -> None:

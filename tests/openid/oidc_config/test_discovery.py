@@ -65,7 +65,9 @@ async def test_lists_are_those_the_code_reads(told: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("scope", discovery.supported_scopes())
-async def test_every_scope_advertised_may_be_registered_and_asked(issuer: Issuer, who: Somebody, scope: str) -> None:
+async def test_every_scope_advertised_may_be_registered_and_asked(
+    issuer: Issuer, who: Somebody, scope: str
+) -> None:
     client = await issuer.client(scope=f"openid {scope}")
     assert "code" in await client.answer(who, scope=f"openid {scope}")
 
@@ -79,7 +81,9 @@ async def test_every_response_mode_advertised_answers(issuer: Issuer, who: Someb
 
 @pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
 async def test_every_id_token_algorithm_signs(issuer: Issuer, who: Somebody, algorithm: Any) -> None:
-    client = await issuer.client(id_token_signed_response_alg=algorithm, userinfo_signed_response_alg=algorithm)
+    client = await issuer.client(
+        id_token_signed_response_alg=algorithm, userinfo_signed_response_alg=algorithm
+    )
     tokens = await client.tokens(who)
     assert header_of(tokens["id_token"])["alg"] == algorithm
     assert header_of((await client.userinfo(tokens["access_token"])).text)["alg"] == algorithm

@@ -45,7 +45,9 @@ async def register(issuer: Issuer, profile: str = "compat", **metadata: Any) -> 
     assert answer.status_code == 201, answer.text
     told = answer.json()
     fields = {name: value for name, value in told.items() if name in ClientMetadata.__struct_fields__}
-    party = Party(issuer, told["client_id"], key, msgspec.convert(fields, ClientMetadata), told.get("client_secret"))
+    party = Party(
+        issuer, told["client_id"], key, msgspec.convert(fields, ClientMetadata), told.get("client_secret")
+    )
     return party, told
 
 
@@ -76,7 +78,9 @@ async def test_registration_is_closed_until_the_caisse_opens_it(issuer: Issuer) 
     assert answer.status_code == 401 and answer.json()["error"] == "invalid_token"
 
 
-async def test_an_open_caisse_gives_the_standard_profile_and_compat_only_if_it_says_so(issuer: Issuer) -> None:
+async def test_an_open_caisse_gives_the_standard_profile_and_compat_only_if_it_says_so(
+    issuer: Issuer,
+) -> None:
     try:
         await opened(issuer, "standard")
         told = (await itself(issuer)).json()
@@ -115,7 +119,9 @@ async def test_idtoken_of_other_algorithms(issuer: Issuer, who: Somebody, algori
 
 async def test_idtoken_unsigned(issuer: Issuer) -> None:
     answer = await post(
-        issuer, await invitation(issuer), {"redirect_uris": [CALLBACK], "id_token_signed_response_alg": "none"}
+        issuer,
+        await invitation(issuer),
+        {"redirect_uris": [CALLBACK], "id_token_signed_response_alg": "none"},
     )
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
@@ -168,7 +174,9 @@ async def test_registration_shown_uris(issuer: Issuer, field: str) -> None:
 
 
 async def test_registration_policy_uri_and_tos_uri_are_shown(issuer: Issuer, who: Somebody) -> None:
-    client, _ = await register(issuer, policy_uri="https://client.example/p", tos_uri="https://client.example/t")
+    client, _ = await register(
+        issuer, policy_uri="https://client.example/p", tos_uri="https://client.example/t"
+    )
     page = await client.authorize(who)
     assert 'href="https://client.example/p"' in page.text and 'href="https://client.example/t"' in page.text
 
@@ -188,7 +196,9 @@ async def test_registration_sector_uri(issuer: Issuer, who: Somebody, listener: 
     same, _ = await register(issuer, subject_type="pairwise", sector_identifier_uri=listener.url("/sector"))
     other, _ = await register(issuer, subject_type="pairwise")
     public, _ = await register(issuer)
-    subjects = [claims_of((await one.tokens(who))["id_token"])["sub"] for one in (client, same, other, public)]
+    subjects = [
+        claims_of((await one.tokens(who))["id_token"])["sub"] for one in (client, same, other, public)
+    ]
     assert subjects[0] == subjects[1] and len(set(subjects)) == 3
 
 

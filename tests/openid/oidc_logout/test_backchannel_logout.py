@@ -44,7 +44,12 @@ async def test_backchannel_logout_discovery_endpoint_verification(issuer: Issuer
 
 
 async def test_backchannel_rp_initiated_logout(
-    client: Party, who: Somebody, issuer: Issuer, listener: Listener, worker: Provider, identity_relay: Database
+    client: Party,
+    who: Somebody,
+    issuer: Issuer,
+    listener: Listener,
+    worker: Provider,
+    identity_relay: Database,
 ) -> None:
     hint = (await client.tokens(who))["id_token"]
     await who.get(f"/{issuer.caisse}/end-session?id_token_hint={hint}")
@@ -52,8 +57,15 @@ async def test_backchannel_rp_initiated_logout(
     (heard,) = listener.heard
     claims = claims_of(heard["logout_token"])
     assert header_of(heard["logout_token"])["typ"] == "logout+jwt"
-    assert (claims["iss"], claims["aud"], claims["sub"]) == (issuer.url, client.client_id, claims_of(hint)["sub"])
-    assert (claims["sid"], claims["events"]) == (claims_of(hint)["sid"], {EVENT: {}}) and "nonce" not in claims
+    assert (claims["iss"], claims["aud"], claims["sub"]) == (
+        issuer.url,
+        client.client_id,
+        claims_of(hint)["sub"],
+    )
+    assert (claims["sid"], claims["events"]) == (
+        claims_of(hint)["sid"],
+        {EVENT: {}},
+    ) and "nonce" not in claims
 
 
 async def test_whatever_path_ends_the_session_tells_its_clients_once(
@@ -99,7 +111,12 @@ async def test_a_worker_that_died_loses_its_lease_not_the_message(
 
 
 async def test_a_dead_client_delays_nobody(
-    who: Somebody, client: Party, issuer: Issuer, listener: Listener, worker: Provider, identity_relay: Database
+    who: Somebody,
+    client: Party,
+    issuer: Issuer,
+    listener: Listener,
+    worker: Provider,
+    identity_relay: Database,
 ) -> None:
     dead = await issuer.client(backchannel_logout_uri="http://127.0.0.1:9/logout")
     await dead.tokens(who)

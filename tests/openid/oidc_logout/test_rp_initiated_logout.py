@@ -103,7 +103,9 @@ async def test_rp_initiated_logout_only_state(who: Somebody) -> None:
     says_goodbye(await who.submit(await leave(who, state="s"), choice="leave"))
 
 
-async def test_rp_initiated_logout_query_added_to_post_logout_redirect_uri(client: Party, who: Somebody) -> None:
+async def test_rp_initiated_logout_query_added_to_post_logout_redirect_uri(
+    client: Party, who: Somebody
+) -> None:
     hint = (await client.tokens(who))["id_token"]
     reads_an_error(await leave(who, id_token_hint=hint, post_logout_redirect_uri=OUT + "?added=1"))
 

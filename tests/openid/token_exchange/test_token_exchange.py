@@ -41,7 +41,9 @@ class Delegation:
             "resource": self.issuer.adherent,
             **changes,
         }
-        return await self.client.post("/token", {name: value for name, value in said.items() if value is not None})
+        return await self.client.post(
+            "/token", {name: value for name, value in said.items() if value is not None}
+        )
 
 
 async def actor_token(issuer: Issuer, client: Party, person_id: UUID, *, acr: str = "mfa") -> str:
@@ -120,7 +122,12 @@ async def test_unknown_foreign_pending_and_dead_mandates_are_one_answer(
     answers.append(await delegation.exchange(subject_token="mdt_nonsense"))
     async with identity_db.transaction(issuer.caisse) as tx:
         await revoke(
-            tx, delegation.scene.firm, delegation.mandate.id, key=a_key(), now=issuer.clock(), notices=notices()
+            tx,
+            delegation.scene.firm,
+            delegation.mandate.id,
+            key=a_key(),
+            now=issuer.clock(),
+            notices=notices(),
         )
     answers.append(await delegation.exchange())
     assert {(answer.status_code, answer.text) for answer in answers} == {(400, answers[0].text)}
@@ -197,12 +204,19 @@ async def test_introspection_tells_the_same_act_and_details_until_the_mandate_ch
     assert told["authorization_details"] == claims["authorization_details"]
     async with identity_db.transaction(issuer.caisse) as tx:
         await revoke(
-            tx, delegation.scene.firm, delegation.mandate.id, key=a_key(), now=issuer.clock(), notices=notices()
+            tx,
+            delegation.scene.firm,
+            delegation.mandate.id,
+            key=a_key(),
+            now=issuer.clock(),
+            notices=notices(),
         )
     assert (await server.post("/introspect", {"token": token})).json() == {"active": False}
 
 
-async def test_the_mandate_of_another_caisse_is_unknown_here(delegation: Delegation, identity_db: Database) -> None:
+async def test_the_mandate_of_another_caisse_is_unknown_here(
+    delegation: Delegation, identity_db: Database
+) -> None:
     from libs.common.values.caisse_slug import parse_caisse_slug
 
     elsewhere = parse_caisse_slug("grand-ouest")

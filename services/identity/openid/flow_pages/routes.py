@@ -90,7 +90,7 @@ async def choose_firm(
     provider: NamedDependency[Provider],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """"Pour quelle entreprise ?" answered; only an account of this very person counts."""
+    """ "Pour quelle entreprise ?" answered; only an account of this very person counts."""
     issuer = await issuer_of(provider, slug)
     form = await read_form(request)
     try:
@@ -140,7 +140,7 @@ async def consent(
     provider: NamedDependency[Provider],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """"J'accepte" or "Je refuse", for exactly what was shown: were it to change meanwhile, it is shown anew."""
+    """ "J'accepte" or "Je refuse", for exactly what was shown: were it to change meanwhile, it is shown anew."""
     issuer = await issuer_of(provider, slug)
     form = await read_form(request)
     try:
@@ -250,7 +250,11 @@ def _page(
 
 def _options(view: View) -> list[tuple[str, str, str]]:
     options = [
-        (public_id("acc", firm.account_id), firm.legal_name or "", f"SIRET {firm.siret}" if firm.siret else "")
+        (
+            public_id("acc", firm.account_id),
+            firm.legal_name or "",
+            f"SIRET {firm.siret}" if firm.siret else "",
+        )
         for firm in view.firms
         if firm.account_id is not None
     ]

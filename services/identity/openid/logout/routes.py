@@ -93,12 +93,16 @@ async def _leave(
         if session is not None:
             # The clients of the session hear of it from the queue (backchannel_logout.py).
             await sign_in.end_session(tx, session.id, now=now)
-    response = _goodbye(request, site, asked, parameters, may_leave=confirmed or asked.is_proven or session is None)
+    response = _goodbye(
+        request, site, asked, parameters, may_leave=confirmed or asked.is_proven or session is None
+    )
     drop_cookie(response, cookie_name(issuer.caisse))
     return response
 
 
-def _confirmation(request: AnyRequest, site: Site, parameters: Parameters, asked: LogoutRequest) -> Response[Any]:
+def _confirmation(
+    request: AnyRequest, site: Site, parameters: Parameters, asked: LogoutRequest
+) -> Response[Any]:
     if asked.return_to is not None:
         allow_form_action(request.scope, origin_of(asked.return_to))
     carried = [(name, parameters.values[name]) for name in CARRIED if name in parameters.values]
