@@ -15,7 +15,7 @@ from services.demonstration.cabinet_software import CLIENT_ID as SOFTWARE
 from services.demonstration.cabinet_software import REDIRECT_URI
 from services.demonstration.journey import OPERATOR
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, TOKEN_EXCHANGE, ClientMetadata
-from services.identity.openid.register import register_client, update_client
+from services.identity.openid.register import AT_THE_COMMAND_LINE, register_client, update_client
 from services.identity.openid.store import load_client
 from services.portal.relying_party.registration import CLIENT_ID as PORTAL
 from services.portal.relying_party.registration import portal_registration
@@ -40,7 +40,7 @@ async def register_all(tx: Tx, settings: Settings, keys: DemonstrationKeys, *, n
         if known is None:
             await register_client(tx, metadata, now=now, client_id=client_id, plain_http=plain_http)
         else:
-            await update_client(tx, known, metadata, now=now, plain_http=plain_http)
+            await update_client(tx, known, metadata, now=now, plain_http=plain_http, by=AT_THE_COMMAND_LINE)
 
 
 def _clients(

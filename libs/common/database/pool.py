@@ -17,7 +17,7 @@ ACQUIRE_TIMEOUT = 1.0
 """Seconds one waits for a connection before the caller is told to come back."""
 
 
-async def _nothing_to_undo(_: "PoolConnectionProxy[asyncpg.Record]") -> None:
+async def _nothing_to_undo(_: "asyncpg.Connection[asyncpg.Record]") -> None:
     """What a returned connection needs besides the rollback that the pool does first when a transaction is open.
 
     Settings are local to a transaction, and `listening` ends what it began: asyncpg's own
