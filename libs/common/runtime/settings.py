@@ -343,7 +343,7 @@ def _converted(key: str, source: _Given) -> object:
 
 def _as_path(kind: type, value: object) -> Path:
     if kind is not Path or not isinstance(value, str):
-        raise NotImplementedError(kind)
+        raise TypeError(f"{kind} is no kind of setting: teach it to this reader")
     return Path(value)
 
 
