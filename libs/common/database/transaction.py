@@ -53,37 +53,37 @@ class Tx:
         return self.caisse
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
-        with _Asking(self._connection):
+        with asking(self._connection):
             return await self._connection.fetch(sql, *args)
 
     async def fetchrow(self, sql: str, *args: object) -> Row | None:
-        with _Asking(self._connection):
+        with asking(self._connection):
             return await self._connection.fetchrow(sql, *args)
 
     async def fetchval(self, sql: str, *args: object) -> Any:
-        with _Asking(self._connection):
+        with asking(self._connection):
             return await self._connection.fetchval(sql, *args)
 
     async def execute(self, sql: str, *args: object) -> int:
         """Run one statement; how many rows it touched."""
-        with _Asking(self._connection):
+        with asking(self._connection):
             tag = await self._connection.execute(sql, *args)
         count = tag.rsplit(" ", 1)[-1]
         return int(count) if count.isdigit() else 0
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        with _Asking(self._connection):
+        with asking(self._connection):
             await self._connection.executemany(sql, rows)
 
     async def copy_records(
         self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     ) -> None:
         """Stream rows into `table` by COPY. Row-level security refuses COPY: use a temporary table."""
-        with _Asking(self._connection):
+        with asking(self._connection):
             await self._connection.copy_records_to_table(table, columns=list(columns), records=rows)
 
 
-class _Asking:
+class asking:
     """A lost or silent server becomes `DatabaseUnavailable` at the statement that met it; NUL, `UnwritableText`."""
 
     __slots__ = ("_connection",)

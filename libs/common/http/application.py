@@ -35,6 +35,7 @@ from libs.common.http.problems import (
     on_recursion,
 )
 from libs.common.http.security_headers import SecurityHeaders, dress_bare_answer
+from libs.common.http.thin import ThinDoor, ThinEndpoint
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
@@ -61,6 +62,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+class Application(Litestar):
+    """A Litestar application whose thin endpoints are answered before its router."""
+
+    thin: tuple[ThinEndpoint, ...]
+    door: ThinDoor
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and (found := self.door.handlers(scope["path"])) is not None:
+            await self.door.answer(self, *found, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 class RouteWithoutAccess(Exception):
     """A handler does not say who may call it; the service refuses to start."""
 
@@ -84,42 +98,32 @@ def build_application(
     largest_body: int = LARGEST_BODY,
     signature_types: Sequence[Any] = (),
     before_send: Sequence[BeforeMessageSendHookHandler] = (),
-) -> Litestar:
+    thin: Sequence[ThinEndpoint] = (),
+) -> "Application":
     """The application of one service.
 
     `base` is the public address from the settings, never a request's Host.
     `guards` read each handler's `access`. `form_actions` are the origins where a
-    form may end after redirects. Raises `RouteWithoutAccess`.
+    form may end after redirects. `thin` are answered before the router. Raises `RouteWithoutAccess`.
     """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(base))
 
     async def the_clock() -> Clock:
         return clock
 
-    app = Litestar(
+    hosts = believed_hosts(allowed_hosts, base)
+    security = SecurityHeaders(form_actions=form_actions, https=_is_public_https(base))
+    app = Application(
         [live, ready, metrics, *routes],
-        allowed_hosts=AllowedHostsConfig(
-            allowed_hosts=believed_hosts(allowed_hosts, base), www_redirect=False
-        ),
+        allowed_hosts=AllowedHostsConfig(allowed_hosts=hosts, www_redirect=False),
         before_request=csrf.refuse_forged_forms,
         before_send=[*before_send, dress_bare_answer],
         dependencies={"clock": Provide(the_clock), **dependencies},
-        exception_handlers={
-            DomainError: on_domain_error,
-            HTTPException: on_http_error,
-            InvalidValue: _on_invalid_value,
-            SlowBody: _on_slow_body,
-            RecursionError: on_recursion,
-            Exception: on_defect,
-        },
+        exception_handlers=TOLD_BY,
         guards=list(guards),
         lifespan=list(lifespan),
         logging_config=None,
-        middleware=[
-            SecurityHeaders(form_actions=form_actions, https=_is_public_https(base)),
-            csrf.RememberBrowser(),
-            Deadlines(),
-        ],
+        middleware=[security, csrf.RememberBrowser(), Deadlines()],
         openapi_config=openapi,
         request_max_body_size=largest_body,
         signature_types=[Clock, CaisseSlug, *signature_types],
@@ -137,6 +141,8 @@ def build_application(
         debug=False,
         pdb_on_exception=False,
     )
+    app.thin = tuple(thin)
+    app.door = ThinDoor(thin, hosts=hosts, security=security, largest_body=largest_body, tell=tell)
     _refuse_silent_routes(app)
     return app
 
@@ -163,6 +169,21 @@ def _on_slow_body(request: Request[Any, Any, Any], _: SlowBody) -> Response[Any]
 def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:
     # A malformed caisse or id in an address names nothing: the same answer as an unknown one.
     return on_http_error(request, HTTPException(status_code=404, detail=type(error).__name__))
+
+
+TOLD_BY: dict[int | type[Exception], Any] = {
+    DomainError: on_domain_error,
+    HTTPException: on_http_error,
+    InvalidValue: _on_invalid_value,
+    SlowBody: _on_slow_body,
+    RecursionError: on_recursion,
+    Exception: on_defect,
+}
+"""Every exception's way to HTTP; the nearest class in its ancestry counts."""
+
+
+def tell(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    return next(TOLD_BY[kind] for kind in type(error).__mro__ if kind in TOLD_BY)(request, error)
 
 
 def _is_public_https(base: str) -> bool:

@@ -49,16 +49,20 @@ class Deadlines(ASGIMiddleware):
         except (TimeoutError, SlowBody):
             if started:
                 raise
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": 503,
-                    "headers": [
-                        (b"content-type", b"application/problem+json"),
-                        (b"retry-after", b"5"),
-                        (b"cache-control", b"no-store"),
-                        (b"connection", b"close"),
-                    ],
-                }
-            )
-            await send({"type": "http.response.body", "body": TOO_SLOW, "more_body": False})
+            await answer_too_slow(send)
+
+
+async def answer_too_slow(send: Send) -> None:
+    """503, and the connection with it."""
+    start: Message = {
+        "type": "http.response.start",
+        "status": 503,
+        "headers": [
+            (b"content-type", b"application/problem+json"),
+            (b"retry-after", b"5"),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": TOO_SLOW, "more_body": False})

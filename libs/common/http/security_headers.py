@@ -20,6 +20,8 @@ FIXED = {
 }
 
 
+STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
+
 BARE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -63,15 +65,26 @@ class SecurityHeaders(ASGIMiddleware):
             f"form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
         )
 
+    def _headers(self, scope: Scope) -> dict[str, str]:
+        said = {"Content-Security-Policy": self._policy(scope), **FIXED}
+        return said | {"Strict-Transport-Security": STRICT_TRANSPORT} if self._https else said
+
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """The headers of an answer that opens no form, as they go on the wire."""
+        bare: Any = {"state": {}}
+        return [(name.lower().encode(), value.encode()) for name, value in self._headers(bare).items()]
+
+    def dress(self, message: Message, scope: Scope) -> None:
+        """Add to an answer's beginning the headers that it did not set itself."""
+        if message["type"] != "http.response.start":
+            return
+        headers: Any = MutableScopeHeaders.from_message(message)
+        for name, value in self._headers(scope).items():
+            headers.setdefault(name, value)
+
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers: Any = MutableScopeHeaders.from_message(message)
-                headers.setdefault("Content-Security-Policy", self._policy(scope))
-                for name, value in FIXED.items():
-                    headers.setdefault(name, value)
-                if self._https:
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+            self.dress(message, scope)
             await send(message)
 
         await next_app(scope, receive, send_with_headers)

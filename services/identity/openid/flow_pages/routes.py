@@ -25,12 +25,13 @@ from services.identity.openid.authorize import (
     refused,
     return_address,
 )
+from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.flow import origin_of
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import in_words
-from services.identity.openid.routes import AnyRequest, issuer_of, posted, queried, visit
+from services.identity.openid.routes import AnyRequest, posted, queried, visit
 from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, granted_scopes, subject_of
 from services.identity.site.routes import Site
 

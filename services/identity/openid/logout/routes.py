@@ -12,12 +12,13 @@ from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
 from services.identity.openid import end_session
+from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.end_session import LogoutRequest
 from services.identity.openid.flow import origin_of
 from services.identity.openid.flow_pages.routes import error_page
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
-from services.identity.openid.routes import AnyRequest, issuer_of, posted, queried
+from services.identity.openid.routes import AnyRequest, posted, queried
 from services.identity.openid.wire import Parameters, parameters_of
 from services.identity.sign_in import session as sign_in
 from services.identity.sign_in.session import cookie_name, current_session
