@@ -4,15 +4,14 @@ from libs.common.database.transaction import Tx
 
 SLOTS = 4
 
+REMEMBER_PROOF = (
+    "INSERT INTO dpop_proof (slot, memory_key) VALUES ($1, $2) ON CONFLICT (slot, memory_key) DO NOTHING"
+)
+
 
 async def remember_proof(tx: Tx, slot: int, memory_key: bytes) -> bool:
     """Note a proof; False when it was seen before, in this process or any other."""
-    noted = await tx.execute(
-        "INSERT INTO dpop_proof (slot, memory_key) VALUES ($1, $2) ON CONFLICT (slot, memory_key) DO NOTHING",
-        slot,
-        memory_key,
-    )
-    return noted == 1
+    return await tx.execute(REMEMBER_PROOF, slot, memory_key) == 1
 
 
 async def empty_slot(tx: Tx, slot: int) -> None:

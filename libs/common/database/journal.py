@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from libs.common.database.transaction import Tx
+from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 
 
@@ -35,16 +36,18 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, str | int | bool | list[str] | None] = {}
 
 
-async def record(tx: Tx, act: Act) -> None:
-    """Append `act`; the application role can neither change nor delete it afterwards."""
-    await tx.execute(
-        """
-        INSERT INTO journal (id, caisse, at, action, subject_kind, subject_id, adherent_id,
-                             person_id, cabinet_id, mandate_id, mandate_version, token_jti, details)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb)
-        """,
+APPEND = """
+INSERT INTO journal (caisse, id, at, action, subject_kind, subject_id, adherent_id,
+                     person_id, cabinet_id, mandate_id, mandate_version, token_jti, details)
+VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::text::jsonb)
+"""
+"""One line, with `values_of`; it sets its own caisse, so it may be a statement by itself."""
+
+
+def values_of(act: Act, caisse: CaisseSlug) -> tuple[object, ...]:
+    return (
+        caisse,
         new_id(),
-        tx.the_caisse,
         act.at,
         act.action,
         act.subject_kind,
@@ -57,3 +60,8 @@ async def record(tx: Tx, act: Act) -> None:
         act.actor.token_jti,
         msgspec.json.encode(act.details).decode(),
     )
+
+
+async def record(tx: Tx, act: Act) -> None:
+    """Append `act`; the application role can neither change nor delete it afterwards."""
+    await tx.execute(APPEND, *values_of(act, tx.the_caisse))

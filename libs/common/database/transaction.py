@@ -25,6 +25,18 @@ class DatabaseUnavailable(DomainError):
     """PostgreSQL does not answer, or every connection is taken: come back in a moment."""
 
 
+class RaceLost(Exception):
+    """`found_or_lost` ended the statement: the part at `place` found its row taken, and nothing was written."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+RACE_LOST = "ES001"
+"""The SQLSTATE of `found_or_lost`."""
+
+
 class UnwritableText(DomainError):
     """A text holds U+0000, which PostgreSQL cannot keep and no keyboard types."""
 
@@ -84,7 +96,9 @@ class Tx:
 
 
 class asking:
-    """A lost or silent server becomes `DatabaseUnavailable` at the statement that met it; NUL, `UnwritableText`."""
+    """A lost or silent server becomes `DatabaseUnavailable` at the statement that met it; NUL, `UnwritableText`;
+    a lost race, `RaceLost`.
+    """
 
     __slots__ = ("_connection",)
 
@@ -95,8 +109,12 @@ class asking:
         return
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            return
         if isinstance(error, asyncpg.CharacterNotInRepertoireError):
             raise UnwritableText from error
+        if isinstance(error, asyncpg.PostgresError) and error.sqlstate == RACE_LOST:
+            raise RaceLost(int(error.detail or "0")) from error
         if not isinstance(error, LOST_CONNECTION):
             return
         # An InterfaceError on a living connection is a misuse of ours, not an outage.

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from libs.common.access.rights import Family, Role
-from libs.common.database.transaction import Row, Tx
+from libs.common.database.one_statement import Reader
+from libs.common.database.transaction import Row
 from services.identity.delegation import store
 from services.identity.delegation.term import end_of, paris_day
 
@@ -40,9 +41,11 @@ class MandatePower(NamedTuple):
     machine: bool
 
 
-async def power_for_exchange(tx: Tx, mandate_id: UUID, person_id: UUID, now: datetime) -> MandatePower | None:
+async def power_for_exchange(
+    read: Reader, mandate_id: UUID, person_id: UUID, now: datetime
+) -> MandatePower | None:
     """The power that `person_id` holds under `mandate_id` at `now`; None without a reason."""
-    row = await store.power(tx, mandate_id, person_id, now, paris_day(now))
+    row = await store.power(read, mandate_id, person_id, now, paris_day(now))
     return power_of(row) if row else None
 
 

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from libs.common.access.rights import Family
+from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row, Tx
 from services.identity.delegation.mandate import Event, Mandate, MandateChanged, Side
 
@@ -53,9 +54,9 @@ SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adh
 POWER_OF_ONE = POWER.format(mandate="$1", person="$2", now="$3", today="$4")
 
 
-async def power(tx: Tx, mandate_id: UUID, person_id: UUID, now: datetime, today: date) -> Row | None:
+async def power(read: Reader, mandate_id: UUID, person_id: UUID, now: datetime, today: date) -> Row | None:
     """The one row of `POWER` for this mandate and person."""
-    return await tx.fetchrow(POWER_OF_ONE, mandate_id, person_id, now, today)
+    return await read.fetchrow(POWER_OF_ONE, mandate_id, person_id, now, today)
 
 
 MANDATE = """mandate.id, mandate.adherent_id, mandate.cabinet_id, mandate.family, mandate.role, mandate.state,

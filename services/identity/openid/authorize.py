@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from libs.common.database.journal import Act, Actor
+from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Tx
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.openid import flow_store, store
@@ -94,11 +95,11 @@ async def answer_authorize(
 ) -> ToClient | ToPage:
     """RFC 6749 §4.1.1. Raises a `Refusal` when there is only an error page to show."""
     client_id = parameters.need("client_id")
-    async with provider.db.transaction(issuer.caisse) as tx:
-        client = await store.load_client(tx, client_id)
-        if client is None or client.state != "active":
-            raise InvalidRequest("The client is unknown.")
-        pushed = await _pushed(tx, parameters, client, now)
+    read = provider.db.one_statement(issuer.caisse)
+    client = await store.load_client(read, client_id)
+    if client is None or client.state != "active":
+        raise InvalidRequest("The client is unknown.")
+    pushed = await _pushed(read, parameters, client, now)
     if pushed is not None:
         return await proceed(provider, issuer, pushed, Flow(started_at=now), visit, now)
     inside = await _parameters_that_count(provider, issuer, parameters, client, now)
@@ -113,14 +114,14 @@ async def answer_authorize(
 
 
 async def _pushed(
-    tx: Tx, parameters: Parameters, client: Client, now: datetime
+    read: Reader, parameters: Parameters, client: Client, now: datetime
 ) -> AuthorizationRequest | None:
     """RFC 9126 §4: of this client, fresh, unspent; nothing outside it counts. Raises `InvalidRequestUri`."""
     uri = parameters.get("request_uri")
     if uri is None or not uri.startswith(PUSHED):
         return None
     handle = hash_of(uri.removeprefix(PUSHED))
-    found = await store.pushed_request(tx, handle)
+    found = await store.pushed_request(read, handle)
     if found is None or found[0] != client.client_id or found[2] <= now or found[3]:
         raise InvalidRequestUri("The request_uri is unknown, expired or used.")
     return replace(msgspec.json.decode(found[1], type=AuthorizationRequest), pushed_as=handle)

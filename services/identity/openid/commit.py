@@ -1,14 +1,11 @@
 """Writes the effects of a decision, all or nothing, and tells who lost a race."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from libs.common.access import proof_memory
-from libs.common.database import journal, outbox
 from libs.common.database.pool import Database
-from libs.common.database.transaction import Tx
+from libs.common.database.transaction import RaceLost, Tx
 from libs.common.values.caisse_slug import CaisseSlug
-from services.identity.openid import effects, store
+from services.identity.openid.effect_store import together, values_of
 from services.identity.openid.effects import Effect
 from services.identity.openid.kernel import Answer, Decision, refusal_answer
 from services.identity.openid.snapshot import Snapshot
@@ -22,42 +19,25 @@ class LostRace(Exception):
         self.effect = effect
 
 
-async def _remember_proof(tx: Tx, effect: effects.RememberProof) -> bool:
-    return await proof_memory.remember(tx, effect.proof)
-
-
-async def _record(tx: Tx, effect: effects.Record) -> None:
-    await outbox.record(tx, effect.event)
-
-
-async def _note(tx: Tx, effect: effects.Note) -> None:
-    await journal.record(tx, effect.act)
-
-
-WRITERS: dict[type[Effect], Callable[[Tx, Any], Awaitable[bool | None]]] = {
-    effects.RememberJti: store.remember_jti,
-    effects.RememberProof: _remember_proof,
-    effects.RevokeGrant: store.revoke_grant,
-    effects.ConsumeCode: store.consume_code,
-    effects.StoreRefresh: store.store_refresh,
-    effects.RotateRefresh: store.rotate_refresh,
-    effects.ProlongRefresh: store.prolong_refresh,
-    effects.RevokeToken: store.revoke_token,
-    effects.StorePushedRequest: store.store_pushed,
-    effects.SpendPushedRequest: store.spend_pushed,
-    effects.StoreGrant: store.store_grant,
-    effects.FinishFlow: store.finish_flow,
-    effects.RememberConsent: store.remember_consent,
-    effects.Record: _record,
-    effects.Note: _note,
-}
-
-
 async def write(tx: Tx, changes: Sequence[Effect]) -> None:
-    """Within the caller's transaction. Raises `LostRace`."""
-    for effect in changes:
-        if await WRITERS[type(effect)](tx, effect) is False:
-            raise LostRace(effect)
+    """Within the caller's transaction, by one statement. Raises `LostRace`."""
+    statement = together(tuple(map(type, changes)))
+    try:
+        await tx.fetchval(statement.sql, *values_of(changes, tx.the_caisse))
+    except RaceLost as lost:
+        raise LostRace(changes[lost.place]) from lost
+
+
+async def write_whole(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
+    """All of `changes` or none, by one message where they only insert. Raises `LostRace`."""
+    statement = together(tuple(map(type, changes)))
+    if not statement.alone:
+        async with db.transaction(caisse) as tx:
+            return await write(tx, changes)
+    try:
+        await db.write_alone(statement.sql, values_of(changes, caisse))
+    except RaceLost as lost:
+        raise LostRace(changes[lost.place]) from lost
 
 
 async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot: Snapshot) -> Answer:
@@ -65,11 +45,9 @@ async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot:
     if not decision.effects:
         return decision.answer
     try:
-        async with db.transaction(caisse) as tx:
-            await write(tx, decision.effects)
+        await write_whole(db, caisse, decision.effects)
         return decision.answer
     except LostRace as lost:
         if lost.effect.aftermath:
-            async with db.transaction(caisse) as tx:
-                await write(tx, lost.effect.aftermath)
+            await write_whole(db, caisse, lost.effect.aftermath)
         return refusal_answer(lost.effect.lost, snapshot)

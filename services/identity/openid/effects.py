@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
-from libs.common.events.envelope import Event
 from services.identity.openid.refusals import (
     InvalidClient,
     InvalidDpopProof,
@@ -174,12 +173,6 @@ class RevokeToken(Effect, frozen=True):
 
     jti: str
     expires_at: datetime
-
-
-class Record(Effect, frozen=True):
-    """A fact for the outbox."""
-
-    event: Event
 
 
 class Note(Effect, frozen=True):

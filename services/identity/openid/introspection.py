@@ -37,19 +37,23 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     token = asked.parameters.get("token") or ""
     found: dict[str, Any] = {}
     claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
-    async with provider.db.transaction(issuer.caisse) as tx:
-        if claims is not None and is_access_token(claims, issuer):
-            found["presented"] = claims
-            client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
-                tx, client_id, grant_of_jti(claims["jti"]), claims["jti"]
-            )
-            mandate = mandate_of(claims)
-            if mandate is not None and found["grant"] is not None:
-                person_id = found["grant"].subject.person_id
-                found["power"] = await power_for_exchange(tx, mandate[0], person_id, now)
-            found["issued_to"] = await store.load_client(tx, claims["client_id"])
-        else:
-            client, found["refresh"] = await store.load_for_refresh(tx, client_id, hash_of(token))
+    read = provider.db.one_statement(issuer.caisse)
+    if claims is not None and is_access_token(claims, issuer):
+        found["presented"] = claims
+        (
+            client,
+            found["grant"],
+            found["presented_is_revoked"],
+            found["issued_to"],
+        ) = await store.load_presented(
+            read, client_id, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"]
+        )
+        mandate = mandate_of(claims)
+        if mandate is not None and found["grant"] is not None:
+            person_id = found["grant"].subject.person_id
+            found["power"] = await power_for_exchange(read, mandate[0], person_id, now)
+    else:
+        client, found["refresh"] = await store.load_for_refresh(read, client_id, hash_of(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

@@ -27,8 +27,8 @@ async def answer_par(provider: Provider, issuer: Issuer, asked: Asked, now: date
     """RFC 9126 §2."""
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
-    async with provider.db.transaction(issuer.caisse) as tx:
-        client = await store.load_client(tx, asked.credentials.client_id)
+    read = provider.db.one_statement(issuer.caisse)
+    client = await store.load_client(read, asked.credentials.client_id)
     snapshot = await provider.snapshot(issuer, now, client, signed=asked.assertion)
     return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
 

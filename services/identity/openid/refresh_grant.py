@@ -3,6 +3,7 @@
 # authlib's own annotations name its mixins; ours name what we pass.
 # pyright: reportIncompatibleMethodOverride=false
 
+from datetime import timedelta
 from typing import Any
 
 from authlib.oauth2.rfc6749 import grants
@@ -20,6 +21,9 @@ from services.identity.openid.issuing import (
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant
 from services.identity.openid.snapshot import Refresh, Subject
+
+PROLONG_EVERY = timedelta(minutes=1)
+"""The idle expiry moves at most that often: a busy client then costs no write."""
 
 
 class RefreshGrant(grants.RefreshTokenGrant):
@@ -50,7 +54,8 @@ class RefreshGrant(grants.RefreshTokenGrant):
             kernel.effects.append(RotateRefresh(refresh_token.token_hash, new))
         else:
             until = min(kernel.snapshot.now + REFRESH_IDLE, grant.expires_at)
-            kernel.effects.append(ProlongRefresh(refresh_token.token_hash, until))
+            if until - refresh_token.expires_at > PROLONG_EVERY:
+                kernel.effects.append(ProlongRefresh(refresh_token.token_hash, until))
         return answer
 
     def revoke_old_credential(self, refresh_token: Refresh) -> None:

@@ -30,14 +30,14 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     token = asked.parameters.get("token") or ""
     claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
     found: dict[str, Any] = {}
-    async with provider.db.transaction(issuer.caisse) as tx:
-        if claims is not None and is_access_token(claims, issuer):
-            found["presented"] = claims
-            client, found["grant"], _ = await store.load_for_token(
-                tx, client_id, grant_of_jti(claims["jti"]), claims["jti"]
-            )
-        else:
-            client, found["refresh"] = await store.load_for_refresh(tx, client_id, hash_of(token))
+    read = provider.db.one_statement(issuer.caisse)
+    if claims is not None and is_access_token(claims, issuer):
+        found["presented"] = claims
+        client, found["grant"], _ = await store.load_for_token(
+            read, client_id, grant_of_jti(claims["jti"]), claims["jti"]
+        )
+    else:
+        client, found["refresh"] = await store.load_for_refresh(read, client_id, hash_of(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

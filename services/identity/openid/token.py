@@ -49,30 +49,30 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     """Everything the grant will read. Jwks_uri, if the client has one, is fetched after the transaction."""
     client_id = asked.credentials.client_id if asked.credentials else ""
     found: dict[str, Any] = {}
-    async with provider.db.transaction(issuer.caisse) as tx:
-        parameters = asked.parameters
-        match parameters.get("grant_type"):
-            case "authorization_code":
-                client, found["code"] = await store.load_for_code(
-                    tx, client_id, hash_of(parameters.get("code") or "")
-                )
-            case "refresh_token":
-                client, found["refresh"] = await store.load_for_refresh(
-                    tx, client_id, hash_of(parameters.get("refresh_token") or "")
-                )
-            case grant_type if grant_type == TOKEN_EXCHANGE:
-                claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")
-                found["presented"] = claims if claims and is_access_token(claims, issuer) else None
-                jti = str((found["presented"] or {}).get("jti", ""))
-                client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
-                    tx, client_id, grant_of_jti(jti), jti
-                )
-                mandate_id = _mandate_id(parameters.get("subject_token") or "")
-                if found["grant"] is not None and mandate_id is not None:
-                    person_id = found["grant"].subject.person_id
-                    found["power"] = await power_for_exchange(tx, mandate_id, person_id, now)
-            case _:
-                client = await store.load_client(tx, client_id)
+    read = provider.db.one_statement(issuer.caisse)
+    parameters = asked.parameters
+    match parameters.get("grant_type"):
+        case "authorization_code":
+            client, found["code"] = await store.load_for_code(
+                read, client_id, hash_of(parameters.get("code") or "")
+            )
+        case "refresh_token":
+            client, found["refresh"] = await store.load_for_refresh(
+                read, client_id, hash_of(parameters.get("refresh_token") or "")
+            )
+        case grant_type if grant_type == TOKEN_EXCHANGE:
+            claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")
+            found["presented"] = claims if claims and is_access_token(claims, issuer) else None
+            jti = str((found["presented"] or {}).get("jti", ""))
+            client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
+                read, client_id, grant_of_jti(jti), jti
+            )
+            mandate_id = _mandate_id(parameters.get("subject_token") or "")
+            if found["grant"] is not None and mandate_id is not None:
+                person_id = found["grant"].subject.person_id
+                found["power"] = await power_for_exchange(read, mandate_id, person_id, now)
+        case _:
+            client = await store.load_client(read, client_id)
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

@@ -46,10 +46,12 @@ async def answer_userinfo(
     scheme, token = presented
     try:
         claims = _own_claims(issuer, token, now)
-        async with provider.db.transaction(issuer.caisse) as tx:
-            client, grant, revoked = await store.load_for_token(
-                tx, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"]
-            )
+        client, grant, revoked = await store.load_for_token(
+            provider.db.one_statement(issuer.caisse),
+            claims["client_id"],
+            grant_of_jti(claims["jti"]),
+            claims["jti"],
+        )
         if client is None or grant is None or revoked:
             raise Presented("invalid_token")
         snapshot = await provider.snapshot(issuer, now, None)

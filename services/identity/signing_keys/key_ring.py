@@ -6,6 +6,7 @@ before it signs and after it stopped, so a ring that is a second old is right.
 
 import asyncio
 import time
+from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,14 +39,19 @@ OWN_JWT_LIMIT = 8192
 """Characters of a JWT of ours that comes back; the largest weigh under 3,000."""
 
 
+REMEMBERED = 1024
+"""Verified JWTs that a ring remembers: some 4 KB each."""
+
+
 class KeyRing:
-    """Immutable; replaced whole when the keys change."""
+    """Immutable but for what it remembers; replaced whole when the keys change."""
 
     def __init__(self, active: dict[str, SigningKey], published: list[dict[str, str]]) -> None:
         self._active = active
         self._published: dict[str, VerifyingKey] = {
             jwk["kid"]: verifying_key(jwk, jwk["alg"], kid=jwk["kid"]) for jwk in published
         }
+        self._verified: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
         self.jwks = msgspec.json.encode({"keys": published})
         """The bytes of the JWK Set (RFC 7517 §5), ready to send."""
 
@@ -65,8 +71,22 @@ class KeyRing:
         """The claims of a JWT that this caisse signed as `typ`; `None` for anything else.
 
         Only `kid` chooses a key, and the key names the algorithm: `alg`, `jwk`,
-        `jku` and `x5u` of the header choose nothing. Dates are the caller's to judge.
+        `jku` and `x5u` of the header choose nothing. Dates are the caller's to judge,
+        and the claims are not the caller's to change: they are kept, while this ring
+        lasts, for the next time the same JWT comes back.
         """
+        known = self._verified.get(compact)
+        if known is not None:
+            self._verified.move_to_end(compact)
+            return known[1] if known[0] == typ else None
+        claims = self._verify(compact, typ)
+        if claims is not None:
+            self._verified[compact] = (typ, claims)
+            if len(self._verified) > REMEMBERED:
+                self._verified.popitem(last=False)
+        return claims
+
+    def _verify(self, compact: str, typ: str) -> dict[str, Any] | None:
         try:
             parts = split_compact(compact, limit=OWN_JWT_LIMIT)
             header = msgspec.json.decode(parts.header, type=dict[str, Any])

@@ -1,0 +1,279 @@
+"""What the effects of a decision write, in SQL: one conditional statement an effect, all of a decision in one.
+
+Each statement stands alone as a part of a `WITH`: its row came back, or somebody
+else was first. An INSERT sets its own caisse in the row's own value, which
+PostgreSQL computes before row-level security judges the row; so a decision that
+only inserts needs neither BEGIN nor COMMIT.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from libs.common.access import proof_memory
+from libs.common.access.store import REMEMBER_PROOF
+from libs.common.database import journal
+from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.openid import effects
+from services.identity.openid.buckets import bucket_of
+from services.identity.openid.effects import Effect
+
+SEEN_JTI_WIDTH = 900
+"""Seconds of a bucket of `seen_jti`: no row outlives ten minutes."""
+
+
+class Change(NamedTuple):
+    """How one kind of effect is written. `values` are `$1`, `$2`… of all its `parts`, in which
+    `{before}` is the part just before.
+
+    `alone`: it needs no transaction around it. `must`: without a row from its last part, the race is lost.
+    """
+
+    parts: tuple[str, ...]
+    values: Callable[[Any, CaisseSlug], tuple[object, ...]]
+    alone: bool
+    must: bool
+
+
+def _jti(effect: effects.RememberJti, caisse: CaisseSlug) -> tuple[object, ...]:
+    bucket = int(effect.expires_at.timestamp()) // SEEN_JTI_WIDTH % 4
+    return caisse, bucket, effect.kind, effect.party, effect.jti, effect.expires_at
+
+
+def _proof(effect: effects.RememberProof, _: CaisseSlug) -> tuple[object, ...]:
+    return proof_memory.slot_of(effect.proof.issued_at), effect.proof.memory_key
+
+
+def _revoked_grant(effect: effects.RevokeGrant, _: CaisseSlug) -> tuple[object, ...]:
+    return effect.grant_id, effect.at, effect.why
+
+
+def _consumed_code(effect: effects.ConsumeCode, _: CaisseSlug) -> tuple[object, ...]:
+    return effect.code_hash, effect.at
+
+
+def _refresh(effect: effects.StoreRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.token_hash, effect.grant_id, effect.dpop_jkt, effect.issued_at, effect.expires_at
+
+
+def _rotated(effect: effects.RotateRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
+    new = effect.new
+    return (
+        caisse, effect.old_hash, new.token_hash, new.grant_id, new.dpop_jkt, new.issued_at, new.expires_at,
+    )  # fmt: skip
+
+
+def _prolonged(effect: effects.ProlongRefresh, _: CaisseSlug) -> tuple[object, ...]:
+    return effect.token_hash, effect.expires_at
+
+
+def _revoked_token(effect: effects.RevokeToken, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.jti, effect.expires_at, bucket_of("revoked_token", effect.expires_at)
+
+
+def _pushed(effect: effects.StorePushedRequest, caisse: CaisseSlug) -> tuple[object, ...]:
+    return (
+        caisse, effect.handle_hash, effect.client_id, effect.request.decode(), effect.expires_at,
+        bucket_of("pushed_request", effect.expires_at),
+    )  # fmt: skip
+
+
+def _spent(effect: effects.SpendPushedRequest, _: CaisseSlug) -> tuple[object, ...]:
+    return effect.handle_hash, effect.at
+
+
+def _grant(effect: effects.StoreGrant, caisse: CaisseSlug) -> tuple[object, ...]:
+    return (
+        caisse, effect.grant_id, effect.client_id, effect.person_id, effect.session_id, effect.account_id,
+        effect.granted.decode(), effect.at, effect.expires_at, effect.code_hash, effect.redirect_uri,
+        effect.code_challenge, effect.dpop_jkt, effect.nonce, effect.code_expires_at,
+        bucket_of("authorization_code", effect.code_expires_at),
+    )  # fmt: skip
+
+
+def _finished(effect: effects.FinishFlow, _: CaisseSlug) -> tuple[object, ...]:
+    return effect.flow_id, effect.at
+
+
+def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[object, ...]:
+    return (
+        caisse, effect.consent_id, effect.person_id, effect.client_id, effect.account_id,
+        list(effect.scopes), effect.details.decode(), effect.given_at, effect.expires_at,
+    )  # fmt: skip
+
+
+def _noted(effect: effects.Note, caisse: CaisseSlug) -> tuple[object, ...]:
+    return journal.values_of(effect.act, caisse)
+
+
+CHANGES: dict[type[Effect], Change] = {
+    effects.RememberJti: Change(
+        (
+            """
+            INSERT INTO seen_jti (caisse, bucket, kind, party, jti, expires_at)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6)
+            ON CONFLICT DO NOTHING
+            RETURNING true
+            """,
+        ),
+        _jti, alone=True, must=True,
+    ),
+    effects.RememberProof: Change((f"{REMEMBER_PROOF} RETURNING true",), _proof, alone=True, must=True),
+    effects.RevokeGrant: Change(
+        (
+            """
+            UPDATE authorization_grant SET revoked_at = $2, revoked_why = $3
+             WHERE id = $1 AND revoked_at IS NULL
+            RETURNING true
+            """,
+        ),
+        _revoked_grant, alone=False, must=False,
+    ),
+    effects.ConsumeCode: Change(
+        (
+            """
+            UPDATE authorization_code SET consumed_at = $2
+             WHERE code_hash = $1 AND consumed_at IS NULL AND expires_at > $2
+            RETURNING true
+            """,
+        ),
+        _consumed_code, alone=False, must=True,
+    ),
+    effects.StoreRefresh: Change(
+        (
+            """
+            INSERT INTO refresh_token (caisse, token_hash, grant_id, dpop_jkt, issued_at, expires_at)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6)
+            RETURNING true
+            """,
+        ),
+        _refresh, alone=True, must=True,
+    ),
+    # Spend the old and store the new together: fifty at once find one winner.
+    effects.RotateRefresh: Change(
+        (
+            """
+            UPDATE refresh_token SET spent_at = $6
+             WHERE token_hash = $2 AND spent_at IS NULL AND expires_at > $6
+            RETURNING grant_id
+            """,
+            """
+            INSERT INTO refresh_token (caisse, token_hash, grant_id, dpop_jkt, issued_at, expires_at)
+            SELECT $1, $3, grant_id, $5, $6, $7 FROM {before} WHERE grant_id = $4
+            RETURNING true
+            """,
+        ),
+        _rotated, alone=False, must=True,
+    ),
+    effects.ProlongRefresh: Change(
+        ("UPDATE refresh_token SET expires_at = $2 WHERE token_hash = $1 AND spent_at IS NULL RETURNING true",),
+        _prolonged, alone=False, must=False,
+    ),
+    effects.RevokeToken: Change(
+        (
+            """
+            INSERT INTO revoked_token (caisse, jti, expires_at, bucket)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4)
+            ON CONFLICT DO NOTHING
+            RETURNING true
+            """,
+        ),
+        _revoked_token, alone=True, must=False,
+    ),
+    effects.StorePushedRequest: Change(
+        (
+            """
+            INSERT INTO pushed_request (caisse, handle_hash, client_id, request, expires_at, bucket)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4::text::jsonb, $5, $6)
+            RETURNING true
+            """,
+        ),
+        _pushed, alone=True, must=True,
+    ),
+    effects.SpendPushedRequest: Change(
+        (
+            "UPDATE pushed_request SET spent_at = $2 WHERE handle_hash = $1 AND spent_at IS NULL RETURNING true",
+        ),
+        _spent, alone=False, must=True,
+    ),
+    effects.StoreGrant: Change(
+        (
+            """
+            INSERT INTO authorization_grant (caisse, id, client_id, person_id, session_id, account_id, granted,
+                                             created_at, expires_at)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+            RETURNING true
+            """,
+            """
+            INSERT INTO authorization_code (caisse, code_hash, grant_id, redirect_uri, code_challenge, dpop_jkt,
+                                            nonce, expires_at, bucket)
+            VALUES (set_config('espace.caisse', $1, true), $10, $2, $11, $12, $13, $14, $15, $16)
+            RETURNING true
+            """,
+        ),
+        _grant, alone=True, must=True,
+    ),
+    effects.FinishFlow: Change(
+        (
+            "UPDATE authorization_flow SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL RETURNING true",
+        ),
+        _finished, alone=False, must=True,
+    ),
+    effects.RememberConsent: Change(
+        (
+            """
+            INSERT INTO consent (caisse, id, person_id, client_id, account_id, scopes, details, given_at, expires_at)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+            RETURNING true
+            """,
+        ),
+        _consent, alone=True, must=True,
+    ),
+    effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, alone=True, must=True),
+}  # fmt: skip
+
+
+class Together(NamedTuple):
+    """The effects of one decision as one statement; `alone` when it may run without a transaction around it."""
+
+    sql: str
+    alone: bool
+
+
+@lru_cache(maxsize=512)
+def together(kinds: tuple[type[Effect], ...]) -> Together:
+    """The statement that writes effects of these kinds, in this order.
+
+    A part that finds its row taken raises through `found_or_lost`, so that the
+    others are undone with it; the error names the effect's place.
+    """
+    named: list[str] = []
+    judged: list[str] = []
+    first = 1
+    for place, kind in enumerate(kinds):
+        change = CHANGES[kind]
+        for text in change.parts:
+            before = f"part{len(named) - 1}"
+            named.append(f"part{len(named)} AS ({_from(first, text).replace('{before}', before)})")
+        if change.must:
+            judged.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
+        first += _values_in(change.parts)
+    sql = f"WITH {', '.join(named)} SELECT {', '.join(judged) or 'true'}"
+    return Together(sql, all(CHANGES[kind].alone for kind in kinds))
+
+
+def values_of(changes: Sequence[Effect], caisse: CaisseSlug) -> list[object]:
+    """The parameters of `together`, in order."""
+    return [value for change in changes for value in CHANGES[type(change)].values(change, caisse)]
+
+
+_PLACE = re.compile(r"\$([0-9]+)")
+
+
+def _from(first: int, text: str) -> str:
+    return _PLACE.sub(lambda found: f"${int(found[1]) + first - 1}", text)
+
+
+def _values_in(parts: tuple[str, ...]) -> int:
+    return max(int(place) for text in parts for place in _PLACE.findall(text))
