@@ -31,3 +31,13 @@ async def test_every_route_has_a_docstring(settings: Settings, service: str) -> 
     app = importlib.import_module(f"services.{service}.app").create_app(settings)
 
     assert [str(handler) for handler in handlers(app) if not (handler.fn.__doc__ or "").strip()] == []
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_only_what_checks_its_caller_itself_is_thin(settings: Settings, service: str) -> None:
+    """No guard stands before a thin endpoint: it may only be an OAuth endpoint, which lists its own checks."""
+    app = importlib.import_module(f"services.{service}.app").create_app(settings)
+
+    assert [one.path for one in app.thin if one.access != "protocol"] == []
+    assert [one.path for one in app.thin if not (one.handle.__doc__ or "").strip()] == []
+    assert bool(app.thin) == (service == "identity")

@@ -91,30 +91,28 @@ class Database:
         Never sent twice: a connection lost under way raises `DatabaseUnavailable`, and the caller's
         key decides whether its retry was the first.
         """
-        async with self._acquired() as connection:
+        connection = await self._acquire()
+        try:
             with asking(connection):
                 await connection.fetchval(sql, *args)
+        finally:
+            await self._pool.release(connection)
 
     async def _read_alone(self, verb: Verb, sql: str, args: tuple[object, ...]) -> Any:
         # As in `_begin`: every pooled connection may be dead, and reading twice changes nothing.
         for attempt in range(self._size + 1):
             try:
-                async with self._acquired() as connection:
+                connection = await self._acquire()
+                try:
                     with asking(connection):
                         return await getattr(connection, verb)(sql, *args)
+                finally:
+                    await self._pool.release(connection)
             except DatabaseUnavailable as error:
                 if attempt == self._size or isinstance(error.__cause__, TimeoutError):
                     raise
                 await asyncio.sleep(0.02)
         raise DatabaseUnavailable
-
-    @asynccontextmanager
-    async def _acquired(self) -> AsyncGenerator["PoolConnectionProxy[asyncpg.Record]", None]:
-        connection = await self._acquire()
-        try:
-            yield connection
-        finally:
-            await self._pool.release(connection)
 
     async def _acquire(self) -> "PoolConnectionProxy[asyncpg.Record]":
         try:

@@ -10,7 +10,7 @@ import base64
 import hmac
 import re
 import secrets
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -35,17 +35,26 @@ class ForgedForm(DomainError):
     """The form was not shown to this browser by us, or its page is too old to tell."""
 
 
+class Browsing(Protocol):
+    """A request as far as its cookies: the router's, or a thin endpoint's."""
+
+    @property
+    def cookies(self) -> dict[str, str]: ...
+    @property
+    def scope(self) -> Any: ...
+
+
 def _keys(request: ASGIConnection[Any, Any, Any, Any]) -> KeyEncryption:
     # By item: `state.keys` would be the mapping's own method.
     return request.app.state["keys"]
 
 
-def _browser(request: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+def _browser(request: Browsing) -> str | None:
     value = request.cookies.get(COOKIE, "")
     return value if re.fullmatch(r"[A-Za-z0-9_-]{22}", value) else None
 
 
-def browser_of(request: ASGIConnection[Any, Any, Any, Any]) -> str:
+def browser_of(request: Browsing) -> str:
     """This browser's own random name: from its cookie, else drawn now and set on the answer."""
     known = _browser(request) or request.scope["state"].get(NEW_BROWSER)
     if known is None:

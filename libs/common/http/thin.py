@@ -20,10 +20,12 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.types import Message, Receive, Send
 
-from libs.common.http.deadlines import ANSWER_SECONDS, BODY_SECONDS, SlowBody, answer_too_slow
+from libs.common.http import deadlines
+from libs.common.http.deadlines import SlowBody, answer_too_slow
 from libs.common.http.hosts import host_pattern
 from libs.common.http.security_headers import SecurityHeaders
 
+NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -38,14 +40,25 @@ class Reply(NamedTuple):
 class Call:
     """One request to a thin endpoint: `slug` is the caisse its path names, not yet believed."""
 
-    __slots__ = ("_largest_body", "app", "method", "receive", "scope", "slug")
+    __slots__ = ("_largest_body", "app", "is_whole", "method", "patience", "receive", "scope", "slug")
 
-    def __init__(self, app: Litestar, scope: Any, receive: Receive, slug: str, largest_body: int) -> None:
+    def __init__(
+        self,
+        app: Litestar,
+        scope: Any,
+        receive: Receive,
+        slug: str,
+        largest_body: int,
+        patience: asyncio.Timeout,
+    ) -> None:
         self.app = app
         self.scope = scope
+        scope.setdefault("state", {})
         self.slug = slug
         self.method: str = scope["method"]
         self.receive = receive
+        self.patience = patience
+        self.is_whole = self.method in NO_BODY
         self._largest_body = largest_body
 
     def now(self) -> datetime:
@@ -63,15 +76,14 @@ class Call:
                 return value.decode("latin-1")
         return None
 
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of this browser; of two of one name, the last (as the router reads them)."""
+        pairs = (pair.partition("=") for line in self.headers(b"cookie") for pair in line.split(";"))
+        return {name.strip(): value.strip() for name, _, value in pairs}
+
     async def body(self) -> bytes:
         """The whole body. Raises 413 past the service's bound, and `SlowBody` when it trickles."""
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await self._whole_body()
-        except TimeoutError as error:
-            raise SlowBody from error
-
-    async def _whole_body(self) -> bytes:
         whole = b""
         while True:
             message: Any = await self.receive()
@@ -81,10 +93,15 @@ class Call:
             if len(whole) > self._largest_body:
                 raise HTTPException(status_code=413)
             if not message.get("more_body", False):
-                return whole
+                break
+        # One timer serves both: until here the body's patience, from here on the answer's.
+        self.is_whole = True
+        self.patience.reschedule(asyncio.get_running_loop().time() + deadlines.ANSWER_SECONDS)
+        return whole
 
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Call], Awaitable[Reply | None]]
+"""`None` leaves the request to the router's route of the same path, with what it put in `scope["state"]`."""
 Tell = Callable[[Request[Any, Any, Any], Exception], Response[Any]]
 """What an application answers for an exception."""
 
@@ -96,18 +113,20 @@ class ThinEndpoint(NamedTuple):
     methods: tuple[str, ...]
     access: str
     handle: Handler
+    shared: bool = False
 
 
-def thin(path: str, *methods: str, access: str) -> Callable[[Handler], ThinEndpoint]:
+def thin(path: str, *methods: str, access: str, shared: bool = False) -> Callable[[Handler], ThinEndpoint]:
     """Declare a thin endpoint under a caisse: `path` begins with `/{slug}/` and names nothing else.
 
+    `shared`: the router has this path too, for the other methods and for what this one leaves to it.
     No guard reads `access` here, so only what checks its caller by itself may be thin: `"protocol"`.
     """
     if not path.startswith("/{slug}/") or "{" in path[8:] or access != "protocol":
         raise ValueError(f"{path}: {access}")
 
     def declare(handle: Handler) -> ThinEndpoint:
-        return ThinEndpoint(path, methods, access, handle)
+        return ThinEndpoint(path, methods, access, handle, shared)
 
     return declare
 
@@ -126,7 +145,10 @@ class ThinDoor:
     ) -> None:
         self._by_path: dict[str, dict[str, Handler]] = {}
         for one in endpoints:
-            handlers = self._by_path.setdefault(one.path.removeprefix("/{slug}/"), {})
+            path = one.path.removeprefix("/{slug}/")
+            handlers = self._by_path.setdefault(path, {})
+            if one.shared:
+                handlers[OTHERS] = _leave_to_the_router
             for method in one.methods:
                 handlers[method] = one.handle
         self._host = re.compile(host_pattern(hosts))
@@ -145,16 +167,24 @@ class ThinDoor:
         self, app: Litestar, slug: str, handlers: dict[str, Handler], scope: Any, receive: Receive, send: Send
     ) -> None:
         """Answer one request; what it raises is told as the router's exceptions are."""
-        call = Call(app, scope, receive, slug, self._largest_body)
+        patience = asyncio.timeout(
+            deadlines.ANSWER_SECONDS if scope["method"] in NO_BODY else deadlines.BODY_SECONDS
+        )
+        call = Call(app, scope, receive, slug, self._largest_body, patience)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with patience:
                 host = call.header(b"host")
                 if host is None or not self._host.fullmatch(host):
                     reply = Reply(400, b'{"message":"invalid host header"}', JSON)
                 else:
                     reply = await _chosen(handlers, call.method)(call)
+            if reply is None:
+                return await Litestar.__call__(app, scope, receive, send)
         except TimeoutError:
-            await answer_too_slow(send)
+            if call.is_whole:
+                await answer_too_slow(send)
+            else:
+                await self._tell(SlowBody(), app, call, send)
         except Exception as error:
             await self._tell(error, app, call, send)
         else:
@@ -173,7 +203,6 @@ class ThinDoor:
     async def _tell(self, error: Exception, app: Litestar, call: Call, send: Send) -> None:
         scope = call.scope
         scope["app"] = scope["litestar_app"] = app
-        scope.setdefault("state", {})
         scope.setdefault("path_params", {"slug": call.slug})
         request: Request[Any, Any, Any] = Request(scope)
 
@@ -185,12 +214,20 @@ class ThinDoor:
         await response(scope, call.receive, send_dressed)
 
 
+OTHERS = "*"
+"""Every method that a shared path does not name."""
+
+
+async def _leave_to_the_router(_: Call) -> None:
+    return None
+
+
 JSON: Headers = ((b"content-type", b"application/json"),)
 
 
 def _chosen(handlers: dict[str, Handler], method: str) -> Handler:
     """The handler of `method`. Raises 405 that says what the address does take (RFC 9110 §15.5.6)."""
-    found = handlers.get(method)
+    found = handlers.get(method) or handlers.get(OTHERS)
     if found is not None:
         return found
     allow = ", ".join(sorted({*handlers, "OPTIONS"}))

@@ -7,6 +7,7 @@ An `Outcome` is an error page, a page of ours, or an answer to the client
 import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -15,7 +16,6 @@ from msgspec.structs import replace
 
 from libs.common.database.journal import Act, Actor
 from libs.common.database.one_statement import Reader
-from libs.common.database.transaction import Tx
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.openid import flow_store, store
 from services.identity.openid.authorization_request import (
@@ -25,7 +25,7 @@ from services.identity.openid.authorization_request import (
     checked,
 )
 from services.identity.openid.clients import Client
-from services.identity.openid.commit import LostRace, write
+from services.identity.openid.commit import LostRace, write_whole
 from services.identity.openid.effects import (
     Effect,
     FinishFlow,
@@ -34,6 +34,7 @@ from services.identity.openid.effects import (
     SpendPushedRequest,
     StoreGrant,
 )
+from services.identity.openid.flow_store import Present
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE, hash_of
 from services.identity.openid.provider import Provider
@@ -58,7 +59,7 @@ from services.identity.openid.steps import (
 )
 from services.identity.openid.subjects import subject_for
 from services.identity.openid.wire import Parameters
-from services.identity.sign_in.session import Session, current_session
+from services.identity.sign_in.session import note_seen, sought, was_seen_long_ago
 
 CODE_LIFE = timedelta(seconds=60)
 CONSENT_LASTS = timedelta(days=365)
@@ -69,6 +70,12 @@ class ToClient(Struct, frozen=True):
 
     address: ReturnAddress
     parameters: dict[str, str]
+
+    @property
+    def location(self) -> str:
+        """The redirect of response mode `query` (RFC 6749 §4.1.2)."""
+        uri = self.address.redirect_uri
+        return f"{uri}{'&' if '?' in uri else '?'}{urlencode(self.parameters)}"
 
 
 class ToPage(Struct, frozen=True):
@@ -101,7 +108,7 @@ async def answer_authorize(
         raise InvalidRequest("The client is unknown.")
     pushed = await _pushed(read, parameters, client, now)
     if pushed is not None:
-        return await proceed(provider, issuer, pushed, Flow(started_at=now), visit, now)
+        return await proceed(provider, issuer, pushed, Flow(started_at=now), visit, now, client)
     inside = await _parameters_that_count(provider, issuer, parameters, client, now)
     address = addressed(inside, client)
     try:
@@ -110,7 +117,7 @@ async def answer_authorize(
             raise InvalidRequest("This client must push its requests.")
     except Refusal as error:
         return refused(address, error, issuer)
-    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now)
+    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client)
 
 
 async def _pushed(
@@ -160,31 +167,42 @@ async def continue_flow(
     provider: Provider, issuer: Issuer, flow_id: UUID, visit: Visit, now: datetime
 ) -> ToClient | ToPage:
     """After a page. Raises `InvalidRequestUri` for a flow of another browser, finished or too old: one answer."""
-    async with provider.db.transaction(issuer.caisse) as tx:
-        found = await flow_store.flow_of_browser(tx, flow_id, visit.browser_hash, now)
+    read = provider.db.one_statement(issuer.caisse)
+    flow, request, client = await under_way(read, flow_id, visit, now)
+    return await proceed(provider, issuer, request, flow, visit, now, client)
+
+
+async def under_way(
+    read: Reader, flow_id: UUID, visit: Visit, now: datetime
+) -> tuple[Flow, AuthorizationRequest, Client]:
+    """A flow of this browser with what is asked and by whom. Raises `InvalidRequestUri` and `InvalidRequest`."""
+    found = await flow_store.flow_of_browser(read, flow_id, visit.browser_hash, now)
     if found is None:
         raise InvalidRequestUri("This request is unknown, finished or too old.")
-    flow, request = found
-    return await proceed(provider, issuer, request, flow, visit, now)
+    client = await store.load_client(read, found[1].client_id)
+    if client is None:
+        raise InvalidRequest("The client is unknown.")
+    return *found, client
 
 
 async def proceed(
-    provider: Provider, issuer: Issuer, request: AuthorizationRequest, flow: Flow, visit: Visit, now: datetime
+    provider: Provider,
+    issuer: Issuer,
+    request: AuthorizationRequest,
+    flow: Flow,
+    visit: Visit,
+    now: datetime,
+    client: Client,
 ) -> ToClient | ToPage:
     """Take the steps; then a page, a refusal, or a code."""
     try:
-        async with provider.db.transaction(issuer.caisse) as tx:
-            view = await look(tx, provider, issuer, request, flow, visit, now)
-            page = missing_page(view)
-            if page is not None:
-                flow_id = flow.id or new_id()
-                if flow.id is None:
-                    await flow_store.open_flow(
-                        tx, flow_id, visit.browser_hash, request, now, now + FLOW_LASTS
-                    )
-                return ToPage(page, flow_id, view)
-            code, changes = completion(view, issuer)
-            await write(tx, changes)
+        read = provider.db.one_statement(issuer.caisse)
+        view = await look(read, provider, issuer, request, flow, visit, now, client)
+        page = missing_page(view)
+        if page is not None:
+            return ToPage(page, flow.id or await _opened_flow(provider, issuer, request, visit, now), view)
+        code, changes = completion(view, issuer)
+        await write_whole(provider.db, issuer.caisse, changes)
     except Refusal as error:
         return refused(return_address(request), error, issuer)
     except LostRace as lost:
@@ -192,45 +210,64 @@ async def proceed(
     return _to_client(return_address(request), {"code": code}, issuer)
 
 
+async def _opened_flow(
+    provider: Provider, issuer: Issuer, request: AuthorizationRequest, visit: Visit, now: datetime
+) -> UUID:
+    flow_id = new_id()
+    async with provider.db.transaction(issuer.caisse) as tx:
+        await flow_store.open_flow(tx, flow_id, visit.browser_hash, request, now, now + FLOW_LASTS)
+    return flow_id
+
+
 async def look(
-    tx: Tx,
+    read: Reader,
     provider: Provider,
     issuer: Issuer,
     request: AuthorizationRequest,
     flow: Flow,
     visit: Visit,
     now: datetime,
+    client: Client,
 ) -> View:
     """Everything the steps read, as of now."""
-    client = await store.load_client(tx, request.client_id)
-    if client is None:
-        raise InvalidRequest("The client is unknown.")
-    session = await current_session(tx, visit.session_cookie, now)
-    if session is None:
-        return View(request=request, client=client, now=now, flow=flow)
-    person, firms, works_in_a_cabinet = await flow_store.selves_of(tx, session.person_id, session.id)
-    return View(
-        request=request,
-        client=client,
-        now=now,
-        flow=answers_in(flow, session.id),
-        signed_in=_signed_in(session, provider, issuer, client),
-        firms=firms,
-        person=person,
-        works_in_a_cabinet=works_in_a_cabinet,
-        consented=tuple(await flow_store.consents_of(tx, session.person_id, client.client_id, now)),
+    view = View(request=request, client=client, now=now, flow=flow)
+    if not visit.session_cookie:
+        return view
+    present = await flow_store.present(read, *sought(visit.session_cookie, now))
+    if present is None:
+        return view
+    if was_seen_long_ago(present.last_seen_at, now):
+        async with provider.db.transaction(issuer.caisse) as tx:
+            await note_seen(tx, present.session_id, present.last_seen_at, now)
+    return replace(
+        view,
+        flow=answers_in(flow, present.session_id),
+        signed_in=_signed_in(present, provider, issuer, client),
+        firms=present.firms,
+        person=present.person,
+        works_in_a_cabinet=present.works_in_a_cabinet,
+        consented=await _consented(read, present, client, now),
     )
 
 
-def _signed_in(session: Session, provider: Provider, issuer: Issuer, client: Client) -> SignedIn:
+async def _consented(
+    read: Reader, present: Present, client: Client, now: datetime
+) -> tuple[tuple[UUID | None, frozenset[str]], ...]:
+    """Consents in force; the caisse's own portal asks for none."""
+    if client.metadata.consent == "implicit":
+        return ()
+    return tuple(await flow_store.consents_of(read, present.person_id, client.client_id, now))
+
+
+def _signed_in(present: Present, provider: Provider, issuer: Issuer, client: Client) -> SignedIn:
     return SignedIn(
-        session_id=session.id,
-        person_id=session.person_id,
-        auth_time=session.auth_time,
-        acr=session.acr,
-        amr=tuple(session.amr),
+        session_id=present.session_id,
+        person_id=present.person_id,
+        auth_time=present.auth_time,
+        acr=present.acr,
+        amr=present.amr,
         subject=subject_for(
-            client.metadata, session.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt
+            client.metadata, present.person_id, caisse=issuer.caisse, salt=provider.pairwise_salt
         ),
     )
 

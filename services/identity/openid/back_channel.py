@@ -83,7 +83,7 @@ def as_reply(answer: Answer) -> Reply:
 def refusing(handle: Handler) -> Handler:
     """`handle`, with what the strict parser refuses, before any client is known, as an OAuth error."""
 
-    async def handled(call: Call) -> Reply:
+    async def handled(call: Call) -> Reply | None:
         try:
             return await handle(call)
         except Refusal as error:

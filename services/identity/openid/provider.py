@@ -64,10 +64,10 @@ class Provider:
 
         `signed` is the JWT that the keys will judge: an unknown `kid` in it has them read anew.
         """
-        keys = await self.keys_of(client, kid_of(signed)) if client else ()
+        keys = await self.keys_of(client, signed) if client else ()
         return Snapshot(issuer=issuer, now=now, nonces=self.nonces, client=client, client_keys=keys, **found)
 
-    async def keys_of(self, client: Client, kid: str | None) -> tuple[dict[str, Any], ...]:
+    async def keys_of(self, client: Client, signed: str) -> tuple[dict[str, Any], ...]:
         """The registered keys; none when the client's address does not answer, and its proof then fails."""
         if client.metadata.jwks is not None:
             return tuple(client.metadata.jwks.get("keys", ()))
@@ -76,6 +76,7 @@ class Provider:
             return ()
         try:
             keys = await self.fetcher.jwks(uri)
+            kid = kid_of(signed)
             if kid is not None and all(key.get("kid") != kid for key in keys):
                 keys = await self.fetcher.jwks_anew(uri)
         except FetchRefused:

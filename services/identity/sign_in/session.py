@@ -60,10 +60,25 @@ async def current_session(tx: Tx, cookie: str | None, now: datetime) -> Session 
     """
     if not cookie:
         return None
-    session = await store.find(tx, hash_of(cookie), seen_after=now - IDLE, created_after=now - LONGEST)
-    if session is not None and session.last_seen_at <= now - SEEN_EVERY:
-        await store.touch(tx, session.id, now=now)
+    session = await store.find(tx, *sought(cookie, now))
+    if session is not None:
+        await note_seen(tx, session.id, session.last_seen_at, now)
     return session
+
+
+def sought(cookie: str, now: datetime) -> tuple[bytes, datetime, datetime]:
+    """What `store.LIVE` asks of the session behind a cookie: hash, seen after, created after."""
+    return hash_of(cookie), now - IDLE, now - LONGEST
+
+
+def was_seen_long_ago(last_seen_at: datetime, now: datetime) -> bool:
+    return last_seen_at <= now - SEEN_EVERY
+
+
+async def note_seen(tx: Tx, session_id: UUID, last_seen_at: datetime, now: datetime) -> None:
+    """The session's idle clock starts anew, at most once a minute."""
+    if was_seen_long_ago(last_seen_at, now):
+        await store.touch(tx, session_id, now=now)
 
 
 async def open_session(

@@ -78,19 +78,23 @@ async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
     )
 
 
-async def find(tx: Tx, token_hash: bytes, *, seen_after: datetime, created_after: datetime) -> Session | None:
+LIVE = """session.token_hash = $1
+           AND session.revoked_at IS NULL
+           AND session.last_seen_at > $2
+           AND session.created_at > $3
+           AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time)"""
+"""The session of a cookie, alive, beside its person: hash, seen after, created after."""
+
+
+async def find(tx: Tx, token_hash: bytes, seen_after: datetime, created_after: datetime) -> Session | None:
     row = await tx.fetchrow(
-        """
+        f"""
         SELECT session.id, session.caisse, session.person_id, session.auth_time, session.acr, session.amr,
                session.second_factor_at, session.created_at, session.last_seen_at, session.user_agent_family,
                coalesce(nullif(person.full_name, ''), person.email)
           FROM session
           JOIN person ON person.id = session.person_id AND person.state = 'active'
-         WHERE session.token_hash = $1
-           AND session.revoked_at IS NULL
-           AND session.last_seen_at > $2
-           AND session.created_at > $3
-           AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time)
+         WHERE {LIVE}
         """,
         token_hash,
         seen_after,

@@ -15,15 +15,15 @@ from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
-from services.identity.openid import flow_store
+from services.identity.openid import flow_store, front_channel
 from services.identity.openid.authorize import (
     ToClient,
     ToPage,
-    answer_authorize,
     continue_flow,
     look,
     refused,
     return_address,
+    under_way,
 )
 from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.flow import origin_of
@@ -31,7 +31,7 @@ from services.identity.openid.issuer import Issuer
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import in_words
-from services.identity.openid.routes import AnyRequest, posted, queried, visit
+from services.identity.openid.routes import AnyRequest, posted, visit
 from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, granted_scopes, subject_of
 from services.identity.site.routes import Site
 
@@ -40,20 +40,12 @@ NO_FIRM = "cabinet"
 
 
 @get("/authorize", access="protocol")
-async def authorize(
-    request: AnyRequest,
-    slug: FromPath[str],
-    site: NamedDependency[Site],
-    provider: NamedDependency[Provider],
-    clock: NamedDependency[Clock],
-) -> Response[Any]:
-    """RFC 6749 §3.1."""
-    issuer = await issuer_of(provider, slug)
-    try:
-        outcome = await answer_authorize(provider, issuer, queried(request), visit(request, issuer), clock())
-    except Refusal as error:
-        return error_page(request, site, error)
-    return shown(request, site, outcome)
+async def authorize(request: AnyRequest, site: NamedDependency[Site]) -> Response[Any]:
+    """RFC 6749 §3.1: the page of an outcome that `front_channel.py` left to us."""
+    outcome = front_channel.outcome_of(request.scope)
+    return (
+        error_page(request, site, outcome) if isinstance(outcome, Refusal) else shown(request, site, outcome)
+    )
 
 
 @post("/authorize", access="protocol", status_code=303)
@@ -164,12 +156,9 @@ async def _under_way(
     who = visit(request, issuer)
     flow_id = _flow_id(flow)
     now = clock()
-    async with provider.db.transaction(issuer.caisse) as tx:
-        found = await flow_store.flow_of_browser(tx, flow_id, who.browser_hash, now)
-        if found is None:
-            raise InvalidRequestUri("This request is unknown, finished or too old.")
-        view = await look(tx, provider, issuer, found[1], found[0], who, now)
-    return view, flow_id
+    read = provider.db.one_statement(issuer.caisse)
+    under, asked, client = await under_way(read, flow_id, who, now)
+    return await look(read, provider, issuer, asked, under, who, now, client), flow_id
 
 
 async def _go_on(
@@ -211,12 +200,12 @@ def shown(request: AnyRequest, site: Site, outcome: ToClient | ToPage) -> Respon
         if outcome.page == SIGN_IN:
             return onward(f"{site.identity}/{site.slug}/sign-in?flow={outcome.flow_id}")
         return _page(request, site, outcome)
-    uri, parameters = outcome.address.redirect_uri, outcome.parameters
     if outcome.address.response_mode == "form_post":
+        uri = outcome.address.redirect_uri
         allow_form_action(request.scope, origin_of(uri))
-        return site.page(request, "form_post.html", redirect_uri=uri, parameters=list(parameters.items()))
-    separator = "&" if "?" in uri else "?"
-    return onward(f"{uri}{separator}{urlencode(parameters)}")
+        parameters = list(outcome.parameters.items())
+        return site.page(request, "form_post.html", redirect_uri=uri, parameters=parameters)
+    return onward(outcome.location)
 
 
 def onward(address: str) -> Redirect:
