@@ -25,7 +25,7 @@ from services.identity.openid.authorization_request import (
     checked,
 )
 from services.identity.openid.clients import Client
-from services.identity.openid.commit import LostRace, write_whole
+from services.identity.openid.commit import LostRace, write
 from services.identity.openid.effects import (
     Effect,
     FinishFlow,
@@ -202,7 +202,7 @@ async def proceed(
         if page is not None:
             return ToPage(page, flow.id or await _opened_flow(provider, issuer, request, visit, now), view)
         code, changes = completion(view, issuer)
-        await write_whole(provider.db, issuer.caisse, changes)
+        await write(provider.db, issuer.caisse, changes)
     except Refusal as error:
         return refused(return_address(request), error, issuer)
     except LostRace as lost:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from libs.common.database.pool import Database
-from libs.common.database.transaction import RaceLost, Tx
+from libs.common.database.transaction import RaceLost
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.effect_store import together, values_of
 from services.identity.openid.effects import Effect
@@ -19,23 +19,10 @@ class LostRace(Exception):
         self.effect = effect
 
 
-async def write(tx: Tx, changes: Sequence[Effect]) -> None:
-    """Within the caller's transaction, by one statement. Raises `LostRace`."""
-    statement = together(tuple(map(type, changes)))
+async def write(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
+    """All of `changes` or none, by one message. Raises `LostRace`."""
     try:
-        await tx.fetchval(statement.sql, *values_of(changes, tx.the_caisse))
-    except RaceLost as lost:
-        raise LostRace(changes[lost.place]) from lost
-
-
-async def write_whole(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
-    """All of `changes` or none, by one message where they only insert. Raises `LostRace`."""
-    statement = together(tuple(map(type, changes)))
-    if not statement.alone:
-        async with db.transaction(caisse) as tx:
-            return await write(tx, changes)
-    try:
-        await db.write_alone(statement.sql, values_of(changes, caisse))
+        await db.write_alone(together(tuple(map(type, changes))), values_of(changes, caisse))
     except RaceLost as lost:
         raise LostRace(changes[lost.place]) from lost
 
@@ -45,9 +32,9 @@ async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot:
     if not decision.effects:
         return decision.answer
     try:
-        await write_whole(db, caisse, decision.effects)
+        await write(db, caisse, decision.effects)
         return decision.answer
     except LostRace as lost:
         if lost.effect.aftermath:
-            await write_whole(db, caisse, lost.effect.aftermath)
+            await write(db, caisse, lost.effect.aftermath)
         return refusal_answer(lost.effect.lost, snapshot)

@@ -1,9 +1,11 @@
 """What the effects of a decision write, in SQL: one conditional statement an effect, all of a decision in one.
 
-Each statement stands alone as a part of a `WITH`: its row came back, or somebody
-else was first. An INSERT sets its own caisse in the row's own value, which
-PostgreSQL computes before row-level security judges the row; so a decision that
-only inserts needs neither BEGIN nor COMMIT.
+Each statement is a part of a `WITH`: its row came back, or somebody else was
+first. Each sets its caisse before row-level security looks at a row, so that a
+decision needs neither BEGIN nor COMMIT: an INSERT in the row's own value, which
+is computed before the row is judged; an UPDATE in a condition that names no row,
+which PostgreSQL judges once, before the scan. Were that order otherwise, an unset
+caisse shows no row and every race would be lost: never another caisse's row.
 """
 
 import re
@@ -27,12 +29,11 @@ class Change(NamedTuple):
     """How one kind of effect is written. `values` are `$1`, `$2`… of all its `parts`, in which
     `{before}` is the part just before.
 
-    `alone`: it needs no transaction around it. `must`: without a row from its last part, the race is lost.
+    `must`: without a row from its last part, the race is lost.
     """
 
     parts: tuple[str, ...]
     values: Callable[[Any, CaisseSlug], tuple[object, ...]]
-    alone: bool
     must: bool
 
 
@@ -45,12 +46,12 @@ def _proof(effect: effects.RememberProof, _: CaisseSlug) -> tuple[object, ...]:
     return proof_memory.slot_of(effect.proof.issued_at), effect.proof.memory_key
 
 
-def _revoked_grant(effect: effects.RevokeGrant, _: CaisseSlug) -> tuple[object, ...]:
-    return effect.grant_id, effect.at, effect.why
+def _revoked_grant(effect: effects.RevokeGrant, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.grant_id, effect.at, effect.why
 
 
-def _consumed_code(effect: effects.ConsumeCode, _: CaisseSlug) -> tuple[object, ...]:
-    return effect.code_hash, effect.at
+def _consumed_code(effect: effects.ConsumeCode, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.code_hash, effect.at
 
 
 def _refresh(effect: effects.StoreRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -64,8 +65,8 @@ def _rotated(effect: effects.RotateRefresh, caisse: CaisseSlug) -> tuple[object,
     )  # fmt: skip
 
 
-def _prolonged(effect: effects.ProlongRefresh, _: CaisseSlug) -> tuple[object, ...]:
-    return effect.token_hash, effect.expires_at
+def _prolonged(effect: effects.ProlongRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.token_hash, effect.expires_at
 
 
 def _revoked_token(effect: effects.RevokeToken, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -79,8 +80,8 @@ def _pushed(effect: effects.StorePushedRequest, caisse: CaisseSlug) -> tuple[obj
     )  # fmt: skip
 
 
-def _spent(effect: effects.SpendPushedRequest, _: CaisseSlug) -> tuple[object, ...]:
-    return effect.handle_hash, effect.at
+def _spent(effect: effects.SpendPushedRequest, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.handle_hash, effect.at
 
 
 def _grant(effect: effects.StoreGrant, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -92,8 +93,8 @@ def _grant(effect: effects.StoreGrant, caisse: CaisseSlug) -> tuple[object, ...]
     )  # fmt: skip
 
 
-def _finished(effect: effects.FinishFlow, _: CaisseSlug) -> tuple[object, ...]:
-    return effect.flow_id, effect.at
+def _finished(effect: effects.FinishFlow, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.flow_id, effect.at
 
 
 def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -117,28 +118,30 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _jti, alone=True, must=True,
+        _jti, must=True,
     ),
-    effects.RememberProof: Change((f"{REMEMBER_PROOF} RETURNING true",), _proof, alone=True, must=True),
+    effects.RememberProof: Change((f"{REMEMBER_PROOF} RETURNING true",), _proof, must=True),
     effects.RevokeGrant: Change(
         (
             """
-            UPDATE authorization_grant SET revoked_at = $2, revoked_why = $3
-             WHERE id = $1 AND revoked_at IS NULL
+            UPDATE authorization_grant SET revoked_at = $3, revoked_why = $4
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND id = $2 AND revoked_at IS NULL
             RETURNING true
             """,
         ),
-        _revoked_grant, alone=False, must=False,
+        _revoked_grant, must=False,
     ),
     effects.ConsumeCode: Change(
         (
             """
-            UPDATE authorization_code SET consumed_at = $2
-             WHERE code_hash = $1 AND consumed_at IS NULL AND expires_at > $2
+            UPDATE authorization_code SET consumed_at = $3
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND code_hash = $2 AND consumed_at IS NULL AND expires_at > $3
             RETURNING true
             """,
         ),
-        _consumed_code, alone=False, must=True,
+        _consumed_code, must=True,
     ),
     effects.StoreRefresh: Change(
         (
@@ -148,14 +151,15 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _refresh, alone=True, must=True,
+        _refresh, must=True,
     ),
     # Spend the old and store the new together: fifty at once find one winner.
     effects.RotateRefresh: Change(
         (
             """
             UPDATE refresh_token SET spent_at = $6
-             WHERE token_hash = $2 AND spent_at IS NULL AND expires_at > $6
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND token_hash = $2 AND spent_at IS NULL AND expires_at > $6
             RETURNING grant_id
             """,
             """
@@ -164,11 +168,16 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _rotated, alone=False, must=True,
+        _rotated, must=True,
     ),
     effects.ProlongRefresh: Change(
-        ("UPDATE refresh_token SET expires_at = $2 WHERE token_hash = $1 AND spent_at IS NULL RETURNING true",),
-        _prolonged, alone=False, must=False,
+        ("""
+            UPDATE refresh_token SET expires_at = $3
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND token_hash = $2 AND spent_at IS NULL
+            RETURNING true
+            """,),
+        _prolonged, must=False,
     ),
     effects.RevokeToken: Change(
         (
@@ -179,7 +188,7 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _revoked_token, alone=True, must=False,
+        _revoked_token, must=False,
     ),
     effects.StorePushedRequest: Change(
         (
@@ -189,13 +198,18 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _pushed, alone=True, must=True,
+        _pushed, must=True,
     ),
     effects.SpendPushedRequest: Change(
         (
-            "UPDATE pushed_request SET spent_at = $2 WHERE handle_hash = $1 AND spent_at IS NULL RETURNING true",
+            """
+            UPDATE pushed_request SET spent_at = $3
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND handle_hash = $2 AND spent_at IS NULL
+            RETURNING true
+            """,
         ),
-        _spent, alone=False, must=True,
+        _spent, must=True,
     ),
     effects.StoreGrant: Change(
         (
@@ -212,13 +226,18 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _grant, alone=True, must=True,
+        _grant, must=True,
     ),
     effects.FinishFlow: Change(
         (
-            "UPDATE authorization_flow SET finished_at = $2 WHERE id = $1 AND finished_at IS NULL RETURNING true",
+            """
+            UPDATE authorization_flow SET finished_at = $3
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND id = $2 AND finished_at IS NULL
+            RETURNING true
+            """,
         ),
-        _finished, alone=False, must=True,
+        _finished, must=True,
     ),
     effects.RememberConsent: Change(
         (
@@ -228,21 +247,14 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _consent, alone=True, must=True,
+        _consent, must=True,
     ),
-    effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, alone=True, must=True),
+    effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, must=True),
 }  # fmt: skip
 
 
-class Together(NamedTuple):
-    """The effects of one decision as one statement; `alone` when it may run without a transaction around it."""
-
-    sql: str
-    alone: bool
-
-
 @lru_cache(maxsize=512)
-def together(kinds: tuple[type[Effect], ...]) -> Together:
+def together(kinds: tuple[type[Effect], ...]) -> str:
     """The statement that writes effects of these kinds, in this order.
 
     A part that finds its row taken raises through `found_or_lost`, so that the
@@ -259,8 +271,7 @@ def together(kinds: tuple[type[Effect], ...]) -> Together:
         if change.must:
             judged.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
         first += _values_in(change.parts)
-    sql = f"WITH {', '.join(named)} SELECT {', '.join(judged) or 'true'}"
-    return Together(sql, all(CHANGES[kind].alone for kind in kinds))
+    return f"WITH {', '.join(named)} SELECT {', '.join(judged) or 'true'}"
 
 
 def values_of(changes: Sequence[Effect], caisse: CaisseSlug) -> list[object]:

@@ -3,16 +3,18 @@
 import os
 from datetime import timedelta
 from itertools import permutations
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from libs.common.database.journal import Act
 from libs.common.runtime.settings import Settings
+from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import new_id
 from services.identity.openid import effects
-from services.identity.openid.commit import LostRace, write_whole
-from services.identity.openid.effect_store import CHANGES, together
+from services.identity.openid.commit import LostRace, write
+from services.identity.openid.effect_store import CHANGES, together, values_of
 from services.identity.openid.effects import Effect
 from tests.openid.party import Issuer
 
@@ -25,19 +27,67 @@ async def test_every_statement_is_valid_alone_and_beside_any_other(settings: Set
     connection = await asyncpg.connect(settings.identity.dsn)
     try:
         for kind in CHANGES:
-            await connection.prepare(together((kind,)).sql)
+            await connection.prepare(together((kind,)))
         for pair in permutations(CHANGES, 2):
-            await connection.prepare(together(pair).sql)
+            await connection.prepare(together(pair))
     finally:
         await connection.close()
 
 
-def test_only_what_sets_its_own_caisse_goes_without_a_transaction() -> None:
-    """An UPDATE alone would look for its row before any caisse is set, and find none."""
+def test_every_part_sets_its_caisse_first() -> None:
+    """A part that forgot would find no row, and insert none; proofs alone belong to no caisse."""
     for kind, change in CHANGES.items():
-        for part in change.parts:
-            sets_it = part.lstrip().startswith("INSERT") and ("set_config" in part or "dpop_proof" in part)
-            assert not change.alone or sets_it, kind
+        fed = [part for part in change.parts if "set_config" not in part and "{before}" not in part]
+        assert fed == [] or kind is effects.RememberProof
+
+
+@pytest.mark.parametrize(
+    "barred", ["enable_indexscan", "enable_seqscan", "enable_bitmapscan", "enable_nestloop"]
+)
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_an_update_alone_finds_its_row_whatever_the_plan(
+    issuer: Issuer, settings: Settings, mode: str, barred: str
+) -> None:
+    """The condition that sets the caisse is judged before the scan: once, on top of it."""
+    grant = effects.RevokeGrant(await a_grant(issuer), "test", issuer.clock())
+    connection = await asyncpg.connect(settings.identity.dsn)
+    try:
+        await connection.execute(f"SET plan_cache_mode = {mode}; SET {barred} = off")
+        sql = f"WITH part AS ({CHANGES[effects.RevokeGrant].parts[0]}) SELECT count(*) FROM part"
+        assert await connection.fetchval(sql, *values_of([grant], issuer.caisse)) == 1
+        assert await connection.fetchval("SELECT count(*) FROM authorization_grant") == 0
+        plan = await connection.fetch(f"EXPLAIN {sql}", *values_of([grant], issuer.caisse))
+    finally:
+        await connection.close()
+    assert "One-Time Filter" in "\n".join(row[0] for row in plan)
+
+
+async def test_another_caisse_s_row_is_not_found(issuer: Issuer) -> None:
+    lost = effects.ConsumeCode(await a_code(issuer), new_id(), issuer.clock())
+    with pytest.raises(LostRace):
+        await write(issuer.db, parse_caisse_slug("grand-ouest"), [lost])
+    await write(issuer.db, issuer.caisse, [lost])
+
+
+async def a_grant(issuer: Issuer) -> UUID:
+    granted = _stored(issuer)
+    await write(issuer.db, issuer.caisse, [granted])
+    return granted.grant_id
+
+
+async def a_code(issuer: Issuer) -> bytes:
+    granted = _stored(issuer)
+    await write(issuer.db, issuer.caisse, [granted])
+    return granted.code_hash
+
+
+def _stored(issuer: Issuer) -> effects.StoreGrant:
+    now = issuer.clock()
+    return effects.StoreGrant(
+        grant_id=new_id(), client_id="c", person_id=new_id(), session_id=new_id(), account_id=None, granted=b"{}",
+        at=now, expires_at=now + timedelta(hours=1), code_hash=os.urandom(32), redirect_uri="https://c/",
+        code_challenge=None, dpop_jkt=None, nonce=None, code_expires_at=now + timedelta(minutes=1),
+    )  # fmt: skip
 
 
 def jti(issuer: Issuer, name: str) -> effects.RememberJti:
@@ -55,30 +105,30 @@ async def count_notes(issuer: Issuer) -> int:
 
 async def test_a_lost_race_undoes_the_others_and_says_which_it_was(issuer: Issuer) -> None:
     before = await count_notes(issuer)
-    await write_whole(issuer.db, issuer.caisse, [jti(issuer, "once"), note(issuer)])
+    await write(issuer.db, issuer.caisse, [jti(issuer, "once"), note(issuer)])
     with pytest.raises(LostRace) as lost:
-        await write_whole(
+        await write(
             issuer.db, issuer.caisse, [note(issuer), jti(issuer, "fresh"), jti(issuer, "once"), note(issuer)]
         )
 
     assert isinstance(lost.value.effect, effects.RememberJti) and lost.value.effect.jti == "once"
     assert await count_notes(issuer) == before + 1
-    await write_whole(issuer.db, issuer.caisse, [jti(issuer, "fresh")])
+    await write(issuer.db, issuer.caisse, [jti(issuer, "fresh")])
 
 
-async def test_the_same_in_a_transaction(issuer: Issuer) -> None:
-    """A code that is not there is a lost race, and takes the note with it."""
+async def test_a_code_that_is_not_there_is_a_lost_race(issuer: Issuer) -> None:
+    """And it takes the note with it."""
     before = await count_notes(issuer)
     lost_code = effects.ConsumeCode(os.urandom(32), new_id(), issuer.clock())
     with pytest.raises(LostRace) as lost:
-        await write_whole(issuer.db, issuer.caisse, [note(issuer), lost_code])
+        await write(issuer.db, issuer.caisse, [note(issuer), lost_code])
 
     assert lost.value.effect is lost_code
     assert await count_notes(issuer) == before
 
 
 async def test_rows_written_alone_are_of_their_caisse(issuer: Issuer) -> None:
-    await write_whole(issuer.db, issuer.caisse, [note(issuer)])
+    await write(issuer.db, issuer.caisse, [note(issuer)])
     read = issuer.db.one_statement(issuer.caisse)
 
     assert (

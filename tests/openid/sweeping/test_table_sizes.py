@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.database.pool import Database
-from libs.common.database.transaction import Tx
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
@@ -17,7 +16,6 @@ from services.identity.openid.authorization_request import AuthorizationRequest
 from services.identity.openid.buckets import BUCKETS, WIDTHS, Bucketed, bucket_at_rest, bucket_of
 from services.identity.openid.commit import write
 from services.identity.openid.duties import empty_what_rests, forget_row_by_row, sweep
-from services.identity.openid.effects import Effect
 from services.identity.openid.par import PUSHED_FOR
 from services.identity.openid.steps import FLOW_LASTS
 from services.identity.openid.sweep_store import BATCH
@@ -53,10 +51,6 @@ async def sizes(settings: Settings) -> dict[str, float]:
         await owner.close()
 
 
-async def write_one(tx: Tx, effect: Effect) -> None:
-    await write(tx, [effect])
-
-
 async def vacuum(settings: Settings) -> None:
     """What autovacuum does by itself, at a moment that the test knows."""
     owner = await asyncpg.connect(settings.identity.owner_dsn)
@@ -68,20 +62,23 @@ async def vacuum(settings: Settings) -> None:
 
 async def a_busy_hour(issuer: Issuer, now: datetime) -> None:
     """`ROWS` sign-ins begun, pushed, granted and revoked, through the statements that serve."""
-    async with issuer.db.transaction(issuer.caisse) as tx:
-        for _ in range(ROWS):
-            grant, expires_at = new_id(), now + timedelta(hours=1)
-            await write_one(tx,
+    for _ in range(ROWS):
+        grant, expires_at = new_id(), now + timedelta(hours=1)
+        await write(
+            issuer.db,
+            issuer.caisse,
+            [
                 effects.StoreGrant(
                     grant_id=grant, client_id="c", person_id=new_id(), session_id=new_id(), account_id=None,
                     granted=b"{}", at=now, expires_at=expires_at, code_hash=os.urandom(32), redirect_uri="https://c/",
                     code_challenge=None, dpop_jkt=None, nonce=None,
                     code_expires_at=now + LIVES["authorization_code"],
                 ),
-            )  # fmt: skip
-            await write_one(tx, effects.StoreRefresh(os.urandom(32), grant, None, now, expires_at))
-            await write_one(tx, effects.StorePushedRequest(os.urandom(32), "c", b"{}", now + PUSHED_FOR))
-            await write_one(tx, effects.RevokeToken(str(new_id()), now + ACCESS_TOKEN_LIFE))
+                effects.StoreRefresh(os.urandom(32), grant, None, now, expires_at),
+                effects.StorePushedRequest(os.urandom(32), "c", b"{}", now + PUSHED_FOR),
+                effects.RevokeToken(str(new_id()), now + ACCESS_TOKEN_LIFE),
+            ],
+        )  # fmt: skip
 
 
 async def test_sizes_stay_what_one_day_made_them(
@@ -147,9 +144,11 @@ async def test_nothing_alive_is_ever_swept(issuer: Issuer, identity_relay: Datab
                 redirect_uri="https://c/", code_challenge=None, dpop_jkt=None, nonce=None,
                 code_expires_at=now + LIVES["authorization_code"],
             )  # fmt: skip
-            await write_one(tx, grant)
-            await write_one(tx, effects.StorePushedRequest(pushed, "c", b"{}", now + PUSHED_FOR))
-            await write_one(tx, effects.RevokeToken(jti, now + ACCESS_TOKEN_LIFE))
+            more = [
+                effects.StorePushedRequest(pushed, "c", b"{}", now + PUSHED_FOR),
+                effects.RevokeToken(jti, now + ACCESS_TOKEN_LIFE),
+            ]
+            await write(issuer.db, issuer.caisse, [grant, *more])
             await flow_store.open_flow(tx, flow, b"b" * 32, REQUEST, now, now + FLOW_LASTS)
         keys: tuple[tuple[Bucketed, tuple[str, object]], ...] = (
             ("authorization_code", ("code_hash", code)),
