@@ -8,8 +8,9 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bench import peer, table
 from bench.espace_installation import Installation, Served, installation
 from bench.espace_party import espace_party
 from bench.footprint import footprint
+from bench.http_load import ask_once
 from bench.oauth_party import Party
 from bench.pairs import chosen, pairs
 from bench.processes import LOAD_CORE, SERVER_CORE
@@ -37,12 +39,27 @@ class Bench:
         self.espace = Measured(party, served.pid, inst.postgres_pid)
 
 
+@asynccontextmanager
+async def the_floor(inst: Installation, party: Party, port: int) -> AsyncIterator[Measured]:
+    """Bare handlers over the same rows, clients and browser as Espace's."""
+    host = f"127.0.0.1:{port}"
+    # Espace has made the caisse's RSA keys at its first request: the floor publishes them too.
+    await ask_once(party.host, party.get("/jwks"))
+    command = ["bench.floor.application", str(port)]
+    async with inst.served(command, host, path=f"{party.prefix}/jwks") as served:
+        lacks = frozenset({"par_dpop_code", "token_exchange"})
+        yield Measured(replace(party, name="floor", host=host, lacks=lacks), served.pid, inst.postgres_pid)
+
+
 Part = Callable[[Bench, AsyncExitStack], Awaitable[dict[str, Any]]]
 
 
 async def the_pairs(bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
     """The same operations of Espace, of the floor, of another checkout and of the peers."""
     options, inst, parties = bench.options, bench.inst, [bench.espace]
+    if not options.no_floor:
+        floor = await stack.enter_async_context(the_floor(inst, bench.party, options.port + 16))
+        parties.append(floor)
     if options.against is not None:
         former = await stack.enter_async_context(inst.beside(4).identity(options.against.resolve()))
         other = await espace_party(inst.beside(4), "former")
@@ -76,6 +93,7 @@ def asked() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="aimed length of a window")
     parser.add_argument("--at-once", help="connections of the closed loop (1,8,32)")
     parser.add_argument("--peers", default="memory,postgres", help="memory, postgres, or none")
+    parser.add_argument("--no-floor", action="store_true", help="leave the bare handlers out of the pairs")
     parser.add_argument("--against", type=Path, help="another checkout of Espace, as the peer of a change")
     parser.add_argument("--port", type=int, default=10100)
     parser.add_argument("--data", type=Path, help="folder of the servers (kept); a fresh one otherwise")
