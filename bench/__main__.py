@@ -1,4 +1,4 @@
-"""`make bench`: every part, or some (`ARGS='--only token'`), with a table here and JSON under `bench/results/`."""
+"""`make bench`: every part, or some (`ARGS='--part pairs --only token'`), with tables and JSON in bench/results/."""
 
 import argparse
 import asyncio
@@ -8,131 +8,129 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import peer
+from bench import peer, table
 from bench.espace_installation import Installation, Served, installation
 from bench.espace_party import espace_party
-from bench.http_load import Wrong
-from bench.operations import OPERATIONS
-from bench.processes import LOAD_CORE, SERVER_CORE, resident_mb
-from bench.rounds import MOST_BUSY_LOAD, Measured, closed_rounds, open_rounds
+from bench.footprint import footprint
+from bench.http_load import ask_once
+from bench.oauth_party import Party
+from bench.pairs import chosen, pairs
+from bench.processes import LOAD_CORE, SERVER_CORE
+from bench.rounds import Measured
 from services.registry import ROOT
 
 RESULTS = ROOT / "bench" / "results"
-GROUPS = {
-    "token": ["client_credentials", "client_credentials_private_key_jwt", "code", "refresh"],
-    "documents": ["discovery", "jwks"],
-}
+QUICK = {"seconds": 0.2, "at_once": "8"}
+USUAL = {"seconds": 0.5, "at_once": "1,8,32"}
 
 
-def asked() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--only", default="", help="operations or groups, separated by commas")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.8, help="aimed length of a window")
-    parser.add_argument("--at-once", default="1,8,32", help="connections of the closed loop")
-    parser.add_argument("--peers", default="memory,postgres", help="memory, postgres, or none")
-    parser.add_argument("--against", type=Path, help="another checkout of Espace, as the peer of a change")
-    parser.add_argument("--port", type=int, default=10100)
-    parser.add_argument("--data", type=Path, help="folder of the servers (kept); a fresh one otherwise")
-    parser.add_argument("--save", default="last", help="name of the result under bench/results/")
-    return parser.parse_args()
+class Bench:
+    """What the parts measure: an installation, its identity under `served`, and whoever it is paired with."""
+
+    def __init__(self, options: argparse.Namespace, inst: Installation, served: Served, party: Party) -> None:
+        self.options, self.inst, self.served, self.party = options, inst, served, party
+        self.espace = Measured(party, served.pid, inst.postgres_pid)
 
 
-def chosen(only: str) -> list[str]:
-    names: list[str] = []
-    for word in filter(None, only.split(",")):
-        names += GROUPS.get(word, [word])
-    if unknown := [name for name in names if name not in OPERATIONS]:
-        raise SystemExit(f"unknown: {', '.join(unknown)}; known: {', '.join([*GROUPS, *OPERATIONS])}")
-    return names or list(OPERATIONS)
+@asynccontextmanager
+async def the_floor(inst: Installation, party: Party, port: int) -> AsyncIterator[Measured]:
+    """Bare handlers over the same rows, clients and browser as Espace's."""
+    host = f"127.0.0.1:{port}"
+    # Espace has made the caisse's RSA keys at its first request: the floor publishes them too.
+    await ask_once(party.host, party.get("/jwks"))
+    command = ["bench.floor.application", str(port)]
+    async with inst.served(command, host, path=f"{party.prefix}/jwks") as served:
+        lacks = frozenset({"par_dpop_code", "token_exchange"})
+        yield Measured(replace(party, name="floor", host=host, lacks=lacks), served.pid, inst.postgres_pid)
 
 
-async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    os.sched_setaffinity(0, {LOAD_CORE})
-    result: dict[str, Any] = {
-        "machine": machine(),
-        "began_at": datetime.now(UTC).isoformat(),
-        "operations": {},
-    }
-    async with AsyncExitStack() as stack:
-        inst = await stack.enter_async_context(installation(folder, options.port + 1))
-        served = await stack.enter_async_context(inst.identity())
-        parties = [Measured(await espace_party(inst), served.pid, inst.postgres_pid)]
-        if options.against is not None:
-            other = inst.beside(4)
-            former = await stack.enter_async_context(other.identity(options.against.resolve()))
-            parties.append(Measured(await espace_party(other, "former"), former.pid, inst.postgres_pid))
-        parties += await peers(options, stack, inst)
-        result["cold_start"] = {"identity_ready_s": round(served.ready_s, 2)}
-        for name in chosen(options.only):
-            result["operations"][name] = found = await measured(name, parties, options)
-            show(name, found)
-        result["memory"] = memory(inst, served)
-    result["load_average_at_end"] = os.getloadavg()
-    return result
+Part = Callable[[Bench, AsyncExitStack], Awaitable[dict[str, Any]]]
 
 
-async def peers(options: argparse.Namespace, stack: AsyncExitStack, inst: Installation) -> list[Measured]:
-    running: list[Measured] = []
-    for place, kind in enumerate(word for word in options.peers.split(",") if word and word != "none"):
+async def the_pairs(bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
+    """The same operations of Espace, of the floor, of another checkout and of the peers."""
+    options, inst, parties = bench.options, bench.inst, [bench.espace]
+    if not options.no_floor:
+        floor = await stack.enter_async_context(the_floor(inst, bench.party, options.port + 16))
+        parties.append(floor)
+    if options.against is not None:
+        former = await stack.enter_async_context(inst.beside(4).identity(options.against.resolve()))
+        other = await espace_party(inst.beside(4), "former")
+        parties.append(Measured(other, former.pid, inst.postgres_pid))
+    for place, kind in enumerate(word for word in options.peers.split(",") if word not in ("", "none")):
         await peer.install()
         one = await stack.enter_async_context(
             peer.peer(kind, options.port + 10 + place, inst.folder, inst.postgres)
         )
-        running.append(Measured(one.party, one.pid, inst.postgres_pid if kind == "postgres" else None))
-    return running
+        parties.append(Measured(one.party, one.pid, inst.postgres_pid if kind == "postgres" else None))
+    return await pairs(parties, options)
 
 
-async def measured(name: str, parties: list[Measured], options: argparse.Namespace) -> dict[str, Any]:
-    """Closed loops, then latency at half of what the slowest gave."""
-    prepare = OPERATIONS[name]
-    at_once = [int(many) for many in options.at_once.split(",")]
-    try:
-        closed = await closed_rounds(
-            parties, prepare, rounds=options.rounds, seconds=options.seconds, at_once=at_once
-        )
-        slowest = min(found[f"c{at_once[-1]}"]["per_second"]["median"] for found in closed.values())
-        opened = await open_rounds(
-            parties, prepare, rounds=options.rounds, seconds=options.seconds, per_second=slowest / 2
-        )
-    except (Wrong, OSError, TimeoutError) as error:
-        return {"void": f"{type(error).__name__}: {error}"[:500]}
-    return {"closed": closed, "open": opened}
+async def the_footprint(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await footprint(bench.inst, bench.served, quick=bench.options.quick)
 
 
-def show(name: str, found: dict[str, Any]) -> None:
-    if "void" in found:
-        print(f"{name}: void, {found['void']}", flush=True)
-        return
-    for party, by in found["closed"].items():
-        for many, figures in by.items():
-            busy = "  LOAD GENERATOR BUSY" if figures["load_share"]["median"] > MOST_BUSY_LOAD else ""
-            cpu = figures["cpu_us"]
-            print(
-                f"{name:36}{party:15}{many:4}{figures['per_second']['median']:9.0f}/s"
-                f"{cpu['median']:8.0f} µs [{cpu['low']:.0f}-{cpu['high']:.0f}]"
-                f" + {figures['database_cpu_us']['median']:.0f} µs in PostgreSQL"
-                f"  p50 {figures['p50_ms']['median']:.1f} p99 {figures['p99_ms']['median']:.1f} ms{busy}",
-                flush=True,
-            )
-        opened = found["open"][party]
-        print(
-            f"{name:36}{party:15}open at {opened['rate']['median']:.0f}/s:"
-            f" p50 {opened['p50_ms']['median']:.1f} p99 {opened['p99_ms']['median']:.1f} ms",
-            flush=True,
-        )
+PARTS: dict[str, Part] = {
+    "pairs": the_pairs,
+    "footprint": the_footprint,
+}
+"""In the order they run: the footprint is taken after the load."""
 
 
-def memory(inst: Installation, served: Served) -> dict[str, float]:
-    return {
-        "identity_mb_after_load": round(resident_mb(served.pid), 1),
-        "postgres_mb_after_load": round(resident_mb(inst.postgres_pid), 1),
-    }
+def asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    parser.add_argument("--part", default="", help=f"among {', '.join(PARTS)}, separated by commas")
+    parser.add_argument("--only", default="", help="operations or groups of the pairs, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="8 connections and short windows: to steer by")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, help="aimed length of a window")
+    parser.add_argument("--at-once", help="connections of the closed loop (1,8,32)")
+    parser.add_argument("--peers", default="memory,postgres", help="memory, postgres, or none")
+    parser.add_argument("--no-floor", action="store_true", help="leave the bare handlers out of the pairs")
+    parser.add_argument("--against", type=Path, help="another checkout of Espace, as the peer of a change")
+    parser.add_argument("--port", type=int, default=10100)
+    parser.add_argument("--data", type=Path, help="folder of the servers (kept); a fresh one otherwise")
+    parser.add_argument("--save", default="last", help="name of the result under bench/results/")
+    options = parser.parse_args()
+    for name, usual in (QUICK if options.quick else USUAL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, usual)
+    options.parts = parts_asked(options.part, options.only)
+    return options
+
+
+def parts_asked(part: str, only: str) -> list[str]:
+    """`only` alone means the pairs."""
+    wanted = [word for word in part.split(",") if word] or (["pairs"] if only else list(PARTS))
+    if unknown := [word for word in wanted if word not in PARTS]:
+        raise SystemExit(f"unknown part: {', '.join(unknown)}; known: {', '.join(PARTS)}")
+    chosen(only)
+    return [name for name in PARTS if name in wanted]
+
+
+async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    os.sched_setaffinity(0, {LOAD_CORE})
+    result: dict[str, Any] = {"machine": machine(), "began_at": datetime.now(UTC).isoformat()}
+    result["quick"] = options.quick
+    async with AsyncExitStack() as stack:
+        inst = await stack.enter_async_context(installation(folder, options.port + 1))
+        served = await stack.enter_async_context(inst.identity())
+        bench = Bench(options, inst, served, await espace_party(inst))
+        for name in options.parts:
+            print(f"— {name}", flush=True)
+            # Each part ends what it started before the next begins.
+            async with AsyncExitStack() as own:
+                result[name] = await PARTS[name](bench, own)
+    result["load_average_at_end"] = os.getloadavg()
+    result["ended_at"] = datetime.now(UTC).isoformat()
+    return result
 
 
 def machine() -> dict[str, Any]:
@@ -158,6 +156,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     written = RESULTS / f"{options.save}.json"
     written.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    print("\n".join(table.lines(result)))
     print(f"Written: {written.relative_to(ROOT)}")
 
 

@@ -71,15 +71,25 @@ class Installation:
     @asynccontextmanager
     async def identity(self, tree: Path = ROOT) -> AsyncIterator["Served"]:
         """`espace serve identity` of the checkout `tree` in the block; `ready_s` is its cold start."""
+        async with self.served(
+            ["libs.common.runtime.cli", "serve", "identity"], self.host, tree=tree
+        ) as found:
+            yield found
+
+    @asynccontextmanager
+    async def served(
+        self, command: list[str], host: str, *, path: str = "/health/ready", tree: Path = ROOT
+    ) -> AsyncIterator["Served"]:
+        """`python -m command` on the server's core, ready once `host` answers 200 at `path`."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
         began = time.perf_counter()
-        with on_server_core(), (self.folder / "identity.log").open("ab") as log:
+        with on_server_core(), (self.folder / "served.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                str(ROOT / ".venv" / "bin" / "python"), "-m", "libs.common.runtime.cli", "serve", "identity",
+                str(ROOT / ".venv" / "bin" / "python"), "-m", *command,
                 env=environment | to_environment(self.settings), stdout=log, stderr=log, cwd=tree,
             )  # fmt: skip
         try:
-            await _answers(self.host, "/health/ready", process)
+            await _answers(host, path, process)
             yield Served(process.pid, time.perf_counter() - began)
         finally:
             if process.returncode is None:

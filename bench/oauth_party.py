@@ -34,6 +34,15 @@ class Client:
     dpop: SigningKey | None
 
 
+@dataclass(frozen=True)
+class Delegation:
+    """A mandate in force, by its handle, and the browser of a collaborator who may use it at `resource`."""
+
+    mandate: str
+    resource: str
+    cookies: dict[str, str]
+
+
 @dataclass
 class Party:
     """A provider under load, with what its clients and one signed-in browser know. Same paths everywhere."""
@@ -46,6 +55,11 @@ class Party:
     cookies: dict[str, str] = field(default_factory=dict[str, str])
     credentials_resource: str = ""
     """What `client_credentials` must name so that the token is a signed one."""
+    lacks: frozenset[str] = frozenset()
+    """Operations it does not do."""
+    forgets: bool = False
+    """Whether its store drops what is old: a session and its grants must then be renewed before they are leant on."""
+    delegation: Delegation | None = None
 
     @property
     def prefix(self) -> str:
@@ -81,10 +95,11 @@ class Party:
             "code_challenge": CHALLENGE, "code_challenge_method": "S256",
         }  # fmt: skip
 
-    def authorize(self, parameters: dict[str, str]) -> bytes:
-        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+    def authorize(self, parameters: dict[str, str], cookies: dict[str, str] | None = None) -> bytes:
+        """As the party's browser, or another's `cookies`."""
+        shown = "; ".join(f"{name}={value}" for name, value in (cookies or self.cookies).items())
         path = f"{self.prefix}/authorize?{urlencode(parameters)}"
-        return request("GET", self.host, path, headers={"Cookie": cookies, "Accept": "text/html"})
+        return request("GET", self.host, path, headers={"Cookie": shown, "Accept": "text/html"})
 
     def redeem(self, name: ClientName, code: str) -> bytes:
         form = {
@@ -94,6 +109,12 @@ class Party:
             "code_verifier": VERIFIER,
         }
         return self.post("/token", name, form)
+
+    async def stay_signed_in(self) -> None:
+        """Outside any window. One client at a time: a code of another grant than the session's would be refused."""
+        if self.forgets:
+            await self.sign_in_by_redirects("plain")
+            await self.sign_in_by_redirects("bound")
 
     async def sign_in_by_redirects(self, name: ClientName) -> None:
         """Follow the peer's own redirects until it answers the client, keeping its cookies."""

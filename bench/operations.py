@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from bench.http_load import Answer, Prepared, ask_each, ask_once
 from bench.oauth_party import ClientName, Party, code_of, field_of
+from services.identity.openid.clients import TOKEN_EXCHANGE
+from services.identity.openid.token_exchange import ACCESS_TOKEN, MANDATE
 
 Prepare = Callable[[Party, int], Awaitable[list[Prepared]]]
 
@@ -44,6 +46,7 @@ def client_credentials(name: ClientName) -> Prepare:
 
 
 async def authorize(party: Party, count: int) -> list[Prepared]:
+    await party.stay_signed_in()
     return [Prepared(party.authorize(party.authorization("plain")), leads_back) for _ in range(count)]
 
 
@@ -82,6 +85,7 @@ async def userinfo(party: Party, count: int) -> list[Prepared]:
 
 async def code_flow(party: Party, count: int) -> list[Prepared]:
     """Authorize with a session, then the exchange: one operation."""
+    await party.stay_signed_in()
 
     def prepared() -> Prepared:
         return Prepared(
@@ -95,6 +99,7 @@ async def code_flow(party: Party, count: int) -> list[Prepared]:
 
 async def par_dpop_code(party: Party, count: int) -> list[Prepared]:
     """PAR with private_key_jwt, authorize with a session, exchange with private_key_jwt and DPoP: one operation."""
+    await party.stay_signed_in()
     client_id = party.clients["bound"].client_id
 
     def authorize_pushed(answer: Answer) -> Prepared:
@@ -115,6 +120,25 @@ async def par_dpop_code(party: Party, count: int) -> list[Prepared]:
     ]
 
 
+async def token_exchange(party: Party, count: int) -> list[Prepared]:
+    """A collaborator's token and a mandate for a delegated token (RFC 8693), with private_key_jwt and DPoP."""
+    delegation = party.delegation
+    assert delegation is not None
+    pushed = await ask_once(party.host, party.post("/par", "bound", party.authorization("bound")))
+    asked = {"client_id": party.clients["bound"].client_id, "request_uri": field_of(pushed, "request_uri")}
+    back = await ask_once(party.host, party.authorize(asked, delegation.cookies))
+    actor = field_of(await ask_once(party.host, party.redeem("bound", code_of(back))), "access_token")
+    form = {
+        "grant_type": TOKEN_EXCHANGE,
+        "subject_token": delegation.mandate,
+        "subject_token_type": MANDATE,
+        "actor_token": actor,
+        "actor_token_type": ACCESS_TOKEN,
+        "resource": delegation.resource,
+    }
+    return [Prepared(party.post("/token", "bound", form), has("issued_token_type")) for _ in range(count)]
+
+
 OPERATIONS: dict[str, Prepare] = {
     "discovery": discovery,
     "jwks": jwks,
@@ -127,5 +151,6 @@ OPERATIONS: dict[str, Prepare] = {
     "userinfo": userinfo,
     "code_flow": code_flow,
     "par_dpop_code": par_dpop_code,
+    "token_exchange": token_exchange,
 }
 """In the order of the table."""

@@ -48,7 +48,8 @@ async def install() -> None:
 async def peer(kind: str, port: int, folder: Path, postgres: PostgresServer) -> AsyncIterator[RunningPeer]:
     """`memory` or `postgres`: the peer in the block, on the server's core, with somebody signed in."""
     issuer = f"http://127.0.0.1:{port}"
-    party = Party(f"peer_{kind}", f"127.0.0.1:{port}", issuer, {}, credentials_resource=RESOURCE)
+    party = Party(f"peer_{kind}", f"127.0.0.1:{port}", issuer, {}, credentials_resource=RESOURCE,
+                  lacks=frozenset({"token_exchange"}), forgets=True)  # fmt: skip
     dsn = await _database(postgres) if kind == "postgres" else None
     config = folder / f"{party.name}.json"
     config.write_text(json.dumps(_configuration(party, port, dsn)), "utf-8")
@@ -59,9 +60,7 @@ async def peer(kind: str, port: int, folder: Path, postgres: PostgresServer) -> 
         )  # fmt: skip
     try:
         await _answers(party.host, process)
-        # One at a time: each binds a grant to the session, and a code of another grant would be refused.
-        await party.sign_in_by_redirects("plain")
-        await party.sign_in_by_redirects("bound")
+        await party.stay_signed_in()
         yield RunningPeer(party, process.pid)
     finally:
         # The wheel's `node` is a small program that runs the real one.

@@ -49,7 +49,9 @@ const provider = new Provider(config.issuer, {
   loadExistingGrant: async (ctx) => {
     const { client, session, provider: it } = ctx.oidc;
     const known = session.grantIdFor(client.clientId);
-    if (known) return it.Grant.find(known);
+    // The memory store keeps the last thousand or two of everything, grants too.
+    const kept = known && (await it.Grant.find(known));
+    if (kept) return kept;
     const grant = new it.Grant({ clientId: client.clientId, accountId: session.accountId });
     grant.addOIDCScope("openid offline_access email profile");
     await grant.save();
