@@ -40,24 +40,15 @@ class Reply(NamedTuple):
 class Call:
     """One request to a thin endpoint: `slug` is the caisse its path names, not yet believed."""
 
-    __slots__ = ("_largest_body", "app", "is_whole", "method", "patience", "receive", "scope", "slug")
+    __slots__ = ("_largest_body", "app", "is_whole", "method", "receive", "scope", "slug")
 
-    def __init__(
-        self,
-        app: Litestar,
-        scope: Any,
-        receive: Receive,
-        slug: str,
-        largest_body: int,
-        patience: asyncio.Timeout,
-    ) -> None:
+    def __init__(self, app: Litestar, scope: Any, receive: Receive, slug: str, largest_body: int) -> None:
         self.app = app
         self.scope = scope
         scope.setdefault("state", {})
         self.slug = slug
         self.method: str = scope["method"]
         self.receive = receive
-        self.patience = patience
         self.is_whole = self.method in NO_BODY
         self._largest_body = largest_body
 
@@ -94,9 +85,7 @@ class Call:
                 raise HTTPException(status_code=413)
             if not message.get("more_body", False):
                 break
-        # One timer serves both: until here the body's patience, from here on the answer's.
         self.is_whole = True
-        self.patience.reschedule(asyncio.get_running_loop().time() + deadlines.ANSWER_SECONDS)
         return whole
 
 
@@ -167,12 +156,10 @@ class ThinDoor:
         self, app: Litestar, slug: str, handlers: dict[str, Handler], scope: Any, receive: Receive, send: Send
     ) -> None:
         """Answer one request; what it raises is told as the router's exceptions are."""
-        patience = asyncio.timeout(
-            deadlines.ANSWER_SECONDS if scope["method"] in NO_BODY else deadlines.BODY_SECONDS
-        )
-        call = Call(app, scope, receive, slug, self._largest_body, patience)
+        call = Call(app, scope, receive, slug, self._largest_body)
         try:
-            async with patience:
+            # One timer for the body and the answer: what is thin answers in milliseconds.
+            async with asyncio.timeout(deadlines.BODY_SECONDS):
                 host = call.header(b"host")
                 if host is None or not self._host.fullmatch(host):
                     reply = Reply(400, b'{"message":"invalid host header"}', JSON)
