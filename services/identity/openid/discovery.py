@@ -1,6 +1,6 @@
 """What the issuer says of itself (OpenID Connect Discovery, RFC 8414): exactly what it accepts.
 
-`tests/openid/discovery/` holds both directions: each advertised value is
+`tests/openid/oidc_config/` holds both directions: each advertised value is
 accepted, each accepted value advertised.
 """
 
@@ -16,13 +16,14 @@ from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, 
 from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.tokens import SUPPORTED_CLAIMS
 
-AUTHENTICATION_METHODS = ("private_key_jwt", "none", "client_secret_basic", "client_secret_post")
+AUTHENTICATION_METHODS = ("private_key_jwt", "none")
+SECRETS = ("client_secret_basic", "client_secret_post")
 ASSERTION_ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
 UI_LOCALES = ("fr", "en")
 
 
-def metadata(issuer: Issuer) -> dict[str, Any]:
-    """The discovery document."""
+def metadata(issuer: Issuer, *, compat: bool) -> dict[str, Any]:
+    """The discovery document of a caisse that has opened the profile `compat`, or has not."""
     return {
         "issuer": issuer.url,
         **_endpoints(issuer),
@@ -36,7 +37,7 @@ def metadata(issuer: Issuer) -> dict[str, Any]:
         "userinfo_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "introspection_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "request_object_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
-        **_client_authentication(),
+        **_client_authentication(compat=compat),
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(DPOP_ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
@@ -45,8 +46,8 @@ def metadata(issuer: Issuer) -> dict[str, Any]:
         "claim_types_supported": ["normal"],
         "claims_parameter_supported": True,
         "request_parameter_supported": True,
-        # openid.md §5: silence would mean true.
-        "request_uri_parameter_supported": False,
+        # openid.md §5: silence would mean true. `compat` clients may register one (OpenID Connect Core §6.2).
+        "request_uri_parameter_supported": compat,
         "require_request_uri_registration": True,
         "require_pushed_authorization_requests": False,
         "require_signed_request_object": False,
@@ -73,16 +74,15 @@ def _endpoints(issuer: Issuer) -> dict[str, str]:
     }
 
 
-def _client_authentication() -> dict[str, list[str]]:
+def _client_authentication(*, compat: bool) -> dict[str, list[str]]:
     told: dict[str, list[str]] = {}
+    accepted = AUTHENTICATION_METHODS + (SECRETS if compat else ())
     for endpoint in ("token", "revocation", "introspection"):
-        methods = [
-            method for method in AUTHENTICATION_METHODS if endpoint != "introspection" or method != "none"
-        ]
+        methods = [method for method in accepted if endpoint != "introspection" or method != "none"]
         told[f"{endpoint}_endpoint_auth_methods_supported"] = methods
         told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(ASSERTION_ALGORITHMS)
     return told
 
 
-def document(issuer: Issuer) -> bytes:
-    return msgspec.json.encode(metadata(issuer))
+def document(issuer: Issuer, *, compat: bool) -> bytes:
+    return msgspec.json.encode(metadata(issuer, compat=compat))

@@ -1,6 +1,5 @@
 """What a process holds to serve every issuer: pool, keys, nonces, fetcher, addresses."""
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -10,7 +9,9 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.openid import discovery
 from services.identity.openid.clients import Client
+from services.identity.openid.compat_openings import CompatOpenings
 from services.identity.openid.foreign_jwt import kid_of
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.issuer import Audience, Issuer, audiences_of
@@ -40,7 +41,8 @@ class Provider:
         self.fetcher = fetcher
         self.rings = KeyRings(db, keys)
         self.nonces = Nonces(keys.key_for("dpop-nonce"))
-        self._documents: dict[CaisseSlug, bytes] = {}
+        self.openings = CompatOpenings(db)
+        self._documents: dict[tuple[CaisseSlug, bool], bytes] = {}
         self.pairwise_salt = keys.key_for("pairwise-subject")
 
     async def issuer(self, caisse: CaisseSlug) -> Issuer:
@@ -50,11 +52,12 @@ class Provider:
         )
         return Issuer(caisse, url, audiences, await self.rings.of(caisse))
 
-    def published_once(self, issuer: Issuer, document: Callable[[Issuer], bytes]) -> bytes:
-        """The bytes of `document`, which depends on addresses alone; kept for the caisses that exist."""
-        known = self._documents.get(issuer.caisse)
+    async def discovery(self, issuer: Issuer) -> bytes:
+        """The discovery document as of this second; its bytes are made once for what the caisse has opened."""
+        opened = issuer.caisse, await self.openings.of(issuer.caisse)
+        known = self._documents.get(opened)
         if known is None:
-            known = self._documents[issuer.caisse] = document(issuer)
+            known = self._documents[opened] = discovery.document(issuer, compat=opened[1])
         return known
 
     async def snapshot(
