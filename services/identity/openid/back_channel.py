@@ -15,7 +15,7 @@ from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, refusal_answer
 from services.identity.openid.par import answer_par
 from services.identity.openid.provider import Provider
-from services.identity.openid.refusals import Refusal
+from services.identity.openid.refusals import InvalidRequest, Refusal
 from services.identity.openid.revocation import answer_revocation
 from services.identity.openid.token import answer_token
 from services.identity.openid.userinfo import Presented, answer_userinfo, challenge, token_of
@@ -59,6 +59,14 @@ async def posted(call: Call) -> Parameters:
     return parse_form(call.header(b"content-type") or "", await call.body())
 
 
+def authorization_of(call: Call) -> str | None:
+    """The one Authorization header (RFC 9110 §11.6.2): of two, another component would read the other."""
+    said = call.headers(b"authorization")
+    if len(said) > 1:
+        raise InvalidRequest("More than one Authorization header.")
+    return said[0] if said else None
+
+
 def proof_headers(call: Call, issuer: Issuer, path: str) -> ProofHeaders:
     """The proof must name our public address, whatever Host the request carries."""
     return ProofHeaders(call.headers(b"dpop"), call.method, issuer.endpoint(path))
@@ -67,7 +75,7 @@ def proof_headers(call: Call, issuer: Issuer, path: str) -> ProofHeaders:
 async def asked(call: Call, issuer: Issuer, path: str) -> Asked:
     """Raises a `Refusal`: two methods of authentication, a doubled parameter, no client at all."""
     parameters = await posted(call)
-    credentials = credentials_of(parameters, call.header(b"authorization"))
+    credentials = credentials_of(parameters, authorization_of(call))
     return Asked(parameters, credentials, proof_headers(call, issuer, path))
 
 
@@ -157,7 +165,7 @@ async def userinfo(call: Call) -> Reply:
     if call.method == "POST" and (call.header(b"content-type") or "").startswith(FORM):
         in_form = (await posted(call)).get("access_token")
     try:
-        presented = token_of(call.header(b"authorization"), in_form)
+        presented = token_of(authorization_of(call), in_form)
     except Presented as refusal:
         return as_reply(challenge(refusal))
     proof = proof_headers(call, issuer, "/userinfo")

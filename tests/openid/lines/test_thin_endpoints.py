@@ -56,6 +56,18 @@ async def test_a_large_body_is_refused(issuer: Issuer, path: str) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/token", "/par", "/introspect", "/revoke", "/userinfo"])
+async def test_two_authorization_headers_are_refused(issuer: Issuer, path: str) -> None:
+    """A proxy might read the one, and we the other."""
+    async with issuer.http() as http:
+        answer = await http.post(
+            f"/{issuer.caisse}{path}",
+            data={"token": "t"},
+            headers=[("Authorization", "Basic YTpi"), ("Authorization", "Basic Yzpk")],
+        )
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
 @pytest.mark.parametrize("slug", ["nowhere", "Not-A-Slug", "..", "mediterranee%00"])
 @pytest.mark.parametrize("path", PATHS)
 async def test_no_such_caisse_is_one_answer(issuer: Issuer, slug: str, path: str) -> None:
