@@ -123,12 +123,9 @@ def create_app(
         guards=[access.guard],
         dependencies={
             **PROVIDED,
-            "settings": _always(settings),
-            "keys": _always(keys),
+            **_of_this_process(settings, keys),
             "passwords": _always(passwords),
             "paper": _always(paper),
-            "mail": _always(Mail(keys)),
-            "notices": _always(Notices(Mail(keys), settings.identity.base)),
             "pages": _always(pages),
         },
         before_send=[hand_out_nonce],
@@ -159,6 +156,16 @@ def routes() -> list[Any]:
         *openid.ROOT_ROUTES,
         Router("/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}),
     ]
+
+
+def _of_this_process(settings: Settings, keys: KeyEncryption) -> dict[str, Provide]:
+    mail = Mail(keys)
+    return {
+        "settings": _always(settings),
+        "keys": _always(keys),
+        "mail": _always(mail),
+        "notices": _always(Notices(mail, settings.identity.base)),
+    }
 
 
 def _always(value: object) -> Provide:

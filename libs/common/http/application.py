@@ -65,8 +65,11 @@ def utc_now() -> datetime:
 class Application(Litestar):
     """A Litestar application whose thin endpoints are answered before its router."""
 
-    thin: tuple[ThinEndpoint, ...]
     door: ThinDoor
+
+    @property
+    def thin(self) -> tuple[ThinEndpoint, ...]:
+        return self.door.endpoints
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and (found := self.door.handlers(scope["path"])) is not None:
@@ -106,7 +109,6 @@ def build_application(
     `guards` read each handler's `access`. `form_actions` are the origins where a
     form may end after redirects. `thin` are answered before the router. Raises `RouteWithoutAccess`.
     """
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(base))
 
     async def the_clock() -> Clock:
         return clock
@@ -131,7 +133,7 @@ def build_application(
             {
                 "service": name,
                 "keys": keys,
-                "own_origins": frozenset({origin}),
+                "own_origins": frozenset({"{0.scheme}://{0.netloc}".format(urlsplit(base))}),
                 "readiness": dict(readiness or {}),
                 "problem_page": problem_page,
                 "clock": clock,
@@ -141,7 +143,6 @@ def build_application(
         debug=False,
         pdb_on_exception=False,
     )
-    app.thin = tuple(thin)
     app.door = ThinDoor(thin, hosts=hosts, security=security, largest_body=largest_body, tell=tell)
     _refuse_silent_routes(app)
     return app

@@ -132,8 +132,9 @@ class ThinDoor:
         largest_body: int,
         tell: Tell,
     ) -> None:
+        self.endpoints = tuple(endpoints)
         self._by_path: dict[str, dict[str, Handler]] = {}
-        for one in endpoints:
+        for one in self.endpoints:
             path = one.path.removeprefix("/{slug}/")
             handlers = self._by_path.setdefault(path, {})
             if one.shared:
