@@ -113,6 +113,11 @@ def build_application(
     async def the_clock() -> Clock:
         return clock
 
+    told = {
+        "own_origins": frozenset({"{0.scheme}://{0.netloc}".format(urlsplit(base))}),
+        "readiness": dict(readiness or {}),
+        **(state or {}),
+    }
     hosts = believed_hosts(allowed_hosts, base)
     security = SecurityHeaders(form_actions=form_actions, https=_is_public_https(base))
     app = Application(
@@ -129,17 +134,7 @@ def build_application(
         openapi_config=openapi,
         request_max_body_size=largest_body,
         signature_types=[Clock, CaisseSlug, *signature_types],
-        state=State(
-            {
-                "service": name,
-                "keys": keys,
-                "own_origins": frozenset({"{0.scheme}://{0.netloc}".format(urlsplit(base))}),
-                "readiness": dict(readiness or {}),
-                "problem_page": problem_page,
-                "clock": clock,
-                **(state or {}),
-            }
-        ),
+        state=State({"service": name, "keys": keys, "clock": clock, "problem_page": problem_page, **told}),
         debug=False,
         pdb_on_exception=False,
     )
