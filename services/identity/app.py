@@ -96,7 +96,7 @@ def create_app(
 
     @asynccontextmanager
     async def opened(app: Litestar) -> AsyncGenerator[None, None]:
-        db = await Database.open(settings.identity.dsn, name="espace identity")
+        db = await Database.open(settings.identity.dsn, name="espace identity", keeps_plans=True)
         app.state.db = db
         app.state.provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
         try:

@@ -1,7 +1,6 @@
 """Identity's background work: the relay, the mail's courier, the sweeps."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -9,17 +8,20 @@ import structlog
 from libs.common.access.proof_memory import forget_old_proofs_for_ever
 from libs.common.bus.connection import Bus
 from libs.common.bus.relay import relay
+from libs.common.database.forgetting import Forget, forget_all
 from libs.common.database.pool import Database
-from libs.common.database.transaction import Tx
 from libs.common.http.application import utc_now
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
+from services.identity.delegation import store as mandates
 from services.identity.delegation.duties import delegation_duties
 from services.identity.first_connection import store as first_connections
-from services.identity.letters.sweep import sweep_letters
+from services.identity.letters import store as letters
+from services.identity.letters.sweep import ATTEMPTS_KEPT, sweep_letters
 from services.identity.mail import store as mails
 from services.identity.mail.courier import KEEP, count_what_waits, run_courier
 from services.identity.mail.enqueue import Mail
+from services.identity.openid import consent_store as consents
 from services.identity.openid.duties import openid_duties
 from services.identity.sign_in import store as sign_ins
 
@@ -52,27 +54,40 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         await sweeps.close()
 
 
-async def forget_what_has_served(tx: Tx, now: datetime) -> None:
-    """Delete what people left behind and the law does not ask us to keep."""
-    forgets: list[Callable[[Tx, datetime], Awaitable[int]]] = [
-        sign_ins.forget_idle_throttles,
-        sign_ins.forget_old_proofs,
-        sign_ins.forget_old_resets,
-        first_connections.forget_before,
-        sweep_letters,
-    ]
-    for forget in forgets:
-        await forget(tx, now)
-    await mails.forget_before(tx, now - KEEP)
-    await sign_ins.forget_old_sessions(tx, now - timedelta(days=30))
+SERVED: tuple[tuple[Forget, timedelta], ...] = (
+    (sign_ins.forget_idle_throttles, timedelta()),
+    (sign_ins.forget_old_proofs, timedelta()),
+    (sign_ins.forget_old_resets, timedelta()),
+    (sign_ins.forget_old_sessions, timedelta(days=30)),
+    (sign_ins.forget_old_devices, timedelta(days=400)),
+    (first_connections.forget_before, timedelta()),
+    (mails.forget_before, KEEP),
+    (letters.forget_attempts, ATTEMPTS_KEPT),
+    (consents.forget_over, timedelta(days=5 * 365)),
+    (mandates.forget_commands, timedelta(days=90)),
+)
+"""What people left behind and the law does not ask us to keep, and how long after its end it stays.
+
+docs/reference/what-is-kept.md has every table.
+"""
+
+
+async def forget_what_has_served(sweeps: Database, now: datetime) -> None:
+    """A table a turn: one whose sweep fails is tried at the next round, and keeps no other from being swept."""
+    for forget, kept in SERVED:
+        try:
+            await forget_all(sweeps, forget, now - kept)
+        except Exception:
+            log.exception("identity.sweep_failed", table=forget.__name__)
+    async with sweeps.across_caisses() as tx:
+        await sweep_letters(tx, now)
 
 
 async def sweep_for_ever(sweeps: Database, stop: asyncio.Event) -> None:
     """A round now and then; a round that fails is tried at the next."""
     while not stop.is_set():
         try:
-            async with sweeps.across_caisses() as tx:
-                await forget_what_has_served(tx, utc_now())
+            await forget_what_has_served(sweeps, utc_now())
         except Exception:
             log.exception("identity.sweep_failed")
         try:

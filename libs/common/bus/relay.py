@@ -20,7 +20,7 @@ from prometheus_client import Gauge
 
 from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
-from libs.common.database import outbox
+from libs.common.database import inbox, outbox
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable
 
@@ -169,6 +169,7 @@ async def _measure(db: Database, service: str) -> None:
     async with db.across_caisses() as tx:
         depth = await outbox.depth(tx)
         await outbox.forget_sent(tx)
+        await inbox.forget_heard(tx)
     UNSENT.labels(service).set(depth.unsent)
     OLDEST.labels(service).set(depth.oldest.total_seconds())
     await asyncio.sleep(10)

@@ -43,9 +43,12 @@ class Database:
         min_size: int = 1,
         max_size: int = 10,
         command_timeout: float = COMMAND_TIMEOUT,
+        keeps_plans: bool = False,
     ) -> "Database":
         """Connect as the role named in `dsn`; its search_path and settings come from the role itself.
 
+        `keeps_plans`: each statement is planned once a connection, whatever its parameters. PostgreSQL
+        counts every partition in such a plan, although it opens one, and would plan anew each time.
         Raises `DatabaseUnavailable` when PostgreSQL does not answer.
         """
         try:
@@ -55,7 +58,11 @@ class Database:
                 max_size=max_size,
                 command_timeout=command_timeout,
                 timeout=5,
-                server_settings={"application_name": name, "timezone": "UTC"},
+                server_settings={
+                    "application_name": name,
+                    "timezone": "UTC",
+                    "plan_cache_mode": "force_generic_plan" if keeps_plans else "auto",
+                },
                 reset=_nothing_to_undo,
             )
         except LOST_CONNECTION as error:

@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from libs.common.access.rights import Family
+from libs.common.database.forgetting import BATCH
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row, Tx
 from services.identity.delegation.mandate import Event, Mandate, MandateChanged, Side
@@ -385,3 +386,14 @@ async def cabinet_admins_to_tell(tx: Tx, cabinet_id: UUID) -> list[str]:
         cabinet_id,
     )
     return [row["email"] for row in rows]
+
+
+async def forget_commands(tx: Tx, before: datetime) -> int:
+    """Keys of commands carried out before then, across caisses; one bounded batch."""
+    return await tx.execute(
+        """
+        DELETE FROM mandate_command WHERE (caisse, key) IN (
+            SELECT caisse, key FROM mandate_command WHERE at < $1 LIMIT $2)
+        """,
+        before, BATCH,
+    )  # fmt: skip

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 
 
@@ -280,4 +281,8 @@ async def complete(tx: Tx, first_connection_id: UUID, *, now: datetime) -> bool:
 
 async def forget_before(tx: Tx, now: datetime) -> int:
     """Delete what was left unfinished too long, or is finished and past its time."""
-    return await tx.execute("DELETE FROM first_connection WHERE expires_at < $1", now)
+    return await tx.execute(
+        "DELETE FROM first_connection WHERE id IN (SELECT id FROM first_connection WHERE expires_at < $1 LIMIT $2)",
+        now,
+        BATCH,
+    )

@@ -5,6 +5,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 from libs.common.values.identifiers import new_id
 from services.identity.letters.recipient import Recipient
@@ -416,4 +417,8 @@ async def expire_pairs(tx: Tx, now: datetime) -> int:
 
 async def forget_attempts(tx: Tx, before: datetime) -> int:
     """Across caisses: tries are technical logs, and kept as long as those."""
-    return await tx.execute("DELETE FROM letter_attempt WHERE tried_at < $1", before)
+    return await tx.execute(
+        "DELETE FROM letter_attempt WHERE id IN (SELECT id FROM letter_attempt WHERE tried_at < $1 LIMIT $2)",
+        before,
+        BATCH,
+    )

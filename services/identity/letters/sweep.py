@@ -1,4 +1,4 @@
-"""What time does to letters, for the worker: pairs expire, tries are forgotten."""
+"""What time does to letters, for the worker: pairs expire. Tries are forgotten beside (`work.py`)."""
 
 from datetime import datetime, timedelta
 
@@ -13,5 +13,4 @@ async def sweep_letters(tx: Tx, now: datetime) -> int:
 
     Takes the relay's transaction across caisses.
     """
-    await store.forget_attempts(tx, now - ATTEMPTS_KEPT)
     return await store.expire_pairs(tx, now)

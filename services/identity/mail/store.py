@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 from services.identity.mail.messages import Sender
 
@@ -137,8 +138,13 @@ async def give_up(tx: Tx, mail_id: UUID, *, now: datetime, error: str) -> None:
 async def forget_before(tx: Tx, before: datetime) -> int:
     """Delete what was sent, or given up, before then."""
     return await tx.execute(
-        "DELETE FROM mail_queue WHERE created_at < $1 AND (sent_at IS NOT NULL OR failed_at IS NOT NULL)",
+        """
+        DELETE FROM mail_queue WHERE id IN (
+            SELECT id FROM mail_queue
+             WHERE created_at < $1 AND (sent_at IS NOT NULL OR failed_at IS NOT NULL) LIMIT $2)
+        """,
         before,
+        BATCH,
     )
 
 

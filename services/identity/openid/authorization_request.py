@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from services.identity.openid import audiences
 from services.identity.openid.authorization_details import parse_adherent
+from services.identity.openid.bucket_names import ANY_OF_FOUR, Span
 from services.identity.openid.clients import CODE, Client
 from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.refusals import (
@@ -58,6 +59,8 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     display: str = "page"
     pushed_as: bytes | None = None
     """The hash of the PAR handle, spent when the request completes."""
+    pushed_in: Span = ANY_OF_FOUR
+    """Its buckets; the version before says none."""
 
 
 class ReturnAddress(Struct, frozen=True):

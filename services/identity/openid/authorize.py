@@ -4,7 +4,6 @@ An `Outcome` is an error page, a page of ours, or an answer to the client
 (303 or form_post, always with `iss`, RFC 9207).
 """
 
-import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
 from urllib.parse import urlencode
@@ -24,6 +23,14 @@ from services.identity.openid.authorization_request import (
     addressed,
     checked,
 )
+from services.identity.openid.bucket_names import (
+    code_place,
+    handle_place,
+    kept_handle,
+    new_code,
+    new_flow_id,
+    new_grant_id,
+)
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import LostRace, write
 from services.identity.openid.effects import (
@@ -36,7 +43,7 @@ from services.identity.openid.effects import (
 )
 from services.identity.openid.flow_store import Present
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE, hash_of
+from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import (
     InvalidRequest,
@@ -127,11 +134,15 @@ async def _pushed(
     uri = parameters.get("request_uri")
     if uri is None or not uri.startswith(PUSHED):
         return None
-    handle = hash_of(uri.removeprefix(PUSHED))
+    handle = handle_place(uri.removeprefix(PUSHED))
     found = await store.pushed_request(read, handle)
     if found is None or found[0] != client.client_id or found[2] <= now or found[3]:
         raise InvalidRequestUri("The request_uri is unknown, expired or used.")
-    return replace(msgspec.json.decode(found[1], type=AuthorizationRequest), pushed_as=handle)
+    return replace(
+        msgspec.json.decode(found[1], type=AuthorizationRequest),
+        pushed_as=handle.digest,
+        pushed_in=handle.rows,
+    )
 
 
 async def _parameters_that_count(
@@ -213,7 +224,7 @@ async def proceed(
 async def _opened_flow(
     provider: Provider, issuer: Issuer, request: AuthorizationRequest, visit: Visit, now: datetime
 ) -> UUID:
-    flow_id = new_id()
+    flow_id = new_flow_id(now + FLOW_LASTS)
     async with provider.db.transaction(issuer.caisse) as tx:
         await flow_store.open_flow(tx, flow_id, visit.browser_hash, request, now, now + FLOW_LASTS)
     return flow_id
@@ -277,9 +288,10 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
     session, request, subject = view.signed_in, view.request, subject_of(view)
     if session is None:
         raise InvalidRequest("Nobody is signed in.")
-    code, grant_id = secrets.token_urlsafe(32), new_id()
     granted = _granted(view, session)
-    life = OFFLINE_GRANT_LIFE if granted.offline else SESSION_GRANT_LIFE
+    expires_at = view.now + (OFFLINE_GRANT_LIFE if granted.offline else SESSION_GRANT_LIFE)
+    grant_id, code_expires_at = new_grant_id(expires_at), view.now + CODE_LIFE
+    code = new_code(code_expires_at, grant_id)
     changes: list[Effect] = [
         StoreGrant(
             grant_id=grant_id,
@@ -289,20 +301,20 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
             account_id=subject.account_id,
             granted=msgspec.json.encode(granted),
             at=view.now,
-            expires_at=view.now + life,
-            code_hash=hash_of(code),
+            expires_at=expires_at,
+            code=code_place(code),
             redirect_uri=request.redirect_uri,
             code_challenge=request.code_challenge,
             dpop_jkt=request.dpop_jkt,
             nonce=request.nonce,
-            code_expires_at=view.now + CODE_LIFE,
+            code_expires_at=code_expires_at,
         ),
         Note(_act(view, session)),
     ]
     if view.flow.id is not None:
         changes.insert(0, FinishFlow(view.flow.id, view.now))
     if request.pushed_as is not None:
-        changes.insert(0, SpendPushedRequest(request.pushed_as, view.now))
+        changes.insert(0, SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
     if view.flow.consented_at is not None:
         changes.append(_consent(view, session))
     return code, changes

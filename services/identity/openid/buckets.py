@@ -1,30 +1,53 @@
-"""Four buckets that take turns: how rows of minutes are forgotten without leaving their space behind.
+"""Buckets that take turns: how rows are forgotten without leaving their space behind.
 
-A row goes to the bucket of its expiry. At any time rows may go to the bucket of
-now and to the next, so the one after is that of two turns ago: every row in it
-has been dead for one whole width, and it is emptied at once.
+A row goes to the bucket of its last instant, and stays there: nothing it may
+become moves it. The bucket of two turns ago has held nothing alive for one whole
+width, and is emptied at once. docs/decisions/0060 has the choices refused.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
-Bucketed = Literal["authorization_code", "pushed_request", "authorization_flow", "revoked_token"]
+Bucketed = Literal[
+    "authorization_code", "pushed_request", "authorization_flow", "revoked_token",
+    "authorization_grant", "refresh_token",
+]  # fmt: skip
 
-WIDTHS: dict[Bucketed, int] = {
-    "authorization_code": 86400,
-    "pushed_request": 3600,
-    "authorization_flow": 3600,
-    "revoked_token": 3600,
+
+class Ring(NamedTuple):
+    """`buckets` of `width` seconds. A row lives `buckets - 3` widths at most."""
+
+    width: int
+    buckets: int
+
+
+DAY = 86400
+RINGS: dict[Bucketed, Ring] = {
+    # A day, which is also how long a code's replay is recognised.
+    "authorization_code": Ring(DAY, 4),
+    "pushed_request": Ring(3600, 4),
+    "authorization_flow": Ring(3600, 4),
+    "revoked_token": Ring(3600, 4),
+    # Both by the grant's last instant: 12 hours or 90 days away, 13 weeks at most.
+    "authorization_grant": Ring(7 * DAY, 16),
+    "refresh_token": Ring(7 * DAY, 16),
 }
-"""Seconds. Never less than a row's life; of a code, also how long its replay is recognised."""
 
-BUCKETS = 4
+FORMER = 16
+"""The bucket of grants and refresh tokens written by the version before, which names none."""
 
 
 def bucket_of(table: Bucketed, expires_at: datetime) -> int:
-    return int(expires_at.timestamp()) // WIDTHS[table] % BUCKETS
+    return bucket_at(table, int(expires_at.timestamp()))
+
+
+def bucket_at(table: Bucketed, second: int) -> int:
+    """The bucket whose turn it is at this second of the epoch."""
+    ring = RINGS[table]
+    return second // ring.width % ring.buckets
 
 
 def bucket_at_rest(table: Bucketed, now: datetime) -> int:
     """The one in which nothing lives."""
-    return (int(now.timestamp()) // WIDTHS[table] + 2) % BUCKETS
+    ring = RINGS[table]
+    return (int(now.timestamp()) // ring.width - 2) % ring.buckets

@@ -51,7 +51,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):
         audience = audiences.chosen(kernel.asked.parameters.resources, code.grant.granted.resources, issuer)
         scopes = narrowed_scopes(kernel, code.grant, client, audience, None)
         answer = token_response(kernel, client, code.grant, audience, scopes, nonce=code.nonce)
-        kernel.effects.append(ConsumeCode(code.code_hash, code.grant.id, kernel.snapshot.now))
+        kernel.effects.append(ConsumeCode(code.place, code.grant.id, kernel.snapshot.now))
         if client.check_grant_type(REFRESH):
             answer["refresh_token"], stored = new_refresh_token(kernel, client, code.grant)
             kernel.effects.append(stored)

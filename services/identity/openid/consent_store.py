@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Row, Tx
 
 
@@ -47,4 +48,15 @@ async def revoke_grants(tx: Tx, person_id: UUID, client_id: str, now: datetime) 
          WHERE person_id = $1 AND client_id = $2 AND revoked_at IS NULL
         """,
         person_id, client_id, now,
+    )  # fmt: skip
+
+
+async def forget_over(tx: Tx, before: datetime) -> int:
+    """Consents that ended before then, across caisses; one bounded batch."""
+    return await tx.execute(
+        """
+        DELETE FROM consent WHERE (caisse, id) IN (
+            SELECT caisse, id FROM consent WHERE expires_at < $1 LIMIT $2)
+        """,
+        before, BATCH,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from libs.common.runtime.settings import Settings
 from services.identity.caisses import store as caisses
 from services.identity.openid import logout_store, sweep_store
 from services.identity.openid.backchannel_logout import deliver_for_ever
-from services.identity.openid.buckets import WIDTHS, bucket_at_rest
+from services.identity.openid.buckets import RINGS, bucket_at_rest
 from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys.rotation import sweep_keys
@@ -60,7 +60,7 @@ async def sweep_for_ever(
 async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetime) -> None:
     """One round over the tables, then the keys of each caisse in its own transaction."""
     await empty_what_rests(relay, now)
-    await forget_row_by_row(relay, now)
+    await empty_what_the_version_before_left(relay, now)
     async with relay.across_caisses() as tx:
         await sweep_store.forget_initial_tokens(tx, now)
         await logout_store.forget_before(tx, now - timedelta(days=7))
@@ -72,7 +72,7 @@ async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetim
 
 async def empty_what_rests(relay: Database, now: datetime) -> None:
     """A bucket a transaction: one that must wait for its readers keeps no other locked."""
-    for table in WIDTHS:
+    for table in RINGS:
         async with relay.across_caisses() as tx:
             await sweep_store.empty_at_rest(tx, table, bucket_at_rest(table, now))
     async with relay.across_caisses() as tx:
@@ -80,13 +80,9 @@ async def empty_what_rests(relay: Database, now: datetime) -> None:
         await sweep_store.empty_bucket(tx, (int(now.timestamp()) // BUCKET + 2) % 4)
 
 
-async def forget_row_by_row(relay: Database, now: datetime) -> None:
-    """Refresh tokens, then grants, in batches until nothing is left to forget."""
-    for forget, before in (
-        (sweep_store.forget_refresh_tokens, now),
-        (sweep_store.forget_grants, now - REPLAYS_KNOWN_FOR),
-    ):
-        gone = sweep_store.BATCH
-        while gone == sweep_store.BATCH:
-            async with relay.across_caisses() as tx:
-                gone = await forget(tx, before)
+async def empty_what_the_version_before_left(relay: Database, now: datetime) -> None:
+    """Tokens, then grants: each bucket stays whole until nothing in it can be presented, or replayed, any more."""
+    async with relay.across_caisses() as tx:
+        await sweep_store.empty_former(tx, "refresh_token", now - REPLAYS_KNOWN_FOR)
+    async with relay.across_caisses() as tx:
+        await sweep_store.empty_former(tx, "authorization_grant", now - REPLAYS_KNOWN_FOR)

@@ -18,6 +18,7 @@ from libs.common.access.store import REMEMBER_PROOF
 from libs.common.database import journal
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid import effects
+from services.identity.openid.bucket_names import flow_span, grant_bucket
 from services.identity.openid.buckets import bucket_of
 from services.identity.openid.effects import Effect
 
@@ -47,26 +48,30 @@ def _proof(effect: effects.RememberProof, _: CaisseSlug) -> tuple[object, ...]:
 
 
 def _revoked_grant(effect: effects.RevokeGrant, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.grant_id, effect.at, effect.why
+    return caisse, effect.grant_id, effect.at, effect.why, grant_bucket(effect.grant_id)
 
 
 def _consumed_code(effect: effects.ConsumeCode, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.code_hash, effect.at
+    return caisse, effect.place.digest, effect.at, *effect.place.rows
 
 
 def _refresh(effect: effects.StoreRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.token_hash, effect.grant_id, effect.dpop_jkt, effect.issued_at, effect.expires_at
+    return (
+        caisse, effect.place.digest, effect.grant_id, effect.dpop_jkt, effect.issued_at, effect.expires_at,
+        effect.place.rows.first,
+    )  # fmt: skip
 
 
 def _rotated(effect: effects.RotateRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
     new = effect.new
     return (
-        caisse, effect.old_hash, new.token_hash, new.grant_id, new.dpop_jkt, new.issued_at, new.expires_at,
+        caisse, effect.old.digest, new.place.digest, new.grant_id, new.dpop_jkt, new.issued_at, new.expires_at,
+        *effect.old.rows, new.place.rows.first,
     )  # fmt: skip
 
 
 def _prolonged(effect: effects.ProlongRefresh, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.token_hash, effect.expires_at
+    return caisse, effect.place.digest, effect.expires_at, *effect.place.rows
 
 
 def _revoked_token(effect: effects.RevokeToken, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -75,26 +80,26 @@ def _revoked_token(effect: effects.RevokeToken, caisse: CaisseSlug) -> tuple[obj
 
 def _pushed(effect: effects.StorePushedRequest, caisse: CaisseSlug) -> tuple[object, ...]:
     return (
-        caisse, effect.handle_hash, effect.client_id, effect.request.decode(), effect.expires_at,
+        caisse, effect.place.digest, effect.client_id, effect.request.decode(), effect.expires_at,
         bucket_of("pushed_request", effect.expires_at),
     )  # fmt: skip
 
 
 def _spent(effect: effects.SpendPushedRequest, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.handle_hash, effect.at
+    return caisse, effect.place.digest, effect.at, *effect.place.rows
 
 
 def _grant(effect: effects.StoreGrant, caisse: CaisseSlug) -> tuple[object, ...]:
     return (
         caisse, effect.grant_id, effect.client_id, effect.person_id, effect.session_id, effect.account_id,
-        effect.granted.decode(), effect.at, effect.expires_at, effect.code_hash, effect.redirect_uri,
+        effect.granted.decode(), effect.at, effect.expires_at, effect.code.digest, effect.redirect_uri,
         effect.code_challenge, effect.dpop_jkt, effect.nonce, effect.code_expires_at,
-        bucket_of("authorization_code", effect.code_expires_at),
+        bucket_of("authorization_code", effect.code_expires_at), grant_bucket(effect.grant_id),
     )  # fmt: skip
 
 
 def _finished(effect: effects.FinishFlow, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.flow_id, effect.at
+    return caisse, effect.flow_id, effect.at, *flow_span(effect.flow_id)
 
 
 def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -126,7 +131,7 @@ CHANGES: dict[type[Effect], Change] = {
             """
             UPDATE authorization_grant SET revoked_at = $3, revoked_why = $4
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
-               AND id = $2 AND revoked_at IS NULL
+               AND id = $2 AND bucket = $5 AND revoked_at IS NULL
             RETURNING true
             """,
         ),
@@ -137,7 +142,7 @@ CHANGES: dict[type[Effect], Change] = {
             """
             UPDATE authorization_code SET consumed_at = $3
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
-               AND code_hash = $2 AND consumed_at IS NULL AND expires_at > $3
+               AND code_hash = $2 AND bucket BETWEEN $4 AND $5 AND consumed_at IS NULL AND expires_at > $3
             RETURNING true
             """,
         ),
@@ -146,8 +151,8 @@ CHANGES: dict[type[Effect], Change] = {
     effects.StoreRefresh: Change(
         (
             """
-            INSERT INTO refresh_token (caisse, token_hash, grant_id, dpop_jkt, issued_at, expires_at)
-            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6)
+            INSERT INTO refresh_token (caisse, token_hash, grant_id, dpop_jkt, issued_at, expires_at, bucket)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7)
             RETURNING true
             """,
         ),
@@ -159,12 +164,12 @@ CHANGES: dict[type[Effect], Change] = {
             """
             UPDATE refresh_token SET spent_at = $6
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
-               AND token_hash = $2 AND spent_at IS NULL AND expires_at > $6
+               AND token_hash = $2 AND bucket BETWEEN $8 AND $9 AND spent_at IS NULL AND expires_at > $6
             RETURNING grant_id
             """,
             """
-            INSERT INTO refresh_token (caisse, token_hash, grant_id, dpop_jkt, issued_at, expires_at)
-            SELECT $1, $3, grant_id, $5, $6, $7 FROM {before} WHERE grant_id = $4
+            INSERT INTO refresh_token (caisse, token_hash, grant_id, dpop_jkt, issued_at, expires_at, bucket)
+            SELECT $1, $3, grant_id, $5, $6, $7, $10 FROM {before} WHERE grant_id = $4
             RETURNING true
             """,
         ),
@@ -174,7 +179,7 @@ CHANGES: dict[type[Effect], Change] = {
         ("""
             UPDATE refresh_token SET expires_at = $3
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
-               AND token_hash = $2 AND spent_at IS NULL
+               AND token_hash = $2 AND bucket BETWEEN $4 AND $5 AND spent_at IS NULL
             RETURNING true
             """,),
         _prolonged, must=False,
@@ -205,7 +210,7 @@ CHANGES: dict[type[Effect], Change] = {
             """
             UPDATE pushed_request SET spent_at = $3
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
-               AND handle_hash = $2 AND spent_at IS NULL
+               AND handle_hash = $2 AND bucket BETWEEN $4 AND $5 AND spent_at IS NULL
             RETURNING true
             """,
         ),
@@ -215,8 +220,8 @@ CHANGES: dict[type[Effect], Change] = {
         (
             """
             INSERT INTO authorization_grant (caisse, id, client_id, person_id, session_id, account_id, granted,
-                                             created_at, expires_at)
-            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+                                             created_at, expires_at, bucket)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $17)
             RETURNING true
             """,
             """
@@ -233,7 +238,7 @@ CHANGES: dict[type[Effect], Change] = {
             """
             UPDATE authorization_flow SET finished_at = $3
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
-               AND id = $2 AND finished_at IS NULL
+               AND id = $2 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
             RETURNING true
             """,
         ),

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
+from services.identity.openid.bucket_names import Place
 from services.identity.openid.refusals import (
     InvalidClient,
     InvalidDpopProof,
@@ -68,7 +69,7 @@ class RevokeGrant(Effect, frozen=True):
 class ConsumeCode(Effect, frozen=True):
     """RFC 6749 §4.1.2: once. The loser of a race is a replay, so the grant dies."""
 
-    code_hash: bytes
+    place: Place
     grant_id: UUID
     at: datetime
 
@@ -80,7 +81,7 @@ class ConsumeCode(Effect, frozen=True):
 class StoreRefresh(Effect, frozen=True):
     """The first refresh token of a grant."""
 
-    token_hash: bytes
+    place: Place
     grant_id: UUID
     dpop_jkt: str | None
     issued_at: datetime
@@ -90,7 +91,7 @@ class StoreRefresh(Effect, frozen=True):
 class RotateRefresh(Effect, frozen=True):
     """RFC 9700 §4.14.2: the old one is spent and the new one stored in one statement; the loser kills the family."""
 
-    old_hash: bytes
+    old: Place
     new: StoreRefresh
 
     @property
@@ -101,14 +102,14 @@ class RotateRefresh(Effect, frozen=True):
 class ProlongRefresh(Effect, frozen=True):
     """A sender-constrained refresh token is kept; its idle expiry moves."""
 
-    token_hash: bytes
+    place: Place
     expires_at: datetime
 
 
 class StorePushedRequest(Effect, frozen=True):
     """RFC 9126 §2.2."""
 
-    handle_hash: bytes
+    place: Place
     client_id: str
     request: bytes
     expires_at: datetime
@@ -117,7 +118,7 @@ class StorePushedRequest(Effect, frozen=True):
 class SpendPushedRequest(Effect, frozen=True):
     """openid.md line 8: spent when the authorization completes, not when it is first shown."""
 
-    handle_hash: bytes
+    place: Place
     at: datetime
 
     @property
@@ -136,7 +137,7 @@ class StoreGrant(Effect, frozen=True):
     granted: bytes
     at: datetime
     expires_at: datetime
-    code_hash: bytes
+    code: Place
     redirect_uri: str
     code_challenge: str | None
     dpop_jkt: str | None

@@ -11,6 +11,7 @@ from msgspec import Struct
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row, Tx
 from services.identity.openid.authorization_request import AuthorizationRequest
+from services.identity.openid.bucket_names import flow_span
 from services.identity.openid.buckets import bucket_of
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.steps import Flow
@@ -40,8 +41,12 @@ async def open_flow(
 async def request_of(tx: Tx, flow_id: UUID) -> AuthorizationRequest | None:
     """What is asked, for a page that only shows it."""
     text = await tx.fetchval(
-        "SELECT request::text FROM authorization_flow WHERE id = $1 AND finished_at IS NULL", flow_id
-    )
+        """
+        SELECT request::text FROM authorization_flow
+         WHERE id = $1 AND bucket BETWEEN $2 AND $3 AND finished_at IS NULL
+        """,
+        flow_id, *flow_span(flow_id),
+    )  # fmt: skip
     return None if text is None else _request.decode(text)
 
 
@@ -54,9 +59,9 @@ async def flow_of_browser(
         SELECT id, request::text AS request, session_id, account_id, context_chosen, person_confirmed, consented_at,
                created_at
           FROM authorization_flow
-         WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3
+         WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3
         """,
-        flow_id, browser_hash, now,
+        flow_id, browser_hash, now, *flow_span(flow_id),
     )  # fmt: skip
     if row is None:
         return None
@@ -77,9 +82,9 @@ async def choose_firm(tx: Tx, flow_id: UUID, session_id: UUID, account_id: UUID 
         """
         UPDATE authorization_flow
            SET account_id = $3, context_chosen = true, session_id = $2, consented_at = NULL
-         WHERE id = $1 AND finished_at IS NULL
+         WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
         """,
-        flow_id, session_id, account_id,
+        flow_id, session_id, account_id, *flow_span(flow_id),
     )  # fmt: skip
 
 
@@ -90,9 +95,9 @@ async def confirm_person(tx: Tx, flow_id: UUID, session_id: UUID) -> None:
            SET person_confirmed = true, session_id = $2, consented_at = NULL,
                account_id = CASE WHEN session_id = $2 THEN account_id END,
                context_chosen = context_chosen AND coalesce(session_id = $2, false)
-         WHERE id = $1 AND finished_at IS NULL
+         WHERE id = $1 AND bucket BETWEEN $3 AND $4 AND finished_at IS NULL
         """,
-        flow_id, session_id,
+        flow_id, session_id, *flow_span(flow_id),
     )  # fmt: skip
 
 
@@ -103,9 +108,9 @@ async def consent(tx: Tx, flow_id: UUID, session_id: UUID, now: datetime) -> Non
            SET consented_at = $3, session_id = $2,
                account_id = CASE WHEN session_id = $2 THEN account_id END,
                context_chosen = context_chosen AND coalesce(session_id = $2, false)
-         WHERE id = $1 AND finished_at IS NULL
+         WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
         """,
-        flow_id, session_id, now,
+        flow_id, session_id, now, *flow_span(flow_id),
     )  # fmt: skip
 
 
@@ -116,9 +121,9 @@ async def ask_to_sign_in_again(tx: Tx, flow_id: UUID, request: AuthorizationRequ
         UPDATE authorization_flow
            SET request = $2::text::jsonb, created_at = $3, account_id = NULL, context_chosen = false,
                person_confirmed = true, consented_at = NULL
-         WHERE id = $1 AND finished_at IS NULL
+         WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
         """,
-        flow_id, msgspec.json.encode(request).decode(), now,
+        flow_id, msgspec.json.encode(request).decode(), now, *flow_span(flow_id),
     )  # fmt: skip
 
 

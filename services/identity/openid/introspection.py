@@ -5,10 +5,10 @@ from typing import Any
 
 from services.identity.delegation.power import power_for_exchange
 from services.identity.openid import store, subject_gate
+from services.identity.openid.bucket_names import refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.issuing import hash_of
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token, mandate_of
 from services.identity.openid.provider import Provider
@@ -46,14 +46,14 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             found["presented_is_revoked"],
             found["issued_to"],
         ) = await store.load_presented(
-            read, client_id, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"]
+            read, client_id, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"], claims["exp"]
         )
         mandate = mandate_of(claims)
         if mandate is not None and found["grant"] is not None:
             person_id = found["grant"].subject.person_id
             found["power"] = await power_for_exchange(read, mandate[0], person_id, now)
     else:
-        client, found["refresh"] = await store.load_for_refresh(read, client_id, hash_of(token))
+        client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

@@ -1,11 +1,10 @@
 """What a person's grant is turned into: access token, ID token, refresh token."""
 
-import hashlib
-import secrets
 from datetime import timedelta
 from typing import Any
 
 from services.identity.openid import subject_gate, tokens
+from services.identity.openid.bucket_names import new_refresh_secret, refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.effects import StoreRefresh
 from services.identity.openid.issuer import OPENID_SCOPES, Audience
@@ -76,18 +75,13 @@ def token_response(
 
 def new_refresh_token(kernel: Kernel, client: Client, grant: Grant) -> tuple[str, StoreRefresh]:
     """32 random bytes; a public client's is bound to its DPoP key (RFC 9449 §5), a confidential one's to the client."""
-    secret = secrets.token_urlsafe(32)
+    secret = new_refresh_secret(grant.id)
     bound = kernel.proof.jkt if kernel.proof and not client.is_confidential else None
     now = kernel.snapshot.now
     return secret, StoreRefresh(
-        token_hash=hash_of(secret),
+        place=refresh_place(secret),
         grant_id=grant.id,
         dpop_jkt=bound,
         issued_at=now,
         expires_at=min(now + REFRESH_IDLE, grant.expires_at),
     )
-
-
-def hash_of(secret: str) -> bytes:
-    """What is stored of a code or refresh token: 256 random bits need no slow hash."""
-    return hashlib.sha256(secret.encode()).digest()

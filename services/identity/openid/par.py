@@ -1,6 +1,5 @@
 """Pushed authorization requests (RFC 9126): authenticated, checked whole, kept for a minute."""
 
-import secrets
 from datetime import datetime, timedelta
 
 import msgspec
@@ -8,10 +7,10 @@ from msgspec.structs import replace
 
 from services.identity.openid import store
 from services.identity.openid.authorization_request import addressed, checked
+from services.identity.openid.bucket_names import handle_place, new_handle
 from services.identity.openid.commit import commit
 from services.identity.openid.effects import StorePushedRequest
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.issuing import hash_of
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, KernelRequest, refusal_answer
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidClient, InvalidRequest, Refusal
@@ -53,11 +52,10 @@ def _push(kernel: Kernel) -> Decision:
         if request.dpop_jkt not in (None, kernel.proof.jkt):
             raise InvalidRequest("The dpop_jkt is not the thumbprint of the proof's key.")
         request = replace(request, dpop_jkt=kernel.proof.jkt)
-    secret = secrets.token_urlsafe(32)
+    expires_at = snapshot.now + PUSHED_FOR
+    secret = new_handle(expires_at)
     kernel.effects.append(
-        StorePushedRequest(
-            hash_of(secret), client.client_id, msgspec.json.encode(request), snapshot.now + PUSHED_FOR
-        )
+        StorePushedRequest(handle_place(secret), client.client_id, msgspec.json.encode(request), expires_at)
     )
     body = {"request_uri": PUSHED + secret, "expires_in": int(PUSHED_FOR.total_seconds())}
     return Decision(

@@ -51,11 +51,11 @@ class RefreshGrant(grants.RefreshTokenGrant):
         answer = token_response(kernel, client, grant, audience, scopes)
         if client.asks_for_rotation():
             answer["refresh_token"], new = new_refresh_token(kernel, client, grant)
-            kernel.effects.append(RotateRefresh(refresh_token.token_hash, new))
+            kernel.effects.append(RotateRefresh(refresh_token.place, new))
         else:
             until = min(kernel.snapshot.now + REFRESH_IDLE, grant.expires_at)
             if until - refresh_token.expires_at > PROLONG_EVERY:
-                kernel.effects.append(ProlongRefresh(refresh_token.token_hash, until))
+                kernel.effects.append(ProlongRefresh(refresh_token.place, until))
         return answer
 
     def revoke_old_credential(self, refresh_token: Refresh) -> None:

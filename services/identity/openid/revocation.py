@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from services.identity.openid import store
+from services.identity.openid.bucket_names import refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.effects import Effect, RevokeGrant, RevokeToken
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.issuing import hash_of
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
@@ -34,10 +34,10 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     if claims is not None and is_access_token(claims, issuer):
         found["presented"] = claims
         client, found["grant"], _ = await store.load_for_token(
-            read, client_id, grant_of_jti(claims["jti"]), claims["jti"]
+            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"]
         )
     else:
-        client, found["refresh"] = await store.load_for_refresh(read, client_id, hash_of(token))
+        client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

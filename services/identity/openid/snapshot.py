@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from libs.common.access.dpop import Nonces
 from services.identity.delegation.power import MandatePower
+from services.identity.openid.bucket_names import Place
 from services.identity.openid.clients import Client
 from services.identity.openid.issuer import Issuer
 
@@ -70,7 +71,7 @@ class Grant(Struct, frozen=True, kw_only=True):
 class Code(Struct, frozen=True, kw_only=True):
     """An authorization code, in the shape that authlib's grant asks for."""
 
-    code_hash: bytes
+    place: Place
     grant: Grant
     redirect_uri: str
     code_challenge: str | None
@@ -89,7 +90,7 @@ class Code(Struct, frozen=True, kw_only=True):
 class Refresh(Struct, frozen=True, kw_only=True):
     """A refresh token, in the shape that authlib's grant asks for."""
 
-    token_hash: bytes
+    place: Place
     grant: Grant
     dpop_jkt: str | None
     expires_at: datetime

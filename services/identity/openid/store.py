@@ -11,6 +11,8 @@ import msgspec
 
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row
+from services.identity.openid.bucket_names import Place, grant_bucket
+from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
 
@@ -37,7 +39,9 @@ GRANT_JOINS = """
   LEFT JOIN account ON account.id = g.account_id AND account.person_id = g.person_id
   LEFT JOIN adherent ON adherent.id = account.adherent_id
 """
-IS_REVOKED = "EXISTS (SELECT FROM revoked_token WHERE revoked_token.jti = $3) AS token_is_revoked"
+IS_REVOKED = """
+       EXISTS (SELECT FROM revoked_token AS revoked WHERE revoked.jti = $3 AND revoked.bucket = $5) AS token_is_revoked
+"""
 
 
 @lru_cache(maxsize=2048)
@@ -98,7 +102,7 @@ async def load_client(read: Reader, client_id: str) -> Client | None:
     return client_of(row)
 
 
-async def load_for_code(read: Reader, client_id: str, code_hash: bytes) -> tuple[Client | None, Code | None]:
+async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Client | None, Code | None]:
     """Client, code, grant and subject at once."""
     row = await read.fetchrow(
         f"""
@@ -107,17 +111,17 @@ async def load_for_code(read: Reader, client_id: str, code_hash: bytes) -> tuple
                code.expires_at AS code_expires_at, code.consumed_at IS NOT NULL AS consumed
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN authorization_code AS code ON code.code_hash = $2
-          LEFT JOIN authorization_grant AS g ON g.id = code.grant_id
+          LEFT JOIN authorization_code AS code ON code.code_hash = $2 AND code.bucket BETWEEN $3 AND $4
+          LEFT JOIN authorization_grant AS g ON g.id = code.grant_id AND g.bucket BETWEEN $5 AND $6
         {GRANT_JOINS}
         """,
-        client_id, code_hash,
+        client_id, place.digest, *place.rows, *place.grants,
     )  # fmt: skip
     grant = grant_of(row)
     if row is None or grant is None:
         return client_of(row), None
     return client_of(row), Code(
-        code_hash=code_hash,
+        place=place,
         grant=grant,
         redirect_uri=row["redirect_uri"],
         code_challenge=row["code_challenge"],
@@ -129,7 +133,7 @@ async def load_for_code(read: Reader, client_id: str, code_hash: bytes) -> tuple
 
 
 async def load_for_refresh(
-    read: Reader, client_id: str, token_hash: bytes
+    read: Reader, client_id: str, place: Place
 ) -> tuple[Client | None, Refresh | None]:
     """Client, refresh token, grant and subject at once."""
     row = await read.fetchrow(
@@ -138,17 +142,17 @@ async def load_for_refresh(
                token.dpop_jkt, token.expires_at AS token_expires_at, token.spent_at IS NOT NULL AS spent
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN refresh_token AS token ON token.token_hash = $2
-          LEFT JOIN authorization_grant AS g ON g.id = token.grant_id
+          LEFT JOIN refresh_token AS token ON token.token_hash = $2 AND token.bucket BETWEEN $3 AND $4
+          LEFT JOIN authorization_grant AS g ON g.id = token.grant_id AND g.bucket BETWEEN $5 AND $6
         {GRANT_JOINS}
         """,
-        client_id, token_hash,
+        client_id, place.digest, *place.rows, *place.grants,
     )  # fmt: skip
     grant = grant_of(row)
     if row is None or grant is None:
         return client_of(row), None
     return client_of(row), Refresh(
-        token_hash=token_hash,
+        place=place,
         grant=grant,
         dpop_jkt=row["dpop_jkt"],
         expires_at=row["token_expires_at"],
@@ -157,24 +161,27 @@ async def load_for_refresh(
 
 
 async def load_for_token(
-    read: Reader, client_id: str, grant_id: UUID | None, jti: str | None
+    read: Reader, client_id: str, grant_id: UUID | None, jti: str | None, exp: int
 ) -> tuple[Client | None, Grant | None, bool]:
-    """Client, the grant behind a presented access token, and whether that token was revoked by itself."""
+    """Client, the grant behind a presented access token, and whether that token was revoked by itself.
+
+    `exp` is the token's own claim, in seconds: its revocation is where that says.
+    """
     row = await read.fetchrow(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED}
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN authorization_grant AS g ON g.id = $2
+          LEFT JOIN authorization_grant AS g ON g.id = $2 AND g.bucket = $4
         {GRANT_JOINS}
         """,
-        client_id, grant_id, jti,
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp),
     )  # fmt: skip
     return client_of(row), grant_of(row), bool(row and row["token_is_revoked"])
 
 
 async def load_presented(
-    read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str
+    read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int
 ) -> tuple[Client | None, Grant | None, bool, Client | None]:
     """As `load_for_token`, for somebody else's token: last, the client that it was issued to."""
     row = await read.fetchrow(
@@ -184,11 +191,11 @@ async def load_presented(
                issued_to.metadata::text AS issued_to_metadata
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN client AS issued_to ON issued_to.client_id = $4
-          LEFT JOIN authorization_grant AS g ON g.id = $2
+          LEFT JOIN client AS issued_to ON issued_to.client_id = $6
+          LEFT JOIN authorization_grant AS g ON g.id = $2 AND g.bucket = $4
         {GRANT_JOINS}
         """,
-        client_id, grant_id, jti, issued_to,
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), issued_to,
     )  # fmt: skip
     if row is None:
         return None, None, False, None
@@ -203,15 +210,15 @@ async def load_presented(
     return client_of(row), grant_of(row), row["token_is_revoked"], owner
 
 
-async def pushed_request(read: Reader, handle_hash: bytes) -> tuple[str, bytes, datetime, bool] | None:
+async def pushed_request(read: Reader, place: Place) -> tuple[str, bytes, datetime, bool] | None:
     """Client, request, expiry, and whether it was spent."""
     row = await read.fetchrow(
         """
         SELECT client_id, request::text AS request, expires_at, spent_at IS NOT NULL AS spent
-          FROM pushed_request WHERE handle_hash = $1
+          FROM pushed_request WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3
         """,
-        handle_hash,
-    )
+        place.digest, *place.rows,
+    )  # fmt: skip
     return (
         None if row is None else (row["client_id"], row["request"].encode(), row["expires_at"], row["spent"])
     )

@@ -4,12 +4,10 @@ Clocks are judged at use: a row that outlived its time gives nothing, swept or n
 """
 
 from datetime import datetime
+from typing import Literal
 
 from libs.common.database.transaction import Tx
 from services.identity.openid.buckets import Bucketed
-
-BATCH = 5_000
-"""Rows deleted by one transaction."""
 
 
 async def empty_at_rest(tx: Tx, table: Bucketed, bucket: int) -> bool:
@@ -17,28 +15,11 @@ async def empty_at_rest(tx: Tx, table: Bucketed, bucket: int) -> bool:
     return await tx.fetchval("SELECT empty_openid_bucket($1, $2)", table, bucket)
 
 
-async def forget_refresh_tokens(tx: Tx, now: datetime) -> int:
-    """One bounded batch: a long backlog neither holds its locks nor fills the log at once."""
-    return await tx.execute(
-        """
-        DELETE FROM refresh_token WHERE (caisse, token_hash) IN (
-            SELECT caisse, token_hash FROM refresh_token WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
-        )
-        """,
-        now, BATCH,
-    )  # fmt: skip
-
-
-async def forget_grants(tx: Tx, expired_before: datetime) -> int:
-    """One bounded batch."""
-    return await tx.execute(
-        """
-        DELETE FROM authorization_grant WHERE (caisse, id) IN (
-            SELECT caisse, id FROM authorization_grant WHERE expires_at < $1 ORDER BY expires_at LIMIT $2
-        )
-        """,
-        expired_before, BATCH,
-    )  # fmt: skip
+async def empty_former(
+    tx: Tx, table: Literal["authorization_grant", "refresh_token"], before: datetime
+) -> bool:
+    """Forget what the version before wrote, once all of it has been over since `before`; False until then."""
+    return await tx.fetchval("SELECT empty_former_openid_bucket($1, $2)", table, before)
 
 
 async def forget_initial_tokens(tx: Tx, now: datetime) -> int:

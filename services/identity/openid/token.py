@@ -10,12 +10,12 @@ from typing import Any
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.power import power_for_exchange
 from services.identity.openid import store
+from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.code_grant import CodeGrant
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.issuing import hash_of
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
@@ -54,18 +54,19 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     match parameters.get("grant_type"):
         case "authorization_code":
             client, found["code"] = await store.load_for_code(
-                read, client_id, hash_of(parameters.get("code") or "")
+                read, client_id, code_place(parameters.get("code") or "")
             )
         case "refresh_token":
             client, found["refresh"] = await store.load_for_refresh(
-                read, client_id, hash_of(parameters.get("refresh_token") or "")
+                read, client_id, refresh_place(parameters.get("refresh_token") or "")
             )
         case grant_type if grant_type == TOKEN_EXCHANGE:
             claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")
             found["presented"] = claims if claims and is_access_token(claims, issuer) else None
-            jti = str((found["presented"] or {}).get("jti", ""))
+            known = found["presented"] or {"jti": "", "exp": 0}
+            jti: str = known["jti"]
             client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
-                read, client_id, grant_of_jti(jti), jti
+                read, client_id, grant_of_jti(jti), jti, known["exp"]
             )
             mandate_id = _mandate_id(parameters.get("subject_token") or "")
             if found["grant"] is not None and mandate_id is not None:

@@ -51,6 +51,7 @@ async def answer_userinfo(
             claims["client_id"],
             grant_of_jti(claims["jti"]),
             claims["jti"],
+            claims["exp"],
         )
         if client is None or grant is None or revoked:
             raise Presented("invalid_token")

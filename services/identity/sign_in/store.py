@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 
 
@@ -424,24 +425,47 @@ async def let_through(tx: Tx, key: bytes, *, now: datetime, every: timedelta, bu
 
 
 async def forget_idle_throttles(tx: Tx, now: datetime) -> int:
-    return await tx.execute("DELETE FROM throttle WHERE ready_at < $1", now)
+    """One bounded batch, as for all that follow."""
+    return await tx.execute(
+        "DELETE FROM throttle WHERE key IN (SELECT key FROM throttle WHERE ready_at < $1 LIMIT $2)",
+        now,
+        BATCH,
+    )
 
 
 async def forget_old_proofs(tx: Tx, now: datetime) -> int:
-    return await tx.execute("DELETE FROM sign_in WHERE expires_at < $1", now)
+    return await tx.execute(
+        "DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE expires_at < $1 LIMIT $2)", now, BATCH
+    )
 
 
 async def forget_old_resets(tx: Tx, now: datetime) -> int:
-    return await tx.execute("DELETE FROM password_reset WHERE expires_at < $1", now)
+    return await tx.execute(
+        "DELETE FROM password_reset WHERE id IN (SELECT id FROM password_reset WHERE expires_at < $1 LIMIT $2)",
+        now,
+        BATCH,
+    )
+
+
+async def forget_old_devices(tx: Tx, before: datetime) -> int:
+    """Browsers that have not signed in since then: their cookie is gone too."""
+    return await tx.execute(
+        "DELETE FROM known_device WHERE id IN (SELECT id FROM known_device WHERE last_used_at < $1 LIMIT $2)",
+        before,
+        BATCH,
+    )
 
 
 async def forget_old_sessions(tx: Tx, before: datetime) -> int:
     """Sessions begun before then; the journal keeps the trace of each."""
     return await tx.execute(
         """
-        DELETE FROM session
-         WHERE created_at < $1
-           AND NOT EXISTS (SELECT FROM sign_in WHERE sign_in.session_id = session.id)
+        DELETE FROM session WHERE id IN (
+            SELECT id FROM session
+             WHERE created_at < $1
+               AND NOT EXISTS (SELECT FROM sign_in WHERE sign_in.session_id = session.id)
+             LIMIT $2)
         """,
         before,
+        BATCH,
     )

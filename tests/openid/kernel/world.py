@@ -12,6 +12,7 @@ from libs.common.access.dpop import Nonces, dpop_proof
 from libs.common.access.signatures import SigningKey, b64url, sign_compact
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.delegation.power import MandatePower
+from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_authentication import credentials_of
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
@@ -102,7 +103,7 @@ def grant(**changes: Any) -> Grant:
 
 def code(**changes: Any) -> Code:
     said: dict[str, Any] = {
-        "code_hash": b"c",
+        "place": code_place("c"),
         "grant": grant(),
         "redirect_uri": "https://client.example/cb",
         "code_challenge": b64url(hashlib.sha256(VERIFIER.encode()).digest()),
@@ -117,7 +118,8 @@ def code(**changes: Any) -> Code:
 
 def refresh(**changes: Any) -> Refresh:
     said: dict[str, Any] = {
-        "token_hash": b"r", "grant": grant(), "dpop_jkt": None, "expires_at": NOW + timedelta(days=1), "spent": False,
+        "place": refresh_place("r"), "grant": grant(), "dpop_jkt": None, "expires_at": NOW + timedelta(days=1),
+        "spent": False,
         **changes,
     }  # fmt: skip
     return Refresh(**said)
