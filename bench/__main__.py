@@ -20,6 +20,8 @@ from bench.espace_installation import Installation, Served, installation
 from bench.espace_party import espace_party
 from bench.footprint import footprint
 from bench.http_load import ask_once
+from bench.local_check import local_check
+from bench.login import login
 from bench.oauth_party import Party
 from bench.pairs import chosen, pairs
 from bench.processes import LOAD_CORE, SERVER_CORE
@@ -77,8 +79,18 @@ async def the_footprint(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
     return await footprint(bench.inst, bench.served, quick=bench.options.quick)
 
 
+async def the_login(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await login(bench.inst, bench.espace, rounds=bench.options.rounds, quick=bench.options.quick)
+
+
+async def the_local_check(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await local_check(bench.inst, bench.party, rounds=bench.options.rounds, quick=bench.options.quick)
+
+
 PARTS: dict[str, Part] = {
     "pairs": the_pairs,
+    "login": the_login,
+    "local_check": the_local_check,
     "footprint": the_footprint,
 }
 """In the order they run: the footprint is taken after the load."""

@@ -167,6 +167,8 @@ def _settings(
         documents=section("documents", 2),
         portal=section("portal", 3),
         nats=NatsSettings(url=nats.url),
+        # The load plays our proxy: each visitor then has a network of their own.
+        trusted_proxies=("127.0.0.1",),
         keys=KeySettings(key_encryption_key=base64.urlsafe_b64encode(key).decode().rstrip("=")),
         post_office=folder / "post",
         files=folder / "files",
