@@ -29,6 +29,7 @@ from bench.oauth_party import Party
 from bench.operations import OPERATIONS
 from bench.pairs import chosen, pairs
 from bench.processes import LOAD_CORE, SERVER_CORE
+from bench.revocation import revocation
 from bench.rounds import Measured
 from services.registry import ROOT
 
@@ -91,6 +92,10 @@ async def the_local_check(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
     return await local_check(bench.inst, bench.party, rounds=bench.options.rounds, quick=bench.options.quick)
 
 
+async def the_revocation(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await revocation(bench.inst, bench.espace, times=20 if bench.options.quick else 200)
+
+
 async def the_caisses(bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
     options = bench.options
     many, served = await another_installation(bench, stack, "many")
@@ -124,6 +129,7 @@ PARTS: dict[str, Part] = {
     "pairs": the_pairs,
     "login": the_login,
     "local_check": the_local_check,
+    "revocation": the_revocation,
     "caisses": the_caisses,
     "growth": the_growth,
     "footprint": the_footprint,

@@ -26,7 +26,7 @@ CYCLES = 4
 """A million rows in four times. The first two leave the space that the next ones use again (an index gives its
 emptied pages back at the second VACUUM): flat means that the last adds none to the second."""
 
-FEW = 1_000
+FEW, WARMED_BY = 1_000, 800
 GROWN = ("refresh", "introspection", "code")
 
 
@@ -148,10 +148,11 @@ async def grown_costs(
     found: dict[str, Any] = {"rows": rows, "few": FEW}
     for name in GROWN:
         windows: dict[str, list[tuple[float, float]]] = {"few": [], "many": []}
-        for _ in range(rounds + 1):
+        for turn in range(rounds + 1):
             for which, (measured, _inst) in (("few", small), ("many", large)):
-                windows[which].append(await _costs(measured, name, int(seconds * 600)))
-        # The first round warms plans and pages.
+                count = int(seconds * 600) if turn else WARMED_BY
+                windows[which].append(await _costs(measured, name, count))
+        # The first round warms: connections, their prepared statements, pages.
         own = {which: spread([one for one, _ in values[1:]], 0) for which, values in windows.items()}
         total = {which: spread([sum(one) for one in values[1:]], 0) for which, values in windows.items()}
         found[name] = {
