@@ -50,7 +50,6 @@ async def revocation(inst: Installation, espace: Measured, *, times: int) -> dic
         for service in await _all_services(inst):
             host = inst.settings.service(service).base.removeprefix("http://")
             await stack.enter_async_context(inst.served(["libs.common.runtime.cli", "serve", service], host))
-        await stack.enter_async_context(inst.started(["libs.common.runtime.cli", "work", "identity"]))
         rate = await stack.enter_async_context(half_load(espace))
         seen: dict[str, list[float]] = {service: [] for service in SERVICES}
         for turn in range(times + 1):
