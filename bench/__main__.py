@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,16 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from bench import peer, table
+from bench.caisses import one_against_many, populate
 from bench.espace_installation import Installation, Served, installation
 from bench.espace_party import espace_party
 from bench.footprint import footprint
+from bench.growth import grown_costs, table_sizes
 from bench.http_load import ask_once
+from bench.local_check import local_check
+from bench.login import login
 from bench.oauth_party import Party
+from bench.operations import OPERATIONS
 from bench.pairs import chosen, pairs
 from bench.processes import LOAD_CORE, SERVER_CORE
+from bench.revocation import revocation
 from bench.rounds import Measured
 from services.registry import ROOT
 
+WORKER = ["libs.common.runtime.cli", "work", "identity"]
 RESULTS = ROOT / "bench" / "results"
 QUICK = {"seconds": 0.2, "at_once": "8"}
 USUAL = {"seconds": 0.5, "at_once": "1,8,32"}
@@ -77,8 +85,58 @@ async def the_footprint(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
     return await footprint(bench.inst, bench.served, quick=bench.options.quick)
 
 
+async def the_login(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await login(bench.inst, bench.espace, rounds=bench.options.rounds, quick=bench.options.quick)
+
+
+async def the_local_check(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await local_check(bench.inst, bench.party, rounds=bench.options.rounds, quick=bench.options.quick)
+
+
+async def the_revocation(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await revocation(bench.inst, bench.espace, times=20 if bench.options.quick else 200)
+
+
+async def the_caisses(bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
+    options = bench.options
+    many, served = await another_installation(bench, stack, "many", 40)
+    slugs, took = await populate(many, 100 if options.quick else 1000)
+    return await one_against_many(
+        bench.inst, bench.served.pid, many, served.pid, slugs, took, rounds=options.rounds, seconds=options.seconds
+    )  # fmt: skip
+
+
+async def the_growth(bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
+    options, rows = bench.options, 40_000 if bench.options.quick else 1_000_000
+    large, served = await another_installation(bench, stack, "grown", 40)
+    sizes = await table_sizes(large, rows=rows)
+    party = await espace_party(large)
+    # A fresh one: what the other parts left in the first is not a thousand rows.
+    small, serving = await another_installation(bench, stack, "few", 50)
+    few = Measured(await espace_party(small), serving.pid, small.postgres_pid)
+    costs = await grown_costs(
+        (few, small), (Measured(party, served.pid, large.postgres_pid), large),
+        rows=rows, rounds=options.rounds, seconds=options.seconds,
+    )  # fmt: skip
+    return {"table_sizes": sizes, "cost_of_an_operation": costs}
+
+
+async def another_installation(bench: Bench, stack: AsyncExitStack, name: str) -> tuple[Installation, Served]:
+    """A database, a NATS and an identity of its own, on the same core."""
+    folder = bench.inst.folder / name
+    folder.mkdir()
+    inst = await stack.enter_async_context(installation(folder, bench.options.port + offset + 1))
+    await stack.enter_async_context(inst.started(WORKER))
+    return inst, await stack.enter_async_context(inst.identity())
+
+
 PARTS: dict[str, Part] = {
     "pairs": the_pairs,
+    "login": the_login,
+    "local_check": the_local_check,
+    "revocation": the_revocation,
+    "caisses": the_caisses,
+    "growth": the_growth,
     "footprint": the_footprint,
 }
 """In the order they run: the footprint is taken after the load."""
@@ -121,16 +179,27 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     result["quick"] = options.quick
     async with AsyncExitStack() as stack:
         inst = await stack.enter_async_context(installation(folder, options.port + 1))
+        # The worker makes the streams that each identity follows; its own time is nobody's here.
+        await stack.enter_async_context(inst.started(WORKER))
         served = await stack.enter_async_context(inst.identity())
         bench = Bench(options, inst, served, await espace_party(inst))
         for name in options.parts:
             print(f"— {name}", flush=True)
             # Each part ends what it started before the next begins.
             async with AsyncExitStack() as own:
-                result[name] = await PARTS[name](bench, own)
+                result[name] = await measured_or_void(name, bench, own)
     result["load_average_at_end"] = os.getloadavg()
     result["ended_at"] = datetime.now(UTC).isoformat()
     return result
+
+
+async def measured_or_void(name: str, bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
+    """What went wrong in one part has no figure, and takes no other part with it."""
+    try:
+        return await PARTS[name](bench, stack)
+    except Exception as error:
+        traceback.print_exc()
+        return {"void": f"{type(error).__name__}: {error}"[:500]}
 
 
 def machine() -> dict[str, Any]:
@@ -142,6 +211,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(), "kernel": platform.release(), "commit": commit.stdout.strip(),
         "load_average_at_start": os.getloadavg(),
     }  # fmt: skip
+
+
+def voided(result: dict[str, Any]) -> list[str]:
+    """Parts and operations without a figure."""
+    operations: dict[str, Any] = result.get("pairs", {})
+    parts = [name for name in PARTS if "void" in result.get(name, {})]
+    return parts + [name for name in operations if name in OPERATIONS and "void" in operations[name]]
 
 
 def main() -> None:
@@ -158,6 +234,8 @@ def main() -> None:
     written.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
     print("\n".join(table.lines(result)))
     print(f"Written: {written.relative_to(ROOT)}")
+    if void := voided(result):
+        raise SystemExit(f"void: {', '.join(void)}")
 
 
 if __name__ == "__main__":

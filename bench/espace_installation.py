@@ -6,6 +6,7 @@ import os
 import secrets
 import signal
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -81,16 +82,22 @@ class Installation:
         self, command: list[str], host: str, *, path: str = "/health/ready", tree: Path = ROOT
     ) -> AsyncIterator["Served"]:
         """`python -m command` on the server's core, ready once `host` answers 200 at `path`."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
         began = time.perf_counter()
+        async with self.started(command, tree=tree) as process:
+            await _answers(host, path, process)
+            yield Served(process.pid, time.perf_counter() - began)
+
+    @asynccontextmanager
+    async def started(self, command: list[str], *, tree: Path = ROOT) -> AsyncIterator[Process]:
+        """`python -m command` on the server's core, with this installation's settings, until the block ends."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
         with on_server_core(), (self.folder / "served.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 str(ROOT / ".venv" / "bin" / "python"), "-m", *command,
                 env=environment | to_environment(self.settings), stdout=log, stderr=log, cwd=tree,
             )  # fmt: skip
         try:
-            await _answers(host, path, process)
-            yield Served(process.pid, time.perf_counter() - began)
+            yield process
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
@@ -103,7 +110,7 @@ class Served:
     ready_s: float
 
 
-async def _answers(host: str, path: str, process: asyncio.subprocess.Process) -> None:
+async def _answers(host: str, path: str, process: Process) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline:
         if process.returncode is not None:
@@ -167,6 +174,8 @@ def _settings(
         documents=section("documents", 2),
         portal=section("portal", 3),
         nats=NatsSettings(url=nats.url),
+        # The load plays our proxy: each visitor then has a network of their own.
+        trusted_proxies=("127.0.0.1",),
         keys=KeySettings(key_encryption_key=base64.urlsafe_b64encode(key).decode().rstrip("=")),
         post_office=folder / "post",
         files=folder / "files",

@@ -62,7 +62,9 @@ async def a_client(inst: Installation, **said: Any) -> Client:
         "grant_types": (CODE, REFRESH, CLIENT_CREDENTIALS),
         "scope": EVERYTHING,
         "consent": "implicit",
-        "resources": (f"{inst.settings.adherent.base}/{CAISSE}",),
+        "resources": tuple(
+            f"{inst.settings.service(name).base}/{CAISSE}" for name in ("adherent", "documents")
+        ),
         **({"jwks": {"keys": [key.published_jwk()]}} if by_key else {}),
         **said,
     }

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from bench.http_load import Answer, Prepared, ask_each, ask_once
-from bench.oauth_party import ClientName, Party, code_of, field_of
+from bench.oauth_party import ClientName, Delegation, Party, code_of, field_of
 from services.identity.openid.clients import TOKEN_EXCHANGE
 from services.identity.openid.token_exchange import ACCESS_TOKEN, MANDATE
 
@@ -122,8 +122,12 @@ async def par_dpop_code(party: Party, count: int) -> list[Prepared]:
 
 async def token_exchange(party: Party, count: int) -> list[Prepared]:
     """A collaborator's token and a mandate for a delegated token (RFC 8693), with private_key_jwt and DPoP."""
-    delegation = party.delegation
-    assert delegation is not None
+    assert party.delegation is not None
+    return await exchange_requests(party, party.delegation, count)
+
+
+async def exchange_requests(party: Party, delegation: Delegation, count: int) -> list[Prepared]:
+    """The collaborator signs in through the client `bound` first, outside any window."""
     pushed = await ask_once(party.host, party.post("/par", "bound", party.authorization("bound")))
     asked = {"client_id": party.clients["bound"].client_id, "request_uri": field_of(pushed, "request_uri")}
     back = await ask_once(party.host, party.authorize(asked, delegation.cookies))

@@ -1,10 +1,10 @@
 """Interleaved rounds: A B C A B C …, medians with their spread, CPU from the processes' own counters."""
 
 import os
-import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from bench.figures import spread
 from bench.http_load import Prepared, closed_loop, open_loop
 from bench.oauth_party import Party
 from bench.operations import Prepare
@@ -108,12 +108,4 @@ async def open_rounds(
 
 
 def _summary(windows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    def of(name: str) -> dict[str, float]:
-        values = [window[name] for window in windows]
-        return {
-            "median": round(statistics.median(values), 3),
-            "low": round(min(values), 3),
-            "high": round(max(values), 3),
-        }
-
-    return {name: of(name) for name in windows[0]}
+    return {name: spread([window[name] for window in windows]) for name in windows[0]}

@@ -14,7 +14,8 @@ COLUMNS = {
 def lines(result: dict[str, Any]) -> list[str]:
     """Every part that the result holds."""
     shown: list[str] = []
-    if operations := result.get("pairs"):
+    operations = result.get("pairs") or result.get("operations", {})
+    if operations and "void" not in operations:
         for many in _concurrencies(operations):
             shown += ["", f"## {many[1:]} connections", "", *of_pairs(operations, many)]
         shown += ["", "## Open loop", "", *of_latencies(operations)]

@@ -18,10 +18,10 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode
 
-import asyncpg
 import msgspec
 
 from bench.floor import statements
+from bench.floor.connections import Connections
 from bench.floor.jwt import Keys, at_hash, opened, own_claims
 from libs.common.access.signatures import VerifyingKey, verifying_key
 from libs.common.runtime.settings import Settings
@@ -34,6 +34,7 @@ from services.identity.signing_keys.key_ring import KeyRing
 
 CAISSE = parse_caisse_slug("mediterranee")
 LIFE, ID_LIFE = 600, 600
+OPENING = f"BEGIN; SET LOCAL espace.caisse = '{CAISSE}'"
 JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
@@ -73,9 +74,7 @@ class Floor:
         }
 
     async def open(self) -> None:
-        self.pool = await asyncpg.create_pool(
-            self.settings.identity.dsn, min_size=1, max_size=10, reset=_nothing
-        )
+        self.db = await Connections.open(self.settings.identity.dsn)
         self.keys = await Keys.read(self.settings, CAISSE)
         base = self.settings
         audiences = audiences_of(
@@ -110,13 +109,9 @@ class Floor:
                 await self.open()
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await self.pool.close()
+                await self.db.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
-
-    async def one(self, sql: str, *args: object) -> Any:
-        async with self.pool.acquire() as connection:
-            return await connection.fetchrow(sql, *args, CAISSE)
 
     async def discovery(self, scope: Any, body: bytes) -> Answer:
         return 200, self.document, JSON
@@ -131,7 +126,7 @@ class Floor:
                 return await self.credentials_by_key(form)
             case "client_credentials":
                 client_id, secret = basic(scope)
-                row = await self.one(statements.CLIENT, client_id)
+                row = await self.db.one(statements.CLIENT, client_id, CAISSE)
                 authenticated(row, secret)
                 return 200, self.service_token(client_id), JSON
             case "refresh_token":
@@ -144,18 +139,17 @@ class Floor:
     async def credentials_by_key(self, form: dict[str, str]) -> Answer:
         header, claims, signature, signed = opened(form["client_assertion"])
         client_id, now = claims["sub"], time.time()
-        row = await self.one(statements.CLIENT, client_id)
+        row = await self.db.one(statements.CLIENT, client_id, CAISSE)
         key = client_keys(row["metadata"])[header["kid"]]
         if header["alg"] != key.alg or not row["is_active"] or not key.verifies(signature, signed):
             raise Refused
         if claims["iss"] != client_id or claims["aud"] != self.issuer or not now < claims["exp"] <= now + 330:
             raise Refused
         expires_at = datetime.fromtimestamp(claims["exp"] + 30, UTC)
-        async with self.pool.acquire() as connection:
-            first = await connection.fetchval(
-                statements.REMEMBER_JTI, CAISSE, int(expires_at.timestamp()) // 900 % 4, client_id, claims["jti"],
-                expires_at,
-            )  # fmt: skip
+        bucket = int(expires_at.timestamp()) // 900 % 4
+        first = await self.db.one(
+            statements.REMEMBER_JTI, CAISSE, bucket, client_id, claims["jti"], expires_at
+        )
         if not first:
             raise Refused
         return 200, self.service_token(client_id), JSON
@@ -172,7 +166,7 @@ class Floor:
     async def refresh(self, scope: Any, form: dict[str, str]) -> Answer:
         client_id, secret = basic(scope)
         digest = hash_of(form["refresh_token"])
-        row = await self.one(statements.REFRESH, client_id, digest)
+        row = await self.db.one(statements.REFRESH, client_id, digest, CAISSE)
         authenticated(row, secret)
         now = datetime.now(UTC)
         in_force(row, client_id, now)
@@ -181,16 +175,14 @@ class Floor:
         until = min(now + timedelta(days=14), row["grant_expires_at"])
         if row["expires_at"] < until - timedelta(minutes=1):
             # At most once a minute, here as in Espace.
-            async with self.pool.acquire() as connection:
-                await connection.execute(f"BEGIN; SET LOCAL espace.caisse = '{CAISSE}'")
-                await connection.execute(statements.PROLONG, digest, until)
-                await connection.execute("COMMIT")
+            async with self.db.transaction(OPENING) as tx:
+                await tx.fetchrow(statements.PROLONG, digest, until)
         return 200, encode(self.tokens(row, client_id, now, None)), JSON
 
     async def code(self, scope: Any, form: dict[str, str]) -> Answer:
         client_id, secret = basic(scope)
         digest = hash_of(form["code"])
-        row = await self.one(statements.CODE, client_id, digest)
+        row = await self.db.one(statements.CODE, client_id, digest, CAISSE)
         authenticated(row, secret)
         now = datetime.now(UTC)
         in_force(row, client_id, now)
@@ -200,12 +192,8 @@ class Floor:
         if not hmac.compare_digest(challenge, row["code_challenge"]):
             raise Refused
         refresh, until = secrets.token_urlsafe(32), min(now + timedelta(days=14), row["grant_expires_at"])
-        async with self.pool.acquire() as connection:
-            await connection.execute(f"BEGIN; SET LOCAL espace.caisse = '{CAISSE}'")
-            won = await connection.fetchval(
-                statements.CONSUME_CODE, CAISSE, digest, now, hash_of(refresh), until
-            )
-            await connection.execute("COMMIT")
+        async with self.db.transaction(OPENING) as tx:
+            won = await tx.fetchrow(statements.CONSUME_CODE, CAISSE, digest, now, hash_of(refresh), until)
         if not won:
             raise Refused
         return 200, encode(self.tokens(row, client_id, now, row["nonce"]) | {"refresh_token": refresh}), JSON
@@ -238,8 +226,8 @@ class Floor:
     async def introspection(self, scope: Any, body: bytes) -> Answer:
         client_id, secret = basic(scope)
         claims = own_claims(self.keys, form_of(body)["token"], self.issuer)
-        row = await self.one(
-            statements.TOKEN, client_id, claims["client_id"], grant_of(claims), claims["jti"]
+        row = await self.db.one(
+            statements.TOKEN, client_id, claims["client_id"], grant_of(claims), claims["jti"], CAISSE
         )
         authenticated(row, secret)
         if claims["client_id"] != client_id or not (row["in_force"] and row["holder_is_active"]):
@@ -254,7 +242,9 @@ class Floor:
         if scheme != "Bearer" or claims["aud"] != self.issuer or claims["exp"] <= time.time():
             raise Refused
         client_id = claims["client_id"]
-        row = await self.one(statements.TOKEN, client_id, client_id, grant_of(claims), claims["jti"])
+        row = await self.db.one(
+            statements.TOKEN, client_id, client_id, grant_of(claims), claims["jti"], CAISSE
+        )
         if not (row["is_active"] and row["in_force"]) or row["is_revoked"]:
             raise Refused
         known = {"sub": decode(row["granted"])["subject"]}
@@ -269,9 +259,9 @@ class Floor:
         asked = form_of(scope["query_string"])
         cookie = cookie_of(header(scope, b"cookie"), f"__Host-espace-{CAISSE}")
         now = datetime.now(UTC)
-        row = await self.one(
+        row = await self.db.one(
             statements.BROWSER, asked["client_id"], hash_of(cookie), now - timedelta(hours=2),
-            now - timedelta(hours=12),
+            now - timedelta(hours=12), CAISSE,
         )  # fmt: skip
         if not row["is_active"] or asked["redirect_uri"] not in client_redirects(row["metadata"]):
             raise Refused
@@ -285,19 +275,14 @@ class Floor:
             "amr": row["amr"], "subject": person,
         }  # fmt: skip
         noted = {"sid": public_id("ses", row["session_id"]), "scopes": scopes}
-        async with self.pool.acquire() as connection:
-            await connection.fetchval(
-                statements.STORE_GRANT, CAISSE, grant_id, asked["client_id"], row["person_id"], row["session_id"],
-                row["account_id"], encode(granted).decode(), now, now + timedelta(hours=12), hash_of(code),
-                asked["redirect_uri"], asked["code_challenge"], asked["nonce"], until, new_id(), row["adherent_id"],
-                encode(noted).decode(), bucket_of("authorization_code", until),
-            )  # fmt: skip
+        await self.db.one(
+            statements.STORE_GRANT, CAISSE, grant_id, asked["client_id"], row["person_id"], row["session_id"],
+            row["account_id"], encode(granted).decode(), now, now + timedelta(hours=12), hash_of(code),
+            asked["redirect_uri"], asked["code_challenge"], asked["nonce"], until, new_id(), row["adherent_id"],
+            encode(noted).decode(), bucket_of("authorization_code", until),
+        )  # fmt: skip
         back = urlencode({"code": code, "state": asked["state"], "iss": self.issuer})
         return 303, b"", [(b"location", f"{asked['redirect_uri']}?{back}".encode())]
-
-
-async def _nothing(_: Any) -> None:
-    """As Espace's own pool: settings are local to a transaction."""
 
 
 def authenticated(row: Any, secret: str) -> None:
