@@ -121,7 +121,9 @@ async def the_growth(bench: Bench, stack: AsyncExitStack) -> dict[str, Any]:
     return {"table_sizes": sizes, "cost_of_an_operation": costs}
 
 
-async def another_installation(bench: Bench, stack: AsyncExitStack, name: str) -> tuple[Installation, Served]:
+async def another_installation(
+    bench: Bench, stack: AsyncExitStack, name: str, offset: int
+) -> tuple[Installation, Served]:
     """A database, a NATS and an identity of its own, on the same core."""
     folder = bench.inst.folder / name
     folder.mkdir()

@@ -80,8 +80,10 @@ class Floor:
         audiences = audiences_of(
             self.issuer, f"{base.adherent.base}/{CAISSE}", f"{base.documents.base}/{CAISSE}"
         )
-        # The document depends on addresses alone: the same bytes as Espace's.
-        self.document = discovery.document(Issuer(CAISSE, self.issuer, audiences, KeyRing({}, [])))
+        # The same bytes as Espace, which has `compat` clients here.
+        self.document = discovery.document(
+            Issuer(CAISSE, self.issuer, audiences, KeyRing({}, [])), compat=True
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

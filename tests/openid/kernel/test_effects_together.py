@@ -1,6 +1,5 @@
 """The effects of a decision are one statement: all written, or none, and the loser named."""
 
-import os
 from datetime import timedelta
 from itertools import permutations
 from uuid import UUID
@@ -13,6 +12,7 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import new_id
 from services.identity.openid import effects
+from services.identity.openid.bucket_names import Place, code_place, new_code, new_grant_id
 from services.identity.openid.commit import LostRace, write
 from services.identity.openid.effect_store import CHANGES, together, values_of
 from services.identity.openid.effects import Effect
@@ -75,17 +75,21 @@ async def a_grant(issuer: Issuer) -> UUID:
     return granted.grant_id
 
 
-async def a_code(issuer: Issuer) -> bytes:
+async def a_code(issuer: Issuer) -> Place:
     granted = _stored(issuer)
     await write(issuer.db, issuer.caisse, [granted])
-    return granted.code_hash
+    return granted.code
+
+
+def a_place(issuer: Issuer) -> Place:
+    return code_place(new_code(issuer.clock() + timedelta(minutes=1), new_grant_id(issuer.clock())))
 
 
 def _stored(issuer: Issuer) -> effects.StoreGrant:
     now = issuer.clock()
     return effects.StoreGrant(
-        grant_id=new_id(), client_id="c", person_id=new_id(), session_id=new_id(), account_id=None, granted=b"{}",
-        at=now, expires_at=now + timedelta(hours=1), code_hash=os.urandom(32), redirect_uri="https://c/",
+        grant_id=new_grant_id(now + timedelta(hours=1)), client_id="c", person_id=new_id(), session_id=new_id(), account_id=None, granted=b"{}",
+        at=now, expires_at=now + timedelta(hours=1), code=a_place(issuer), redirect_uri="https://c/",
         code_challenge=None, dpop_jkt=None, nonce=None, code_expires_at=now + timedelta(minutes=1),
     )  # fmt: skip
 
@@ -119,7 +123,7 @@ async def test_a_lost_race_undoes_the_others_and_says_which_it_was(issuer: Issue
 async def test_a_code_that_is_not_there_is_a_lost_race(issuer: Issuer) -> None:
     """And it takes the note with it."""
     before = await count_notes(issuer)
-    lost_code = effects.ConsumeCode(os.urandom(32), new_id(), issuer.clock())
+    lost_code = effects.ConsumeCode(a_place(issuer), new_id(), issuer.clock())
     with pytest.raises(LostRace) as lost:
         await write(issuer.db, issuer.caisse, [note(issuer), lost_code])
 
