@@ -13,7 +13,7 @@ WIDTHS = (360, 768, 1280)
 NARROWEST: ViewportSize = {"width": 320, "height": 800}
 """WCAG 2.2 §1.4.10: 1280 pixels at 400 %."""
 SCREENS = os.environ.get("JOURNEY_SCREENS")
-AXE = "source => { (0, eval)(source); return axe.run().then(told => told.violations) }"
+AXE = "() => axe.run().then(told => told.violations)"
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Seen:
 
 
 class Person:
-    """Presses, types and reads. `looks(name)` examines the page: axe at 320 pixels, nothing too wide, one h1."""
+    """Presses, types and reads. `looks(name)` examines the page: axe at 320, 768 and 1280 pixels, nothing too wide, one h1."""
 
     def __init__(self, context: BrowserContext, page: Page, glass: Page, seen: Seen) -> None:
         self.context, self.page, self._glass, self.seen = context, page, glass, seen
@@ -106,11 +106,17 @@ class Person:
 
         await self._glass.route("**/*", show)
         await self._glass.goto(self.page.url)
-        found: list[Any] = await self._glass.evaluate(AXE, axe_source())
+        await self._glass.evaluate("source => { (0, eval)(source) }", axe_source())
+        faults: list[str] = []
+        for width in (NARROWEST["width"], *WIDTHS[1:]):
+            await self._glass.set_viewport_size({"width": width, "height": 800})
+            found: list[Any] = await self._glass.evaluate(AXE)
+            faults += [
+                f"at {width}, {one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes']]}"
+                for one in found
+            ]
         await self._glass.unroute("**/*", show)
-        return [
-            f"{one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes']]}" for one in found
-        ]
+        return faults
 
 
 def plain(words: str) -> str:
