@@ -7,12 +7,9 @@ inside the very transaction named: all before it committed, nothing of it did.
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-import asyncpg
 import msgspec
 import pytest
 
@@ -26,39 +23,9 @@ from services.documents.attestations.sweep import PATIENCE, sweep_half_way
 from tests.documents.conftest import HERE, Firms
 from tests.documents.issue_once import Order
 from tests.documents.judging import JudgedHere
+from tests.gate import gate, somebody_waits
 
-GATE = 424242
 STEPS = ("reserved", "numbered", "sealed")
-
-
-@asynccontextmanager
-async def held_at(settings: Settings, state: str) -> AsyncIterator[asyncpg.Connection]:  # type: ignore[type-arg]
-    """While the block runs, a row that reaches `state` waits inside its transaction."""
-    owner = await asyncpg.connect(settings.documents.owner_dsn)
-    try:
-        await owner.execute("SELECT pg_advisory_lock($1)", GATE)
-        await owner.execute(
-            f"""
-            CREATE OR REPLACE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
-            CREATE TRIGGER gate AFTER INSERT OR UPDATE ON attestation FOR EACH ROW
-                WHEN (NEW.state = '{state}') EXECUTE FUNCTION wait_at_gate();
-            """
-        )
-        yield owner
-    finally:
-        await owner.execute("SELECT pg_advisory_unlock($1)", GATE)
-        await owner.execute("DROP TRIGGER gate ON attestation")
-        await owner.close()
-
-
-async def somebody_waits(owner: asyncpg.Connection) -> None:  # type: ignore[type-arg]
-    """Returns once a process stands at the gate."""
-    async with asyncio.timeout(30):
-        while not await owner.fetchval(  # noqa: ASYNC110
-            "SELECT true FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        ):
-            await asyncio.sleep(0.02)
 
 
 async def start(order: Order) -> asyncio.subprocess.Process:
@@ -133,7 +100,7 @@ async def test_killed_inside_a_step(
     step: str,
     first: str,
 ) -> None:
-    async with held_at(settings, step) as owner:
+    async with gate(settings.documents.owner_dsn, "attestation", when=f"NEW.state = '{step}'") as owner:
         child = await start(order)
         await somebody_waits(owner)
         child.send_signal(signal.SIGKILL)
@@ -162,7 +129,7 @@ async def test_killed_once_all_is_done(shop: Workshop, eligibility: JudgedHere, 
 async def test_the_sweeper_and_the_retry_at_once_seal_once(
     shop: Workshop, eligibility: JudgedHere, documents_relay: Database, settings: Settings, order: Order
 ) -> None:
-    async with held_at(settings, "numbered") as owner:
+    async with gate(settings.documents.owner_dsn, "attestation", when="NEW.state = 'numbered'") as owner:
         child = await start(order)
         await somebody_waits(owner)
         child.send_signal(signal.SIGKILL)

@@ -26,7 +26,7 @@ class Seen:
 
 
 class Person:
-    """Presses, types and reads. `looks(name)` examines the page: axe at 320, 768 and 1280 pixels, nothing too wide, one h1."""
+    """Presses, types and reads. `looks(name)` examines the page: axe at three widths, nothing too wide, one h1."""
 
     def __init__(self, context: BrowserContext, page: Page, glass: Page, seen: Seen) -> None:
         self.context, self.page, self._glass, self.seen = context, page, glass, seen

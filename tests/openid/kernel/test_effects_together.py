@@ -88,9 +88,10 @@ def a_place(issuer: Issuer) -> Place:
 def _stored(issuer: Issuer) -> effects.StoreGrant:
     now = issuer.clock()
     return effects.StoreGrant(
-        grant_id=new_grant_id(now + timedelta(hours=1)), client_id="c", person_id=new_id(), session_id=new_id(), account_id=None, granted=b"{}",
-        at=now, expires_at=now + timedelta(hours=1), code=a_place(issuer), redirect_uri="https://c/",
-        code_challenge=None, dpop_jkt=None, nonce=None, code_expires_at=now + timedelta(minutes=1),
+        grant_id=new_grant_id(now + timedelta(hours=1)), client_id="c", person_id=new_id(), session_id=new_id(),
+        account_id=None, granted=b"{}", at=now, expires_at=now + timedelta(hours=1), code=a_place(issuer),
+        redirect_uri="https://c/", code_challenge=None, dpop_jkt=None, nonce=None,
+        code_expires_at=now + timedelta(minutes=1),
     )  # fmt: skip
 
 
