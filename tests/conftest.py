@@ -5,6 +5,7 @@ neither see nor slow each other. Nothing of ours is replaced by a double.
 """
 
 import base64
+import os
 import secrets
 import shutil
 import tempfile
@@ -30,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("identity", "adherent", "documents", "portal")
 PASSWORDS = {kind: f"test-password-of-{kind}" for kind in KINDS}
 TEMPLATE = "espace_template"
+MAJOR = int(os.environ.get("POSTGRES_MAJOR", "18"))
+"""The wheel has 16 too; `POSTGRES_MAJOR=16 make test` runs everything on it."""
 CLIENT_KEY = SigningKey.generate("ES256").pem()
 """The services' own key as OAuth clients, in this run."""
 
@@ -62,7 +65,7 @@ async def servers() -> AsyncIterator[Servers]:
     folder = Path(tempfile.mkdtemp(prefix="espace-tests-"))
     try:
         async with AsyncExitStack() as stack:
-            postgres = await stack.enter_async_context(embedded_postgres(folder / "postgres"))
+            postgres = await stack.enter_async_context(embedded_postgres(folder / "postgres", major=MAJOR))
             nats = await stack.enter_async_context(embedded_nats(folder / "nats"))
             await _make_template(postgres)
             yield Servers(postgres, nats, folder)
