@@ -17,6 +17,7 @@ from libs.common.access.proof_memory import forget_old_proofs
 from libs.common.database.pool import Database
 from services.identity.openid.buckets import bucket_of
 from services.identity.openid.duties import empty_what_rests, sweep
+from services.identity.openid.issuing import SESSION_GRANT_LIFE
 
 TABLES = (
     "authorization_grant", "authorization_code", "refresh_token", "revoked_token", "pushed_request", "seen_jti",
@@ -44,6 +45,10 @@ async def table_sizes(inst: Installation, *, rows: int) -> dict[str, Any]:
             # Four days by quarters of an hour: every bucket of every width comes to rest.
             for _ in range(4 * 96):
                 now += timedelta(minutes=15)
+                await empty_what_rests(relay, now)
+            # Then three weeks by days, for the buckets of a week.
+            for _ in range(21):
+                now += timedelta(days=1)
                 await empty_what_rests(relay, now)
             await sweep(db, relay, inst.keys, now)
             for minutes in range(0, 60, 5):
@@ -76,19 +81,20 @@ async def fill(owner: "asyncpg.Connection[Any]", rows: int, now: datetime, *, li
     series = f"generate_series(1, {rows})"
     await owner.execute(
         f"""
-        INSERT INTO authorization_grant (caisse, id, client_id, person_id, session_id, granted, created_at, expires_at)
+        INSERT INTO authorization_grant (caisse, id, client_id, person_id, session_id, granted, created_at, expires_at,
+                                         bucket)
         SELECT $1, gen_random_uuid(), 'grown', gen_random_uuid(), gen_random_uuid(),
                '{{"scopes": ["openid"], "resources": [], "auth_time": 0, "acr": "pwd", "amr": ["pwd"],
-                 "subject": "per_0"}}', $2, $3
+                 "subject": "per_0"}}', $2, $3, $4
           FROM {series}
         """,
-        CAISSE, now, end,
+        CAISSE, now, end, bucket_of("authorization_grant", end),
     )  # fmt: skip
     statements: dict[str, tuple[str, tuple[object, ...]]] = {
         "refresh_token": (
-            "(caisse, token_hash, grant_id, issued_at, expires_at) "
-            "SELECT $1, sha256(gen_random_uuid()::text::bytea), gen_random_uuid(), $2, $3",
-            (now, end),
+            "(caisse, token_hash, grant_id, issued_at, expires_at, bucket) "
+            "SELECT $1, sha256(gen_random_uuid()::text::bytea), gen_random_uuid(), $2, $3, $4",
+            (now, end, bucket_of("refresh_token", end)),
         ),
         "authorization_code": (
             "(caisse, code_hash, grant_id, redirect_uri, expires_at, bucket) "
@@ -140,7 +146,8 @@ async def grown_costs(
             inst.postgres.dsn(DATABASE), server_settings={"search_path": "identity"}
         )
         try:
-            await fill(owner, count, datetime.now(UTC), living=timedelta(days=2))
+            # As long as a session's grant: the rows of the client that is measured are in the same bucket.
+            await fill(owner, count, datetime.now(UTC), living=SESSION_GRANT_LIFE)
             await owner.execute("VACUUM ANALYZE")
             await owner.execute("CHECKPOINT")
         finally:

@@ -21,11 +21,13 @@ BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
     EXECUTE format('DROP POLICY IF EXISTS of_one_caisse ON %s', target);
-    -- An unset or empty caisse equals no row's, so it shows nothing.
+    -- An unset or empty caisse equals no row's, so it shows nothing. Read in a SELECT of its own: the planner,
+    -- at work before the caisse is set, would else count on the unset one, expect no row of any table, and
+    -- read whole tables where it should look a key up (measured: 15 ms for a refresh among 40,000, not 0.1).
     EXECUTE format(
         'CREATE POLICY of_one_caisse ON %s TO %I '
-        'USING (caisse = current_setting(''espace.caisse'', true)) '
-        'WITH CHECK (caisse = current_setting(''espace.caisse'', true))',
+        'USING (caisse = (SELECT current_setting(''espace.caisse'', true))) '
+        'WITH CHECK (caisse = (SELECT current_setting(''espace.caisse'', true)))',
         target, current_schema() || '_app');
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', target, current_schema() || '_app');
 END $$;
@@ -131,5 +133,11 @@ BEGIN
          WHERE polname = 'of_one_caisse' AND relnamespace = current_schema()::regnamespace
     LOOP
         PERFORM open_to_migrations(protected);
+        -- Tables protected before the policy was worded so.
+        EXECUTE format(
+            'ALTER POLICY of_one_caisse ON %s '
+            'USING (caisse = (SELECT current_setting(''espace.caisse'', true))) '
+            'WITH CHECK (caisse = (SELECT current_setting(''espace.caisse'', true)))',
+            protected);
     END LOOP;
 END $$;

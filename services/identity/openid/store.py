@@ -33,6 +33,8 @@ GRANT = """
        adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret,
        adherent.legal_name, adherent.address
 """
+# One row at most of each, said by LIMIT: PostgreSQL, which guesses one a partition, then looks each next row up by its
+# key instead of reading a table to join it.
 GRANT_JOINS = """
   LEFT JOIN person ON person.id = g.person_id
   LEFT JOIN session ON session.id = g.session_id
@@ -111,8 +113,10 @@ async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Cli
                code.expires_at AS code_expires_at, code.consumed_at IS NOT NULL AS consumed
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN authorization_code AS code ON code.code_hash = $2 AND code.bucket BETWEEN $3 AND $4
-          LEFT JOIN authorization_grant AS g ON g.id = code.grant_id AND g.bucket BETWEEN $5 AND $6
+          LEFT JOIN LATERAL (SELECT * FROM authorization_code
+                              WHERE code_hash = $2 AND bucket BETWEEN $3 AND $4 LIMIT 1) AS code ON true
+          LEFT JOIN LATERAL (SELECT * FROM authorization_grant
+                              WHERE id = code.grant_id AND bucket BETWEEN $5 AND $6 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
         client_id, place.digest, *place.rows, *place.grants,
@@ -142,8 +146,10 @@ async def load_for_refresh(
                token.dpop_jkt, token.expires_at AS token_expires_at, token.spent_at IS NOT NULL AS spent
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN refresh_token AS token ON token.token_hash = $2 AND token.bucket BETWEEN $3 AND $4
-          LEFT JOIN authorization_grant AS g ON g.id = token.grant_id AND g.bucket BETWEEN $5 AND $6
+          LEFT JOIN LATERAL (SELECT * FROM refresh_token
+                              WHERE token_hash = $2 AND bucket BETWEEN $3 AND $4 LIMIT 1) AS token ON true
+          LEFT JOIN LATERAL (SELECT * FROM authorization_grant
+                              WHERE id = token.grant_id AND bucket BETWEEN $5 AND $6 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
         client_id, place.digest, *place.rows, *place.grants,
@@ -172,7 +178,7 @@ async def load_for_token(
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED}
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN authorization_grant AS g ON g.id = $2 AND g.bucket = $4
+          LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp),
@@ -192,7 +198,7 @@ async def load_presented(
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
           LEFT JOIN client AS issued_to ON issued_to.client_id = $6
-          LEFT JOIN authorization_grant AS g ON g.id = $2 AND g.bucket = $4
+          LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), issued_to,

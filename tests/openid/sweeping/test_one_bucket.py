@@ -4,12 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.database.one_statement import OneStatement, Reader, Verb
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import Settings
@@ -35,6 +37,31 @@ from tests.openid.party import Issuer
 from tests.openid.sweeping.test_table_sizes import REQUEST, a_grant, a_refresh_token
 
 SEARCHED = "SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables"
+ROWS_READ = (
+    "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables"
+)
+CROWD = """
+WITH numbered AS (
+    SELECT n, gen_random_uuid() AS id, sha256(n::text::bytea) AS hash FROM generate_series(1, $3::int) AS n
+), person AS (
+    INSERT INTO person (id, email, email_key, created_at) SELECT id, n || '@c', n || '@c', $2 FROM numbered
+    RETURNING id
+), session AS (
+    INSERT INTO session (id, caisse, token_hash, person_id, auth_time, acr, amr, created_at, last_seen_at)
+    SELECT numbered.id, $1, hash, numbered.id, $2, 'pwd', '{}', $2, $2
+      FROM numbered JOIN person ON person.id = numbered.id
+), granted AS (
+    INSERT INTO authorization_grant (caisse, id, client_id, person_id, session_id, granted, created_at, expires_at,
+                                     bucket)
+    SELECT $1, id, 'c', id, id, '{}', $2, $2, $5 FROM numbered
+), coded AS (
+    INSERT INTO authorization_code (caisse, code_hash, grant_id, redirect_uri, expires_at, bucket)
+    SELECT $1, hash, id, 'https://c/', $2, $4 FROM numbered
+)
+INSERT INTO refresh_token (caisse, token_hash, grant_id, issued_at, expires_at, bucket)
+SELECT $1, hash, id, $2, $2, $5 FROM numbered
+"""
+"""Thousands of sign-ins of one caisse, in the very buckets of the row that is looked for."""
 PARTITION = re.compile(rf"({'|'.join(RINGS)})_([0-9]+|former)")
 Step = Callable[[Tx], Awaitable[object]]
 
@@ -142,6 +169,49 @@ async def test_the_plan_of_a_look_up_is_made_once(issuer: Issuer, settings: Sett
         await serving.close()
     assert plans is not None and plans[0] == 0 and plans[1] >= 16
     assert [buckets for buckets in touched.values() if len(buckets) != 1] == []
+
+
+ROWS_AROUND = 5_000
+
+
+async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer, settings: Settings) -> None:
+    """As it serves: by one message whose plan is made before its caisse is known, and kept."""
+    now = issuer.clock()
+    grant = a_grant(now, now + timedelta(days=90))
+    token = a_refresh_token(grant)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await write(tx, (grant, token, effects.RevokeToken("jti", now + timedelta(minutes=10))))
+        await tx.execute(
+            CROWD, issuer.caisse, now, ROWS_AROUND, grant.code.rows.first, token.place.rows.first
+        )
+    owner = await asyncpg.connect(settings.identity.owner_dsn)
+    await owner.execute("ANALYZE")
+    await owner.close()
+    exp = int(now.timestamp()) + 600
+    asked: dict[str, Callable[[Reader], Awaitable[object]]] = {
+        "code": lambda read: store.load_for_code(read, "c", grant.code),
+        "refresh": lambda read: store.load_for_refresh(read, "c", token.place),
+        "token": lambda read: store.load_for_token(read, "c", grant.grant_id, "jti", exp),
+        "presented": lambda read: store.load_presented(read, "c", "c", grant.grant_id, "jti", exp),
+    }
+    connection = await asyncpg.connect(
+        settings.identity.dsn, server_settings={"plan_cache_mode": "force_generic_plan"}
+    )
+
+    async def ask(verb: Verb, sql: str, args: tuple[object, ...]) -> Any:
+        return await getattr(connection, verb)(sql, *args)
+
+    read_rows: dict[str, int] = {}
+    try:
+        for name, look_up in asked.items():
+            async with connection.transaction():
+                before = await connection.fetchval(ROWS_READ)
+                found = await look_up(OneStatement(ask, issuer.caisse))
+                read_rows[name] = await connection.fetchval(ROWS_READ) - before
+            assert found is not None
+    finally:
+        await connection.close()
+    assert {name: rows for name, rows in read_rows.items() if rows > 10} == {}
 
 
 @pytest.mark.parametrize("table", RINGS)
