@@ -28,13 +28,21 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import new_id, parse_public_id, public_id
 from services.identity.openid import discovery
-from services.identity.openid.buckets import bucket_of
+from services.identity.openid.bucket_names import (
+    code_place,
+    grant_bucket,
+    new_code,
+    new_grant_id,
+    new_refresh_secret,
+    refresh_place,
+)
+from services.identity.openid.buckets import bucket_at, bucket_of
 from services.identity.openid.issuer import Issuer, audiences_of
 from services.identity.signing_keys.key_ring import KeyRing
 
 CAISSE = parse_caisse_slug("mediterranee")
 LIFE, ID_LIFE = 600, 600
-OPENING = f"BEGIN; SET LOCAL espace.caisse = '{CAISSE}'"
+IDLE = timedelta(days=14)
 JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 
 Answer = tuple[int, bytes, list[tuple[bytes, bytes]]]
@@ -167,24 +175,25 @@ class Floor:
 
     async def refresh(self, scope: Any, form: dict[str, str]) -> Answer:
         client_id, secret = basic(scope)
-        digest = hash_of(form["refresh_token"])
-        row = await self.db.one(statements.REFRESH, client_id, digest, CAISSE)
+        place = refresh_place(form["refresh_token"])
+        row = await self.db.one(
+            statements.REFRESH, client_id, place.digest, *place.rows, *place.grants, CAISSE
+        )
         authenticated(row, secret)
         now = datetime.now(UTC)
         in_force(row, client_id, now)
         if row["spent_at"] is not None:
             raise Refused
-        until = min(now + timedelta(days=14), row["grant_expires_at"])
+        until = min(now + IDLE, row["grant_expires_at"])
         if row["expires_at"] < until - timedelta(minutes=1):
             # At most once a minute, here as in Espace.
-            async with self.db.transaction(OPENING) as tx:
-                await tx.fetchrow(statements.PROLONG, digest, until)
+            await self.db.one(statements.PROLONG, CAISSE, place.digest, until, *place.rows)
         return 200, encode(self.tokens(row, client_id, now, None)), JSON
 
     async def code(self, scope: Any, form: dict[str, str]) -> Answer:
         client_id, secret = basic(scope)
-        digest = hash_of(form["code"])
-        row = await self.db.one(statements.CODE, client_id, digest, CAISSE)
+        place = code_place(form["code"])
+        row = await self.db.one(statements.CODE, client_id, place.digest, *place.rows, *place.grants, CAISSE)
         authenticated(row, secret)
         now = datetime.now(UTC)
         in_force(row, client_id, now)
@@ -193,9 +202,11 @@ class Floor:
             raise Refused
         if not hmac.compare_digest(challenge, row["code_challenge"]):
             raise Refused
-        refresh, until = secrets.token_urlsafe(32), min(now + timedelta(days=14), row["grant_expires_at"])
-        async with self.db.transaction(OPENING) as tx:
-            won = await tx.fetchrow(statements.CONSUME_CODE, CAISSE, digest, now, hash_of(refresh), until)
+        refresh, until = new_refresh_secret(row["grant_id"]), min(now + IDLE, row["grant_expires_at"])
+        won = await self.db.one(
+            statements.CONSUME_CODE, CAISSE, place.digest, now, *place.rows, hash_of(refresh), until,
+            grant_bucket(row["grant_id"]),
+        )  # fmt: skip
         if not won:
             raise Refused
         return 200, encode(self.tokens(row, client_id, now, row["nonce"]) | {"refresh_token": refresh}), JSON
@@ -229,7 +240,7 @@ class Floor:
         client_id, secret = basic(scope)
         claims = own_claims(self.keys, form_of(body)["token"], self.issuer)
         row = await self.db.one(
-            statements.TOKEN, client_id, claims["client_id"], grant_of(claims), claims["jti"], CAISSE
+            statements.INTROSPECTION, client_id, *of_token(claims), claims["client_id"], CAISSE
         )
         authenticated(row, secret)
         if claims["client_id"] != client_id or not (row["in_force"] and row["holder_is_active"]):
@@ -244,9 +255,7 @@ class Floor:
         if scheme != "Bearer" or claims["aud"] != self.issuer or claims["exp"] <= time.time():
             raise Refused
         client_id = claims["client_id"]
-        row = await self.db.one(
-            statements.TOKEN, client_id, client_id, grant_of(claims), claims["jti"], CAISSE
-        )
+        row = await self.db.one(statements.USERINFO, client_id, *of_token(claims), CAISSE)
         if not (row["is_active"] and row["in_force"]) or row["is_revoked"]:
             raise Refused
         known = {"sub": decode(row["granted"])["subject"]}
@@ -269,8 +278,10 @@ class Floor:
             raise Refused
         if row["session_id"] is None or asked["response_type"] != "code":
             raise Refused
-        code, grant_id = secrets.token_urlsafe(32), new_id()
+        ends = now + timedelta(hours=12)
+        grant_id = new_grant_id(ends)
         scopes, until = asked["scope"].split(), now + timedelta(seconds=60)
+        code = new_code(until, grant_id)
         person = public_id("per", row["person_id"])
         granted = {
             "scopes": scopes, "resources": [], "auth_time": int(row["auth_time"].timestamp()), "acr": row["acr"],
@@ -279,9 +290,9 @@ class Floor:
         noted = {"sid": public_id("ses", row["session_id"]), "scopes": scopes}
         await self.db.one(
             statements.STORE_GRANT, CAISSE, grant_id, asked["client_id"], row["person_id"], row["session_id"],
-            row["account_id"], encode(granted).decode(), now, now + timedelta(hours=12), hash_of(code),
+            row["account_id"], encode(granted).decode(), now, ends, hash_of(code),
             asked["redirect_uri"], asked["code_challenge"], asked["nonce"], until, new_id(), row["adherent_id"],
-            encode(noted).decode(), bucket_of("authorization_code", until),
+            encode(noted).decode(), bucket_of("authorization_code", until), grant_bucket(grant_id),
         )  # fmt: skip
         back = urlencode({"code": code, "state": asked["state"], "iss": self.issuer})
         return 303, b"", [(b"location", f"{asked['redirect_uri']}?{back}".encode())]
@@ -328,8 +339,10 @@ def form_of(body: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in found.items()}
 
 
-def grant_of(claims: dict[str, Any]) -> Any:
-    return parse_public_id("gnt", claims["jti"].partition(".")[0])
+def of_token(claims: dict[str, Any]) -> tuple[object, ...]:
+    """Grant and jti of a person's token, and the buckets of the grant and of a revocation."""
+    grant_id = parse_public_id("gnt", claims["jti"].partition(".")[0])
+    return grant_id, claims["jti"], grant_bucket(grant_id), bucket_at("revoked_token", claims["exp"])
 
 
 def hash_of(secret: str) -> bytes:

@@ -1,7 +1,6 @@
 """The SQL of the floor: what a correct answer must read and write, with row-level security as we run it.
 
-A read is one message, and so is a write that only inserts. A write that updates needs its caisse set before it
-looks for its row: a transaction, three messages.
+A read is one message and a write another. Rows are looked for in their own partitions, as their names say.
 """
 
 IN_FORCE = """
@@ -13,8 +12,17 @@ GRANT_JOINS = """
   LEFT JOIN person ON person.id = g.person_id
   LEFT JOIN session ON session.id = g.session_id
   LEFT JOIN account ON account.id = g.account_id AND account.person_id = g.person_id
-  LEFT JOIN adherent ON adherent.id = account.adherent_id
+  LEFT JOIN LATERAL (
+      SELECT state FROM adherent WHERE adherent.id = account.adherent_id OFFSET 0
+  ) AS adherent ON true
 """
+OF_THE_ROW = """
+  LEFT JOIN LATERAL (
+      SELECT * FROM authorization_grant AS g WHERE g.id = {row}.grant_id AND g.bucket BETWEEN $5 AND $6 OFFSET 0
+  ) AS g ON true
+"""
+"""One grant by its key. A plain join lets the planner, while the tables are small, keep a plan that reads every grant
+of the caisse; OFFSET 0 holds it to the key."""
 
 
 def seen(sql: str, place: int) -> str:
@@ -41,20 +49,36 @@ REMEMBER_JTI = """
     ON CONFLICT DO NOTHING RETURNING true
 """
 
-TOKEN = seen(
-    f"""
-    SELECT asking.secret_hash, asking.state = 'active' AS is_active, holder.state = 'active' AS holder_is_active,
+_OF_THE_TOKEN = f"""
            g.granted::text AS granted, person.email, person.full_name, person.locale, {IN_FORCE},
-           EXISTS (SELECT FROM revoked_token WHERE revoked_token.jti = $4) AS is_revoked
+           EXISTS (SELECT FROM revoked_token AS revoked WHERE revoked.jti = $3 AND revoked.bucket = $5) AS is_revoked
+"""
+
+USERINFO = seen(
+    f"""
+    SELECT client.state = 'active' AS is_active, {_OF_THE_TOKEN}
       FROM (VALUES (1)) AS one
-      LEFT JOIN client AS asking ON asking.client_id = $1
-      LEFT JOIN client AS holder ON holder.client_id = $2
-      LEFT JOIN authorization_grant AS g ON g.id = $3
+      LEFT JOIN client ON client.client_id = $1
+      LEFT JOIN authorization_grant AS g ON g.id = $2 AND g.bucket = $4
       {GRANT_JOINS}
     """,
-    5,
+    6,
 )
-"""Asking client, the token's client, grant, jti, caisse."""
+"""The token's client, grant, jti, the grant's bucket, that of its revocation, caisse."""
+
+INTROSPECTION = seen(
+    f"""
+    SELECT client.secret_hash, client.state = 'active' AS is_active, holder.state = 'active' AS holder_is_active,
+           {_OF_THE_TOKEN}
+      FROM (VALUES (1)) AS one
+      LEFT JOIN client ON client.client_id = $1
+      LEFT JOIN client AS holder ON holder.client_id = $6
+      LEFT JOIN authorization_grant AS g ON g.id = $2 AND g.bucket = $4
+      {GRANT_JOINS}
+    """,
+    7,
+)
+"""The client that asks, then as above, the token's client, caisse."""
 
 REFRESH = seen(
     f"""
@@ -63,15 +87,19 @@ REFRESH = seen(
            account.adherent_id, token.expires_at, token.spent_at, {IN_FORCE}
       FROM (VALUES (1)) AS one
       LEFT JOIN client ON client.client_id = $1
-      LEFT JOIN refresh_token AS token ON token.token_hash = $2
-      LEFT JOIN authorization_grant AS g ON g.id = token.grant_id
+      LEFT JOIN refresh_token AS token ON token.token_hash = $2 AND token.bucket BETWEEN $3 AND $4
+      {OF_THE_ROW.format(row="token")}
       {GRANT_JOINS}
     """,
-    3,
+    7,
 )
-"""Client id, hash of the token, caisse."""
+"""Client id, hash of the token, its buckets, those of its grant, caisse."""
 
-PROLONG = "UPDATE refresh_token SET expires_at = $2 WHERE token_hash = $1 AND spent_at IS NULL"
+PROLONG = """
+    UPDATE refresh_token SET expires_at = $3
+     WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+       AND token_hash = $2 AND bucket BETWEEN $4 AND $5 AND spent_at IS NULL
+"""
 
 CODE = seen(
     f"""
@@ -81,22 +109,23 @@ CODE = seen(
            code.consumed_at, {IN_FORCE}
       FROM (VALUES (1)) AS one
       LEFT JOIN client ON client.client_id = $1
-      LEFT JOIN authorization_code AS code ON code.code_hash = $2
-      LEFT JOIN authorization_grant AS g ON g.id = code.grant_id
+      LEFT JOIN authorization_code AS code ON code.code_hash = $2 AND code.bucket BETWEEN $3 AND $4
+      {OF_THE_ROW.format(row="code")}
       {GRANT_JOINS}
     """,
-    3,
+    7,
 )
-"""Client id, hash of the code, caisse."""
+"""Client id, hash of the code, its buckets, those of its grant, caisse."""
 
 CONSUME_CODE = """
     WITH consumed AS (
         UPDATE authorization_code SET consumed_at = $3
-         WHERE code_hash = $2 AND consumed_at IS NULL AND expires_at > $3
+         WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+           AND code_hash = $2 AND bucket BETWEEN $4 AND $5 AND consumed_at IS NULL AND expires_at > $3
         RETURNING grant_id
     )
-    INSERT INTO refresh_token (caisse, token_hash, grant_id, issued_at, expires_at)
-    SELECT $1, $4, grant_id, $3, $5 FROM consumed RETURNING true
+    INSERT INTO refresh_token (caisse, token_hash, grant_id, issued_at, expires_at, bucket)
+    SELECT set_config('espace.caisse', $1, true), $6, grant_id, $3, $7, $8 FROM consumed RETURNING true
 """
 
 BROWSER = seen(
@@ -120,8 +149,8 @@ BROWSER = seen(
 STORE_GRANT = """
     WITH granted AS (
         INSERT INTO authorization_grant (caisse, id, client_id, person_id, session_id, account_id, granted,
-                                         created_at, expires_at)
-        VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+                                         created_at, expires_at, bucket)
+        VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $19)
     ), noted AS (
         INSERT INTO journal (id, caisse, at, action, subject_kind, subject_id, adherent_id, person_id, details)
         VALUES ($15, set_config('espace.caisse', $1, true), $8, 'authorization.granted', 'client', $3, $16, $4,
