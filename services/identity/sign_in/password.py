@@ -34,11 +34,16 @@ class TooManySignIns(DomainError):
     """The queue before the slow hash is full: come back in a few seconds."""
 
 
+def _own_cores() -> int:
+    """The cores this process may run on: a container, or an operator, may give it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Passwords:
     """The bounded pool. One per process, shared by every caller that hashes slowly."""
 
     def __init__(self, *, cores: int | None = None, waiting_per_core: int = WAITING_PER_CORE) -> None:
-        self._cores = cores or os.cpu_count() or 1
+        self._cores = cores or _own_cores()
         self._room = self._cores * (1 + waiting_per_core)
         self._inside = 0
         self._turn = asyncio.Semaphore(self._cores)
