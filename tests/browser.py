@@ -116,7 +116,9 @@ def _unpack(folder: Path) -> None:
         archive = draft / f"{name}.tar"
         _decompress(PACKAGE / "bin" / f"{name}.tar.br", archive)
         with tarfile.open(archive) as files:
-            files.extractall(target, filter="data")
+            # Python 3.11.2, Debian 12's, knows no filter yet; the archive is pinned by its hash.
+            files.extraction_filter = getattr(tarfile, "data_filter", None)
+            files.extractall(target)
         archive.unlink()
     (draft / "fonts.conf").write_text(FONTS.format(folder=folder), "utf-8")
     draft.rename(folder)
