@@ -17,6 +17,7 @@ from services.identity.openid.issuer import Audience, Issuer, audiences_of
 from services.identity.openid.refusals import InvalidRequestUri
 from services.identity.openid.snapshot import Snapshot
 from services.identity.signing_keys.key_ring import KeyRings
+from services.identity.signing_keys.opened import Opened
 
 
 @lru_cache(maxsize=4096)
@@ -40,7 +41,7 @@ class Provider:
         self.fetcher = fetcher
         self.rings = KeyRings(db, keys)
         self.nonces = Nonces(keys.key_for("dpop-nonce"))
-        self._documents: dict[CaisseSlug, bytes] = {}
+        self._documents: dict[tuple[CaisseSlug, Opened], bytes] = {}
         self.pairwise_salt = keys.key_for("pairwise-subject")
 
     async def issuer(self, caisse: CaisseSlug) -> Issuer:
@@ -51,10 +52,11 @@ class Provider:
         return Issuer(caisse, url, audiences, await self.rings.of(caisse))
 
     def published_once(self, issuer: Issuer, document: Callable[[Issuer], bytes]) -> bytes:
-        """The bytes of `document`, which depends on addresses alone; kept for the caisses that exist."""
-        known = self._documents.get(issuer.caisse)
+        """The bytes of `document`, which depends on addresses and on what the caisse opens; at most four a caisse."""
+        shaped_by = (issuer.caisse, issuer.keys.opened)
+        known = self._documents.get(shaped_by)
         if known is None:
-            known = self._documents[issuer.caisse] = document(issuer)
+            known = self._documents[shaped_by] = document(issuer)
         return known
 
     async def snapshot(

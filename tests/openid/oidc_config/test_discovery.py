@@ -1,4 +1,4 @@
-"""Discovery advertises exactly what is accepted: both directions."""
+"""Discovery advertises exactly what is accepted, both directions, in a caisse that opens everything."""
 
 from typing import Any
 
@@ -11,6 +11,12 @@ from services.identity.openid.clients import CLIENT_CREDENTIALS, ClientMetadata
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.token import GRANTS
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def opened_to_compat(issuer: Issuer) -> None:
+    """Before the first request, so that no document is remembered."""
+    await issuer.opens("compat")
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ async def test_discovery_endpoint_verification(issuer: Issuer, told: dict[str, A
     assert told["issuer"] == issuer.url
     for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"):
         assert told[name].startswith(issuer.url + "/")
-    assert told["request_uri_parameter_supported"] is False
+    assert told["request_uri_parameter_supported"] is True and told["require_request_uri_registration"]
 
 
 async def test_the_rfc_8414_address_tells_the_same(issuer: Issuer, told: dict[str, Any]) -> None:
