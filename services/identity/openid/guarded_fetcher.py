@@ -69,7 +69,7 @@ class GuardedFetcher:
 
     async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
-        return await self._request("GET", url, headers={"Accept": accept})
+        return await self._request("GET", url, headers={"Accept": accept, "Accept-Encoding": "identity"})
 
     async def post_form(self, url: str, form: dict[str, str]) -> int:
         """The status of a posted form (a logout token). Raises `FetchRefused`."""
@@ -121,6 +121,9 @@ class GuardedFetcher:
             ):
                 if answer.status_code != 200:
                     raise FetchRefused(f"status {answer.status_code}")
+                # Nothing is unpacked: a few kilobytes that swell to gigabytes would be counted too late.
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    raise FetchRefused("compressed, although asked not to be")
                 return await _bounded(answer), answer.headers.get("content-type", "")
         except (httpx.HTTPError, TimeoutError) as error:
             raise FetchRefused(type(error).__name__) from error
@@ -166,7 +169,7 @@ async def _resolve(host: str, port: int, trusted: bool) -> str:
 
 async def _bounded(answer: httpx.Response) -> bytes:
     body = bytearray()
-    async for piece in answer.aiter_bytes():
+    async for piece in answer.aiter_raw():
         body += piece
         if len(body) > LARGEST:
             raise FetchRefused("too large")

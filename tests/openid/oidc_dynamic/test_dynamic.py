@@ -12,9 +12,13 @@ import msgspec
 import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
+from libs.common.database.pool import Database
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.logos import read_due
 from tests.openid.listener import Listener
+from tests.openid.logos.pictures import picture
 from tests.openid.party import Issuer, Party, Somebody, claims_of, header_of
 
 CALLBACK = "https://client.example/cb"
@@ -162,19 +166,31 @@ async def test_discovery_endpoint_verification(issuer: Issuer) -> None:
     assert told["registration_endpoint"] == f"{issuer.url}/register"
 
 
-@pytest.mark.parametrize("field", ["logo_uri", "policy_uri", "tos_uri"])
-async def test_registration_shown_uris(issuer: Issuer, field: str) -> None:
-    """The modules registration-logo-uri, -policy-uri and -tos-uri."""
-    _, told = await register(issuer, **{field: "https://client.example/page"})
-    assert told[field] == "https://client.example/page"
+async def test_registration_logo_uri(
+    issuer: Issuer, who: Somebody, listener: Listener, identity_relay: Database
+) -> None:
+    """Registered at once whether the address answers or not; shown once the worker has read it, from our origin."""
+    listener.pages["/logo.png"], listener.content_type = picture(), "image/png"
+    client, told = await register(issuer, logo_uri=listener.url("/logo.png"))
+    assert told["logo_uri"] == listener.url("/logo.png") and listener.asked == []
+    assert "<img" not in (await client.authorize(who)).text
+    await read_due(GuardedFetcher(["127.0.0.1"]), identity_relay, issuer.clock())
+    page = (await client.authorize(who)).text
+    assert f'<img id="logo" src="/{issuer.caisse}/client-logos/' in page and told["logo_uri"] not in page
 
 
-async def test_registration_policy_uri_and_tos_uri_are_shown(issuer: Issuer, who: Somebody) -> None:
-    client, _ = await register(
-        issuer, policy_uri="https://client.example/p", tos_uri="https://client.example/t"
-    )
-    page = await client.authorize(who)
-    assert 'href="https://client.example/p"' in page.text and 'href="https://client.example/t"' in page.text
+async def test_registration_policy_uri(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer, policy_uri="https://client.example/p")
+    assert told["policy_uri"] == "https://client.example/p"
+    page = (await client.authorize(who)).text
+    assert 'id="policy" href="https://client.example/p"' in page and 'id="terms"' not in page
+
+
+async def test_registration_tos_uri(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer, tos_uri="https://client.example/t")
+    assert told["tos_uri"] == "https://client.example/t"
+    page = (await client.authorize(who)).text
+    assert 'id="terms" href="https://client.example/t"' in page and 'id="policy"' not in page
 
 
 async def test_registration_jwks_uri(issuer: Issuer, who: Somebody, listener: Listener) -> None:
