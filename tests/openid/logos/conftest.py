@@ -15,12 +15,9 @@ Round = Callable[[], Awaitable[bool]]
 
 
 @pytest.fixture
-def fetcher() -> GuardedFetcher:
-    return GuardedFetcher(["127.0.0.1"], longest=0.4)
+def worker(issuer: Issuer, identity_relay: Database) -> Round:
+    fetcher = GuardedFetcher(["127.0.0.1"])
 
-
-@pytest.fixture
-def worker(issuer: Issuer, identity_relay: Database, fetcher: GuardedFetcher) -> Round:
     async def round() -> bool:
         return await read_due(fetcher, identity_relay, issuer.clock())
 
