@@ -24,7 +24,7 @@ from libs.common.runtime.settings import KeySettings, Settings, SettingsRefused
 
 ROOT_KEY_BYTES = 32
 LONGEST_FILE = 4096
-"""Bytes; a wrapped key weighs 128."""
+"""Bytes; a wrapped key weighs 124."""
 
 
 class RootKeyProvider(Protocol):

@@ -7,7 +7,7 @@ CREATE TABLE client_logo (
     uri text NOT NULL,
     -- Of the bytes shown: the same image has the same address for ever.
     name text CHECK (name ~ '^[0-9a-f]{32}$'),
-    image bytea CHECK (octet_length(image) <= 131072),
+    image bytea CHECK (octet_length(image) <= 163840),
     -- Pixels that the page gives it.
     width integer CHECK (width BETWEEN 1 AND 160),
     height integer CHECK (height BETWEEN 1 AND 56),
