@@ -47,6 +47,10 @@ async def keep_logos_for_ever(
         except DatabaseUnavailable:
             log.warning("logos.postponed")
             busy = False
+        except Exception:
+            # A logo is no reason for the worker's other duties to stop; what was leased comes due again.
+            log.exception("logos.failed")
+            busy = False
         if not busy:
             try:
                 await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
