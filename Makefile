@@ -34,9 +34,9 @@ lock:
 	uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--extra embedded --extra build --output-file requirements/run.txt
 	uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--extra embedded --extra build --extra dev --constraint requirements/run.txt --output-file requirements/test.txt
+		--extra embedded --extra pkcs11 --extra build --extra dev --constraint requirements/run.txt --output-file requirements/test.txt
 	uv pip compile pyproject.toml --quiet --universal --generate-hashes --no-header --python-version 3.11 \
-		--extra build --constraint requirements/run.txt --output-file requirements/deploy.txt
+		--extra pkcs11 --extra build --constraint requirements/run.txt --output-file requirements/deploy.txt
 
 environment:
 	@PYTHON='$(PYTHON)' .ci/environment run

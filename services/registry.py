@@ -60,7 +60,7 @@ COMMANDS: tuple[CommandRow, ...] = (
         "client", "services.identity.openid.commands:client", "Clients OpenID : ajouter, lister, examiner."
     ),
     CommandRow(
-        "keys", "services.identity.signing_keys.commands:keys", "Clés de signature : lister, renouveler."
+        "keys", "services.identity.signing_keys.commands:keys", "Clés : lister, renouveler, envelopper."
     ),
     CommandRow(
         "attestation", "services.documents.attestations.commands:attestation", "Attestations : vérifier."

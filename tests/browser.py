@@ -60,7 +60,7 @@ def chromium() -> Browser:
             raise NoBrowser(f"ESPACE_CHROMIUM={named} is not a program. {REMEDY}")
         return Browser(named, {**os.environ}, _arguments())
     folder = _unpacked()
-    libraries = f"{folder}/al2023/lib"
+    libraries = str(chromium_libraries())
     inherited = os.environ.get("LD_LIBRARY_PATH")
     environment = {
         **os.environ,
@@ -68,6 +68,11 @@ def chromium() -> Browser:
         "FONTCONFIG_PATH": f"{folder}",
     }
     return Browser(str(folder / "chromium"), environment, _arguments())
+
+
+def chromium_libraries() -> Path:
+    """The shared libraries that come with the Chromium of npm. Raises `NoBrowser`."""
+    return _unpacked() / "al2023" / "lib"
 
 
 def _arguments() -> list[str]:

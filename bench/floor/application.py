@@ -39,6 +39,7 @@ from services.identity.openid.bucket_names import (
 from services.identity.openid.buckets import bucket_at, bucket_of
 from services.identity.openid.issuer import Issuer, audiences_of
 from services.identity.signing_keys.key_ring import KeyRing
+from services.identity.signing_keys.opened import Opened
 
 CAISSE = parse_caisse_slug("mediterranee")
 LIFE, ID_LIFE = 600, 600
@@ -89,9 +90,8 @@ class Floor:
             self.issuer, f"{base.adherent.base}/{CAISSE}", f"{base.documents.base}/{CAISSE}"
         )
         # The same bytes as Espace, which has `compat` clients here.
-        self.document = discovery.document(
-            Issuer(CAISSE, self.issuer, audiences, KeyRing({}, [])), compat=True
-        )
+        ring = KeyRing({}, [], Opened(registers=False, compat=True))
+        self.document = discovery.document(Issuer(CAISSE, self.issuer, audiences, ring))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -8,7 +8,7 @@ import msgspec
 
 from libs.common.access.signatures import SigningKey, VerifyingKey, verifying_key
 from libs.common.database.pool import Database
-from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
@@ -35,7 +35,7 @@ class Keys:
     async def read(cls, settings: Settings, caisse: CaisseSlug) -> "Keys":
         db, encryption = (
             await Database.open(settings.identity.dsn, name="floor", max_size=1),
-            KeyEncryption.from_text(settings.keys.key_encryption_key),
+            open_key_encryption(settings),
         )
         async with db.transaction(caisse) as tx:
             rows = await store.published(tx)

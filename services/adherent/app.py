@@ -11,7 +11,7 @@ from libs.common.access.guard import hand_out_nonce, provide_token
 from libs.common.access.resource_server import ResourceServer
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
-from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.settings import Settings
 from services.adherent.acts.routes import acts
 from services.adherent.contributions.routes import statements
@@ -24,7 +24,7 @@ def create_app(
     settings: Settings, *, clock: Clock = utc_now, access: ResourceServer | None = None
 ) -> Litestar:
     """The adherent service. Its database opens with its lifespan; NATS is not needed to serve."""
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    keys = open_key_encryption(settings)
     guarded = access or ResourceServer(settings, "adherent", keys, clock=clock)
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
@@ -42,7 +43,7 @@ async def prepare(settings: Settings, progress: Progress) -> dict[str, Any]:
     Runs again after a kill: what is there is kept, what is missing is made. The keys
     and secrets of the demonstration's accounts are then those of the last run.
     """
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    keys = open_key_encryption(settings)
     handed_out = new_keys()
     identity = await Database.open(settings.identity.dsn, name="demonstration", command_timeout=60)
     adherent = await Database.open(settings.adherent.dsn, name="demonstration", command_timeout=60)

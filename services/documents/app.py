@@ -18,6 +18,7 @@ from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
 from libs.common.http.problems import Problem
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings, SettingsRefused
@@ -55,7 +56,7 @@ def create_app(
     eligibility: Eligibility | None = None,
 ) -> Litestar:
     """The documents service. Its database opens with its lifespan; NATS is not needed to serve."""
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    keys = open_key_encryption(settings)
     guarded = access or ResourceServer(settings, "documents", keys, clock=clock)
     pages = Pages(PAGES, site=settings.portal.base)
 

@@ -12,7 +12,7 @@ from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import CaisseAdded
 from libs.common.http.application import utc_now
-from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.refusals import DomainError
 from libs.common.runtime.settings import Settings
 from services.documents.app import open_workshop
@@ -28,7 +28,7 @@ SWEEP_SECONDS = 10.0
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Until `stop`. PostgreSQL or NATS away is waited for."""
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    keys = open_key_encryption(settings)
     bus = Bus.of(settings, "documents", name="documents-work")
     bus.start()
     sweeps = await Database.open(settings.documents.relay_dsn, name="documents-relay", max_size=6)

@@ -17,6 +17,7 @@ from libs.common.http.application import Clock, build_application, utc_now
 from libs.common.http.client_address import proxy_networks
 from libs.common.http.problems import Problem
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.pages.brand import Brand
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
@@ -87,8 +88,8 @@ def create_app(
 
     `http` replaces the way out to our own addresses in tests.
     """
-    settings.require("identity.base", "identity.dsn", "portal.base", "keys.key_encryption_key")
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    settings.require("identity.base", "identity.dsn", "portal.base")
+    keys = open_key_encryption(settings)
     passwords = Passwords()
     paper = PaperSecrets(keys)
     pages = Pages(TEMPLATES, site=settings.portal.base)

@@ -11,7 +11,7 @@ from libs.common.bus.relay import relay
 from libs.common.database.forgetting import Forget, forget_all
 from libs.common.database.pool import Database
 from libs.common.http.application import utc_now
-from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.settings import Settings
 from services.identity.delegation import store as mandates
 from services.identity.delegation.duties import delegation_duties
@@ -33,8 +33,8 @@ SWEEP_EVERY = 600.0
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Until `stop`. PostgreSQL, NATS or the mail server away is waited for."""
-    settings.require("identity.dsn", "identity.relay_dsn", "keys.key_encryption_key", "mail.host")
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    settings.require("identity.dsn", "identity.relay_dsn", "mail.host")
+    keys = open_key_encryption(settings)
     bus = Bus.of(settings, "identity", name="identity-work")
     bus.start()
     sweeps = await Database.open(settings.identity.relay_dsn, name="identity-relay", max_size=8)

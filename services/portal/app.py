@@ -19,6 +19,7 @@ from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings
@@ -68,7 +69,7 @@ def create_app(
     settings.require(
         "portal.base", "portal.dsn", "portal.client_key", "identity.base", "adherent.base", "documents.base"
     )
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    keys = open_key_encryption(settings)
     pages = Pages(TEMPLATES, site=settings.portal.base)
 
     @asynccontextmanager

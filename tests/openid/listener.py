@@ -19,9 +19,12 @@ class Listener:
     heard: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     redirect_to: str = ""
     content_type: str = "application/json"
+    more_headers: str = ""
     scheme: str = "http"
     asked: list[str] = field(default_factory=list[str])
     """Host header of each request, in order."""
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set by the first request, before it is answered."""
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"{self.scheme}://{host}:{self.port}{path}"
@@ -34,8 +37,9 @@ class Listener:
         )
         body = await reader.readexactly(length)
         self.asked += [line[6:] for line in head.split("\r\n") if line.lower().startswith("host: ")]
+        self.arrived.set()
         await asyncio.sleep(self.delay)
-        status, content, more = self.status, b"", ""
+        status, content, more = self.status, b"", self.more_headers
         if method == "POST":
             self.heard.append(dict(parse_qsl(body.decode())))
         elif self.redirect_to:

@@ -20,8 +20,9 @@ from libs.common.database.pool import Database
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
+from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid.clients import CODE, REFRESH, ClientMetadata
-from services.identity.openid.register import register_client
+from services.identity.openid.register import open_registration, register_client
 from services.identity.sign_in.session import cookie_name, open_session
 from tests.conftest import HeldClock
 
@@ -78,6 +79,15 @@ class Issuer:
 
     def http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(transport=self.transport, base_url=self.settings.identity.base)
+
+    async def opens(self, choice: OpenRegistration) -> None:
+        async with self.db.transaction(self.caisse) as tx:
+            await open_registration(tx, choice, now=self.clock())
+
+    async def told(self) -> dict[str, Any]:
+        """The discovery document at this moment."""
+        async with self.http() as http:
+            return (await http.get(f"/{self.caisse}/.well-known/openid-configuration")).json()
 
     async def client(self, **changes: Any) -> "Party":
         """A confidential `standard` client with its own keys, already registered; `changes` are metadata."""

@@ -5,7 +5,6 @@ that a mail's parameters can never be opened as a signing key. The context
 (row id, caisse …) is authenticated: a ciphertext moved to another row does not open.
 """
 
-import base64
 import hashlib
 import hmac
 import os
@@ -38,11 +37,6 @@ class KeyEncryption:
             return HKDF(hashes.SHA256(), length=32, salt=None, info=info).derive(key_encryption_key)
 
         self._derived = derived
-
-    @classmethod
-    def from_text(cls, text: str) -> "KeyEncryption":
-        """From 32 bytes in base64url, as the settings hold it."""
-        return cls(base64.urlsafe_b64decode(text.strip() + "=" * (-len(text.strip()) % 4)))
 
     def seal(self, purpose: str, plaintext: bytes, *, context: bytes) -> bytes:
         """Version byte, 12-byte random nonce, ciphertext and tag."""

@@ -29,7 +29,7 @@ def serve(name: str, workers: int) -> None:
     except LookupError as error:
         raise click.UsageError(str(error)) from error
     settings = load_settings()
-    settings.require(f"{name}.base", f"{name}.port", f"{name}.dsn", "keys.key_encryption_key")
+    settings.require(f"{name}.base", f"{name}.port", f"{name}.dsn", *settings.keys.needs)
     section = settings.service(name)
     answer(service.app, name, section.host, section.port, settings, workers=workers)
 

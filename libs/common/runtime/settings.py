@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,8 +22,10 @@ from msgspec import Meta, Struct
 SecretText = Annotated[str, Meta(extra={"secret": True})]
 """Text that `repr` hides and that a file may hold (`_FILE`)."""
 
-NOT_SETTINGS = frozenset({"ESPACE_CONFIG", "ESPACE_CHROMIUM"})
-"""Variables of the same prefix that are read elsewhere."""
+NOT_SETTINGS = frozenset(
+    {"ESPACE_CONFIG", "ESPACE_CHROMIUM", "ESPACE_PKCS11_MODULE", "ESPACE_PKCS11_TOKEN", "ESPACE_PKCS11_PIN"}
+)
+"""Variables of the same prefix that are read elsewhere: here, and by tests that are lent a browser or a token."""
 
 SERVICES = ("identity", "adherent", "documents", "portal")
 
@@ -93,10 +95,33 @@ class CatcherSettings(Section, frozen=True, kw_only=True):
 
 
 class KeySettings(Section, frozen=True, kw_only=True):
-    """What encrypts the other keys at rest."""
+    """What encrypts the other keys at rest; read once, as a process starts (`libs/common/keys/root_key.py`)."""
 
+    provider: Literal["environment", "file", "pkcs11"] = "environment"
+    """Where the key-encryption key comes from: this section, a file, or a file that a PKCS#11 token opens."""
     key_encryption_key: SecretText = ""
-    """32 bytes, base64url without padding."""
+    """`environment`: 32 bytes, base64url without padding."""
+    file: Path | None = None
+    """`file`: the same text in a file. `pkcs11`: what `espace keys wrap` wrote."""
+    pkcs11_module: Path | None = None
+    """The module's shared library, from the maker of the token."""
+    pkcs11_token: str = ""
+    """The token's label."""
+    pkcs11_key: str = ""
+    """The label of its secret that never leaves it."""
+    pkcs11_pin: SecretText = ""
+    """The token's user PIN."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The settings, by dotted name, that the chosen provider cannot do without."""
+        if self.provider == "environment":
+            return ("keys.key_encryption_key",)
+        if self.provider == "file":
+            return ("keys.file",)
+        return tuple(
+            f"keys.{name}" for name in ("file", "pkcs11_module", "pkcs11_token", "pkcs11_key", "pkcs11_pin")
+        )
 
 
 class DatabaseSettings(Section, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ def work(name: str) -> None:
     if service.work is None:
         raise click.UsageError(f"Le service {name} n'a pas de travail de fond.")
     settings = load_settings()
-    settings.require(f"{name}.dsn", f"{name}.relay_dsn", "keys.key_encryption_key")
+    settings.require(f"{name}.dsn", f"{name}.relay_dsn", *settings.keys.needs)
     configure_logging(name, settings.log_level)
     name_process(name, "work")
     section = settings.service(name)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.pool import Database
-from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
@@ -115,8 +115,8 @@ def described(
 
 
 async def _add(settings: Settings, wanted: Caisse) -> None:
-    settings.require("identity.dsn", "keys.key_encryption_key")
-    keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+    settings.require("identity.dsn")
+    keys = open_key_encryption(settings)
     db = await Database.open(settings.identity.dsn, name="espace caisse", max_size=1)
     try:
         async with db.transaction(wanted.slug) as tx:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
@@ -269,7 +270,7 @@ def _run(slug: str, use: Callable[[Hands], Awaitable[Answer]]) -> Answer:
 
     async def opened() -> Answer:
         settings = load_settings()
-        settings.require("identity.dsn", "keys.key_encryption_key", "portal.base")
+        settings.require("identity.dsn", "portal.base")
         db = await Database.open(settings.identity.dsn, name="espace letters", max_size=2, command_timeout=60)
         try:
             key = parse_caisse_slug(slug)
@@ -279,7 +280,7 @@ def _run(slug: str, use: Callable[[Hands], Awaitable[Answer]]) -> Answer:
                 raise click.ClickException(
                     f"La caisse {slug} n'existe pas : « espace caisse list » les nomme."
                 )
-            keys = KeyEncryption.from_text(settings.keys.key_encryption_key)
+            keys = open_key_encryption(settings)
             return await use(Hands(settings, db, keys, caisse))
         finally:
             await db.close()

@@ -8,6 +8,7 @@ import msgspec
 from libs.common.http.thin import Call, Handler, Reply, thin
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import parse_caisse_slug
+from services.identity.openid import discovery
 from services.identity.openid.client_authentication import credentials_of
 from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.introspection import answer_introspection
@@ -105,7 +106,7 @@ async def openid_configuration(call: Call) -> Reply:
     """OpenID Connect Discovery §4."""
     provider = provider_of(call)
     issuer = await issuer_of(provider, call.slug)
-    body = await provider.discovery(issuer)
+    body = provider.published_once(issuer, discovery.document)
     return Reply(200, body, ((b"content-type", b"application/json"), *PUBLIC))
 
 

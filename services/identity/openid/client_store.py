@@ -5,9 +5,7 @@ from typing import Any
 
 import msgspec
 
-from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Tx
-from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.store import CLIENT, client_of
 
@@ -86,17 +84,4 @@ async def spend_initial_token(tx: Tx, token_hash: bytes, now: datetime) -> Any:
         RETURNING profile
         """,
         token_hash, now,
-    )  # fmt: skip
-
-
-async def compat_is_open(read: Reader, caisse: CaisseSlug, now: datetime) -> bool:
-    """Whether a client of profile `compat` is active in this caisse, or may register."""
-    return await read.fetchval(
-        """
-        SELECT EXISTS (SELECT FROM client WHERE state = 'active' AND metadata ->> 'profile' = 'compat')
-            OR EXISTS (SELECT FROM initial_access_token
-                        WHERE profile = 'compat' AND uses_left > 0 AND expires_at > $1)
-            OR EXISTS (SELECT FROM caisse WHERE slug = $2 AND settings ->> 'open_registration' = 'compat') AS is_open
-        """,
-        now, caisse,
     )  # fmt: skip

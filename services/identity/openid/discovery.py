@@ -1,6 +1,7 @@
 """What the issuer says of itself (OpenID Connect Discovery, RFC 8414): exactly what it accepts.
 
-`tests/openid/oidc_config/` holds both directions: each advertised value is
+A caisse that opens `compat`, or registration, says so, and stops saying so within a second
+of closing it. `tests/openid/oidc_config/` holds both directions: each advertised value is
 accepted, each accepted value advertised.
 """
 
@@ -17,13 +18,17 @@ from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.tokens import SUPPORTED_CLAIMS
 
 AUTHENTICATION_METHODS = ("private_key_jwt", "none")
-SECRETS = ("client_secret_basic", "client_secret_post")
+COMPAT_METHODS = ("client_secret_basic", "client_secret_post")
 ASSERTION_ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
 UI_LOCALES = ("fr", "en")
 
 
-def metadata(issuer: Issuer, *, compat: bool) -> dict[str, Any]:
-    """The discovery document of a caisse that has opened the profile `compat`, or has not."""
+def metadata(issuer: Issuer) -> dict[str, Any]:
+    """The discovery document.
+
+    RS256 stands in every caisse's lists: Discovery §3 requires it, and a `standard` client may choose it.
+    """
+    opened = issuer.keys.opened
     return {
         "issuer": issuer.url,
         **_endpoints(issuer),
@@ -37,7 +42,7 @@ def metadata(issuer: Issuer, *, compat: bool) -> dict[str, Any]:
         "userinfo_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "introspection_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "request_object_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
-        **_client_authentication(compat=compat),
+        **_client_authentication(opened.compat),
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(DPOP_ALGORITHMS),
         "authorization_response_iss_parameter_supported": True,
@@ -46,8 +51,8 @@ def metadata(issuer: Issuer, *, compat: bool) -> dict[str, Any]:
         "claim_types_supported": ["normal"],
         "claims_parameter_supported": True,
         "request_parameter_supported": True,
-        # openid.md §5: silence would mean true. `compat` clients may register one (OpenID Connect Core §6.2).
-        "request_uri_parameter_supported": compat,
+        # Registered beforehand, fetched by the guarded fetcher. Said either way: silence would mean true.
+        "request_uri_parameter_supported": opened.compat,
         "require_request_uri_registration": True,
         "require_pushed_authorization_requests": False,
         "require_signed_request_object": False,
@@ -61,12 +66,15 @@ def metadata(issuer: Issuer, *, compat: bool) -> dict[str, Any]:
 
 
 def _endpoints(issuer: Issuer) -> dict[str, str]:
+    registers = (
+        {"registration_endpoint": issuer.endpoint("/register")} if issuer.keys.opened.registers else {}
+    )
     return {
         "authorization_endpoint": issuer.endpoint("/authorize"),
         "token_endpoint": issuer.endpoint("/token"),
         "userinfo_endpoint": issuer.endpoint("/userinfo"),
         "jwks_uri": issuer.endpoint("/jwks"),
-        "registration_endpoint": issuer.endpoint("/register"),
+        **registers,
         "pushed_authorization_request_endpoint": issuer.endpoint("/par"),
         "introspection_endpoint": issuer.endpoint("/introspect"),
         "revocation_endpoint": issuer.endpoint("/revoke"),
@@ -74,9 +82,9 @@ def _endpoints(issuer: Issuer) -> dict[str, str]:
     }
 
 
-def _client_authentication(*, compat: bool) -> dict[str, list[str]]:
+def _client_authentication(compat: bool) -> dict[str, list[str]]:
+    accepted = AUTHENTICATION_METHODS + (COMPAT_METHODS if compat else ())
     told: dict[str, list[str]] = {}
-    accepted = AUTHENTICATION_METHODS + (SECRETS if compat else ())
     for endpoint in ("token", "revocation", "introspection"):
         methods = [method for method in accepted if endpoint != "introspection" or method != "none"]
         told[f"{endpoint}_endpoint_auth_methods_supported"] = methods
@@ -84,5 +92,5 @@ def _client_authentication(*, compat: bool) -> dict[str, list[str]]:
     return told
 
 
-def document(issuer: Issuer, *, compat: bool) -> bytes:
-    return msgspec.json.encode(metadata(issuer, compat=compat))
+def document(issuer: Issuer) -> bytes:
+    return msgspec.json.encode(metadata(issuer))

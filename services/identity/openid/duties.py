@@ -1,4 +1,4 @@
-"""What identity's worker does for the protocol: forget, rotate keys, tell clients of ended sessions."""
+"""What identity's worker does for the protocol: forget, rotate keys, tell clients of ended sessions, keep logos."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from services.identity.openid import logout_store, sweep_store
 from services.identity.openid.backchannel_logout import deliver_for_ever
 from services.identity.openid.buckets import RINGS, bucket_at_rest
 from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.logos import keep_logos_for_ever
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys.rotation import sweep_keys
 
@@ -35,6 +36,7 @@ async def openid_duties(
     try:
         async with asyncio.TaskGroup() as duties:
             duties.create_task(deliver_for_ever(provider, relay, stop, clock))
+            duties.create_task(keep_logos_for_ever(provider.fetcher, relay, stop, clock))
             duties.create_task(sweep_for_ever(db, relay, keys, stop, clock))
     finally:
         await db.close()

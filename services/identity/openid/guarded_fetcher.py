@@ -69,7 +69,7 @@ class GuardedFetcher:
 
     async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
-        return await self._request("GET", url, headers={"Accept": accept})
+        return await self._request("GET", url, headers={"Accept": accept, "Accept-Encoding": "identity"})
 
     async def post_form(self, url: str, form: dict[str, str]) -> int:
         """The status of a posted form (a logout token). Raises `FetchRefused`."""
@@ -83,7 +83,7 @@ class GuardedFetcher:
                 ) as answer,
             ):
                 return answer.status_code
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise FetchRefused(f"{type(error).__name__} at {to.address}") from error
 
     async def jwks(self, url: str) -> tuple[dict[str, Any], ...]:
@@ -121,8 +121,11 @@ class GuardedFetcher:
             ):
                 if answer.status_code != 200:
                     raise FetchRefused(f"status {answer.status_code}")
+                # Nothing is unpacked: a few kilobytes that swell to gigabytes would be counted too late.
+                if answer.headers.get("content-encoding", "identity") != "identity":
+                    raise FetchRefused("compressed, although asked not to be")
                 return await _bounded(answer), answer.headers.get("content-type", "")
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise FetchRefused(type(error).__name__) from error
 
     def _client(self) -> httpx.AsyncClient:
@@ -138,14 +141,17 @@ class GuardedFetcher:
 
     async def _pinned(self, url: str) -> _Pinned:
         """The name resolved once; the connection goes to that very address. Raises `FetchRefused`."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError as error:
+            raise FetchRefused("no address") from error
         trusted = host in self._allowed
         if parts.username or parts.password or parts.fragment or not host:
             raise FetchRefused("userinfo, fragment or no host")
         if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
             raise FetchRefused("not https")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        port = port or (443 if parts.scheme == "https" else 80)
         address = await _resolve(host, port, trusted)
         literal = f"[{address}]" if ":" in address else address
         target = parts._replace(netloc=f"{literal}:{port}").geturl()
@@ -155,7 +161,8 @@ class GuardedFetcher:
 async def _resolve(host: str, port: int, trusted: bool) -> str:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        # UnicodeError: a label empty or too long, which no resolver is even asked.
         raise FetchRefused("unknown host") from error
     addresses = [str(entry[4][0]) for entry in found]
     # Every answer must be public: a name that also resolves inside is a trap.
@@ -166,7 +173,7 @@ async def _resolve(host: str, port: int, trusted: bool) -> str:
 
 async def _bounded(answer: httpx.Response) -> bytes:
     body = bytearray()
-    async for piece in answer.aiter_bytes():
+    async for piece in answer.aiter_raw():
         body += piece
         if len(body) > LARGEST:
             raise FetchRefused("too large")

@@ -1,5 +1,6 @@
 """What a process holds to serve every issuer: pool, keys, nonces, fetcher, addresses."""
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -9,15 +10,14 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
-from services.identity.openid import discovery
 from services.identity.openid.clients import Client
-from services.identity.openid.compat_openings import CompatOpenings
 from services.identity.openid.foreign_jwt import kid_of
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.issuer import Audience, Issuer, audiences_of
 from services.identity.openid.refusals import InvalidRequestUri
 from services.identity.openid.snapshot import Snapshot
 from services.identity.signing_keys.key_ring import KeyRings
+from services.identity.signing_keys.opened import Opened
 
 
 @lru_cache(maxsize=4096)
@@ -41,8 +41,7 @@ class Provider:
         self.fetcher = fetcher
         self.rings = KeyRings(db, keys)
         self.nonces = Nonces(keys.key_for("dpop-nonce"))
-        self.openings = CompatOpenings(db)
-        self._documents: dict[tuple[CaisseSlug, bool], bytes] = {}
+        self._documents: dict[tuple[CaisseSlug, Opened], bytes] = {}
         self.pairwise_salt = keys.key_for("pairwise-subject")
 
     async def issuer(self, caisse: CaisseSlug) -> Issuer:
@@ -52,12 +51,12 @@ class Provider:
         )
         return Issuer(caisse, url, audiences, await self.rings.of(caisse))
 
-    async def discovery(self, issuer: Issuer) -> bytes:
-        """The discovery document as of this second; its bytes are made once for what the caisse has opened."""
-        opened = issuer.caisse, await self.openings.of(issuer.caisse)
-        known = self._documents.get(opened)
+    def published_once(self, issuer: Issuer, document: Callable[[Issuer], bytes]) -> bytes:
+        """The bytes of `document`, which depends on addresses and on what the caisse opens; at most four a caisse."""
+        shaped_by = (issuer.caisse, issuer.keys.opened)
+        known = self._documents.get(shaped_by)
         if known is None:
-            known = self._documents[opened] = discovery.document(issuer, compat=opened[1])
+            known = self._documents[shaped_by] = document(issuer)
         return known
 
     async def snapshot(

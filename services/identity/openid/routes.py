@@ -13,6 +13,7 @@ from litestar.response.base import ASGIResponse
 from libs.common.http import csrf
 from libs.common.http.application import Clock
 from libs.common.http.problems import PROBLEMS, Problem
+from services.identity.openid import discovery
 from services.identity.openid.authorize import Visit
 from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.issuer import Issuer
@@ -64,7 +65,7 @@ async def oauth_authorization_server(
     slug: FromPath[str], provider: NamedDependency[Provider]
 ) -> ASGIResponse:
     """RFC 8414 §3: the well-known segment before the path."""
-    body = await provider.discovery(await issuer_of(provider, slug))
+    body = provider.published_once(await issuer_of(provider, slug), discovery.document)
     return ASGIResponse(body=body, media_type="application/json", headers=PUBLIC)
 
 

@@ -1,4 +1,4 @@
-"""`espace keys list | rotate`."""
+"""`espace keys list | rotate | wrap`."""
 
 import asyncio
 import sys
@@ -11,22 +11,26 @@ from rich.table import Table
 
 from libs.common.access.signatures import SIGNING_ALGORITHMS, Algorithm
 from libs.common.database.pool import Database
-from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.settings import load_settings
 from libs.common.values.caisse_slug import CaisseSlug, InvalidCaisseSlug, parse_caisse_slug
 from services.identity.signing_keys import store
 from services.identity.signing_keys.rotation import rotate
 from services.identity.signing_keys.store import StoredKey
+from services.identity.signing_keys.wrap import wrap
 
 USAGE = 2
 
 
 @click.group("keys")
 def keys() -> None:
-    """Les clés de signature d'une caisse.
+    """Les clés de signature d'une caisse, et la clé racine qui les protège au repos.
 
-    Codes de sortie : 0 fait, 2 demande mal formée.
+    Codes de sortie : 0 fait, 1 refusé, 2 demande mal formée, 3 configuration refusée.
     """
+
+
+keys.add_command(wrap)
 
 
 @keys.command("list")
@@ -71,7 +75,7 @@ async def _published(caisse: CaisseSlug) -> list[StoredKey]:
 
 
 async def _rotate(caisse: CaisseSlug, algorithms: tuple[Algorithm, ...]) -> dict[str, str | None]:
-    encryption = KeyEncryption.from_text(load_settings().keys.key_encryption_key)
+    encryption = open_key_encryption(load_settings())
     db = await _opened()
     try:
         async with db.transaction(caisse) as tx:
@@ -83,7 +87,7 @@ async def _rotate(caisse: CaisseSlug, algorithms: tuple[Algorithm, ...]) -> dict
 
 async def _opened() -> Database:
     settings = load_settings()
-    settings.require("identity.dsn", "keys.key_encryption_key")
+    settings.require("identity.dsn")
     return await Database.open(settings.identity.dsn, name="espace keys", max_size=1)
 
 

@@ -2,6 +2,7 @@
 
 A ring is reread when it is older than `FRESH_FOR`; a key is published long
 before it signs and after it stopped, so a ring that is a second old is right.
+What the caisse opens to clients is read in the same transaction, for the same second.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
+from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 from services.identity.signing_keys.rotation import complete_keys, missing
 from services.identity.signing_keys.sealing import open_key
 
@@ -44,10 +46,13 @@ REMEMBERED = 1024
 
 
 class KeyRing:
-    """Immutable but for what it remembers; replaced whole when the keys change."""
+    """Immutable but for what it remembers; replaced whole when the keys change, or what the caisse opens."""
 
-    def __init__(self, active: dict[str, SigningKey], published: list[dict[str, str]]) -> None:
+    def __init__(
+        self, active: dict[str, SigningKey], published: list[dict[str, str]], opened: Opened = NOTHING_OPENED
+    ) -> None:
         self._active = active
+        self.opened = opened
         self._published: dict[str, VerifyingKey] = {
             jwk["kid"]: verifying_key(jwk, jwk["alg"], kid=jwk["kid"]) for jwk in published
         }
@@ -131,23 +136,23 @@ class KeyRings:
         self._rings.pop(caisse, None)
 
     async def _reread(self, caisse: CaisseSlug, known: tuple[float, str, KeyRing] | None) -> KeyRing:
-        rows = await self._rows(caisse)
+        rows, opened = await self._rows(caisse)
         if rows and (lacking := missing(rows)):
             await complete_keys(self._db, caisse, self._keys, lacking, datetime.now(UTC))
-            rows = await self._rows(caisse)
-        state = "".join(f"{row.kid}{row.state}" for row in rows)
+            rows, opened = await self._rows(caisse)
+        state = "".join(f"{row.kid}{row.state}" for row in rows) + repr(opened)
         if known and known[1] == state:
             ring = known[2]
         else:
-            ring = await asyncio.to_thread(self._open, caisse, rows)
+            ring = await asyncio.to_thread(self._open, caisse, rows, opened)
         if not ring.is_empty:
             self._rings[caisse] = (time.monotonic(), state, ring)
         return ring
 
-    async def _rows(self, caisse: CaisseSlug) -> list[store.StoredKey]:
+    async def _rows(self, caisse: CaisseSlug) -> tuple[list[store.StoredKey], Opened]:
         async with self._db.transaction(caisse) as tx:
-            return await store.published(tx)
+            return await store.published(tx), await store.opened(tx, datetime.now(UTC))
 
-    def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey]) -> KeyRing:
+    def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey], opened: Opened) -> KeyRing:
         active = {row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"}
-        return KeyRing(active, [row.public_jwk for row in rows])
+        return KeyRing(active, [row.public_jwk for row in rows], opened)

@@ -6,6 +6,7 @@ import msgspec
 
 from libs.common.access.signatures import Algorithm
 from libs.common.database.transaction import Tx
+from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 
 
 class StoredKey(msgspec.Struct, frozen=True):
@@ -27,6 +28,26 @@ async def published(tx: Tx) -> list[StoredKey]:
         """
     )
     return [StoredKey(r[0], r[1], r[2], msgspec.json.decode(r[3], type=dict[str, str]), r[4]) for r in rows]
+
+
+async def opened(tx: Tx, now: datetime) -> Opened:
+    """What the transaction's caisse opens to clients: by its settings, by a client there, by an invitation given."""
+    row = await tx.fetchrow(
+        """
+        SELECT registration <> 'closed' OR EXISTS (
+                   SELECT 1 FROM initial_access_token WHERE uses_left > 0 AND expires_at > $2),
+               registration = 'compat' OR EXISTS (
+                   SELECT 1 FROM client WHERE state = 'active' AND metadata->>'profile' = 'compat'
+               ) OR EXISTS (
+                   SELECT 1 FROM initial_access_token
+                    WHERE profile = 'compat' AND uses_left > 0 AND expires_at > $2)
+          FROM (SELECT coalesce(settings->>'open_registration', 'closed') AS registration
+                  FROM caisse WHERE slug = $1) AS said
+        """,
+        tx.the_caisse,
+        now,
+    )
+    return Opened(*row) if row else NOTHING_OPENED
 
 
 async def add(

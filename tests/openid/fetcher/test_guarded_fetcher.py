@@ -1,5 +1,6 @@
 """The guarded fetcher against a real https server of ours (openid.md §4, "SSRF")."""
 
+import gzip
 import ipaddress
 import socket
 import ssl
@@ -136,3 +137,30 @@ async def test_a_slow_server_holds_nobody(server: Listener, authority: Path) -> 
         await fetcher.get(server.url("/jwks"))
     with pytest.raises(FetchRefused, match="TimeoutError"):
         await fetcher.post_form(server.url("/jwks"), {"a": "b"})
+
+
+async def test_a_compressed_answer_is_refused_unopened(server: Listener, authority: Path) -> None:
+    """A few kilobytes that swell to gigabytes would be counted once they are in memory."""
+    server.pages["/jwks"] = gzip.compress(bytes(50_000_000))
+    server.more_headers = "Content-Encoding: gzip\r\n"
+    with pytest.raises(FetchRefused, match="compressed"):
+        await GuardedFetcher(["127.0.0.1"], authority).get(server.url("/jwks"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://a..b/logo.png",
+        f"https://{'a' * 64}.example/logo.png",
+        f"https://{'a.' * 200}example/logo.png",
+        "https://[::ffff:10.0.0.1]/logo.png",
+        "https://0x7f000001/logo.png",
+        "https://2130706433/logo.png",
+        "https://[::1%25lo]/logo.png",
+        "https://client.example:99999/logo.png",
+        "https://[/logo.png",
+    ],
+)
+async def test_an_address_that_no_resolver_takes_is_refused_as_any_other(url: str) -> None:
+    with pytest.raises(FetchRefused):
+        await GuardedFetcher().get(url)

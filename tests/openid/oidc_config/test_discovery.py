@@ -1,43 +1,28 @@
-"""Discovery advertises exactly what is accepted: both directions."""
+"""Discovery advertises exactly what is accepted, both directions, in a caisse that opens everything."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-import httpx
 import pytest
 
 from libs.common.access.signatures import SIGNING_ALGORITHMS, SigningKey
-from services.identity.caisses import store as caisses
-from services.identity.openid import client_store, discovery
+from services.identity.openid import discovery
 from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
-from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import CLIENT_CREDENTIALS, ClientMetadata
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.token import GRANTS
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
 
 
-async def discovered(issuer: Issuer) -> dict[str, Any]:
-    """What the issuer says once it has looked again, as every process does within a second."""
-    app: Any = cast(httpx.ASGITransport, issuer.transport).app
-    app.state.provider.openings.forget(issuer.caisse)
-    async with issuer.http() as http:
-        return (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()
+@pytest.fixture(scope="module", autouse=True)
+async def opened_to_compat(issuer: Issuer) -> None:
+    """Before the first request, so that no document is remembered."""
+    await issuer.opens("compat")
 
 
 @pytest.fixture
 async def told(issuer: Issuer) -> dict[str, Any]:
-    """Of a caisse that has let a `compat` client in: everything that may be accepted."""
-    await issuer.client(profile="compat", token_endpoint_auth_method="client_secret_basic")
-    return await discovered(issuer)
-
-
-@pytest.fixture
-async def closed(issuer: Issuer) -> Issuer:
-    """The caisse once every `compat` client and invitation is gone."""
-    async with issuer.db.transaction(issuer.caisse) as tx:
-        await tx.execute("UPDATE client SET state = 'disabled' WHERE metadata ->> 'profile' = 'compat'")
-    return issuer
+    async with issuer.http() as http:
+        return (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()
 
 
 @pytest.fixture
@@ -54,47 +39,7 @@ async def test_discovery_endpoint_verification(issuer: Issuer, told: dict[str, A
     assert told["issuer"] == issuer.url
     for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"):
         assert told[name].startswith(issuer.url + "/")
-    assert told["request_uri_parameter_supported"] is True
-
-
-async def test_a_caisse_that_opens_compat_to_nobody_does_not_say_it(closed: Issuer) -> None:
-    """No secret, no remote request: what is not advertised is not accepted either."""
-    told = await discovered(closed)
-    methods = set(told["token_endpoint_auth_methods_supported"])
-    assert methods == {"private_key_jwt", "none"}
-    assert set(told["introspection_endpoint_auth_methods_supported"]) == {"private_key_jwt"}
-    assert told["request_uri_parameter_supported"] is False
-    for method in ("client_secret_basic", "client_secret_post"):
-        with pytest.raises(InvalidClientMetadata):
-            await closed.client(token_endpoint_auth_method=method)
-
-
-async def test_registration_open_to_compat_says_it_and_closed_again_does_not(closed: Issuer) -> None:
-    for choice, accepted in (("standard", False), ("compat", True), ("closed", False)):
-        async with closed.db.transaction(closed.caisse) as tx:
-            await caisses.set_open_registration(tx, closed.caisse, choice)  # type: ignore[arg-type]
-        told = await discovered(closed)
-        assert ("client_secret_basic" in told["token_endpoint_auth_methods_supported"]) is accepted, choice
-
-
-async def test_an_invitation_to_compat_says_it_until_it_is_spent(closed: Issuer) -> None:
-    now = datetime.now(UTC)
-    async with closed.db.transaction(closed.caisse) as tx:
-        await client_store.add_initial_token(
-            tx, b"h" * 32, profile="compat", uses=1, expires_at=now + timedelta(hours=1), now=now
-        )
-    assert "client_secret_basic" in (await discovered(closed))["token_endpoint_auth_methods_supported"]
-    async with closed.db.transaction(closed.caisse) as tx:
-        assert await client_store.spend_initial_token(tx, b"h" * 32, now) == "compat"
-    assert "client_secret_basic" not in (await discovered(closed))["token_endpoint_auth_methods_supported"]
-
-
-async def test_a_compat_client_says_it_while_it_is_active(closed: Issuer) -> None:
-    client = await closed.client(profile="compat", token_endpoint_auth_method="client_secret_post")
-    assert (await discovered(closed))["request_uri_parameter_supported"] is True
-    async with closed.db.transaction(closed.caisse) as tx:
-        await tx.execute("UPDATE client SET state = 'disabled' WHERE client_id = $1", client.client_id)
-    assert (await discovered(closed))["request_uri_parameter_supported"] is False
+    assert told["request_uri_parameter_supported"] is True and told["require_request_uri_registration"]
 
 
 async def test_the_rfc_8414_address_tells_the_same(issuer: Issuer, told: dict[str, Any]) -> None:

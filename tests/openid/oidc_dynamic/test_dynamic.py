@@ -1,5 +1,6 @@
 """OpenID Connect Dynamic: one test per judged module (openid.md §6), by clients that register themselves."""
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -11,11 +12,13 @@ import msgspec
 import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
-from services.identity.caisses.caisse import OpenRegistration
+from libs.common.database.pool import Database
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
-from services.identity.openid.register import open_registration
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.logos import read_due
 from tests.openid.listener import Listener
+from tests.openid.logos.pictures import picture
 from tests.openid.party import Issuer, Party, Somebody, claims_of, header_of
 
 CALLBACK = "https://client.example/cb"
@@ -68,11 +71,6 @@ async def itself(issuer: Issuer, **headers: str) -> httpx.Response:
         return await http.post(f"/{issuer.caisse}/register", json=body, headers=headers)
 
 
-async def opened(issuer: Issuer, choice: OpenRegistration) -> None:
-    async with issuer.db.transaction(issuer.caisse) as tx:
-        await open_registration(tx, choice, now=issuer.clock())
-
-
 async def test_registration_is_closed_until_the_caisse_opens_it(issuer: Issuer) -> None:
     answer = await itself(issuer)
     assert answer.status_code == 401 and answer.json()["error"] == "invalid_token"
@@ -82,27 +80,27 @@ async def test_an_open_caisse_gives_the_standard_profile_and_compat_only_if_it_s
     issuer: Issuer,
 ) -> None:
     try:
-        await opened(issuer, "standard")
+        await issuer.opens("standard")
         told = (await itself(issuer)).json()
         assert (told["profile"], told["id_token_signed_response_alg"]) == ("standard", "ES256")
         async with issuer.http() as http:
             secret = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "client_secret_basic"}
             assert (await http.post(f"/{issuer.caisse}/register", json=secret)).status_code == 400
-        await opened(issuer, "compat")
+        await issuer.opens("compat")
         told = (await itself(issuer)).json()
         assert (told["profile"], told["id_token_signed_response_alg"]) == ("compat", "RS256")
     finally:
-        await opened(issuer, "closed")
+        await issuer.opens("closed")
     assert (await itself(issuer)).status_code == 401
 
 
 async def test_a_wrong_initial_token_is_not_taken_for_none(issuer: Issuer) -> None:
     try:
-        await opened(issuer, "standard")
+        await issuer.opens("standard")
         for wrong in ("Bearer nobody", "Bearer", "Basic eDp5", ""):
             assert (await itself(issuer, Authorization=wrong)).status_code == 401, wrong
     finally:
-        await opened(issuer, "closed")
+        await issuer.opens("closed")
 
 
 async def test_idtoken_rs256(issuer: Issuer, who: Somebody) -> None:
@@ -161,24 +159,38 @@ async def test_redirect_uri_regfrag(issuer: Issuer) -> None:
 
 
 async def test_discovery_endpoint_verification(issuer: Issuer) -> None:
-    async with issuer.http() as http:
-        told = (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()
+    await invitation(issuer)
+    # Discovery is a second late at most.
+    await asyncio.sleep(1.1)
+    told = await issuer.told()
     assert told["registration_endpoint"] == f"{issuer.url}/register"
 
 
-@pytest.mark.parametrize("field", ["logo_uri", "policy_uri", "tos_uri"])
-async def test_registration_shown_uris(issuer: Issuer, field: str) -> None:
-    """The modules registration-logo-uri, -policy-uri and -tos-uri."""
-    _, told = await register(issuer, **{field: "https://client.example/page"})
-    assert told[field] == "https://client.example/page"
+async def test_registration_logo_uri(
+    issuer: Issuer, who: Somebody, listener: Listener, identity_relay: Database
+) -> None:
+    """Registered at once whether the address answers or not; shown once the worker has read it, from our origin."""
+    listener.pages["/logo.png"], listener.content_type = picture(), "image/png"
+    client, told = await register(issuer, logo_uri=listener.url("/logo.png"))
+    assert told["logo_uri"] == listener.url("/logo.png") and listener.asked == []
+    assert "<img" not in (await client.authorize(who)).text
+    await read_due(GuardedFetcher(["127.0.0.1"]), identity_relay, issuer.clock())
+    page = (await client.authorize(who)).text
+    assert f'<img id="logo" src="/{issuer.caisse}/client-logos/' in page and told["logo_uri"] not in page
 
 
-async def test_registration_policy_uri_and_tos_uri_are_shown(issuer: Issuer, who: Somebody) -> None:
-    client, _ = await register(
-        issuer, policy_uri="https://client.example/p", tos_uri="https://client.example/t"
-    )
-    page = await client.authorize(who)
-    assert 'href="https://client.example/p"' in page.text and 'href="https://client.example/t"' in page.text
+async def test_registration_policy_uri(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer, policy_uri="https://client.example/p")
+    assert told["policy_uri"] == "https://client.example/p"
+    page = (await client.authorize(who)).text
+    assert 'id="policy" href="https://client.example/p"' in page and 'id="terms"' not in page
+
+
+async def test_registration_tos_uri(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer, tos_uri="https://client.example/t")
+    assert told["tos_uri"] == "https://client.example/t"
+    page = (await client.authorize(who)).text
+    assert 'id="terms" href="https://client.example/t"' in page and 'id="policy"' not in page
 
 
 async def test_registration_jwks_uri(issuer: Issuer, who: Somebody, listener: Listener) -> None:

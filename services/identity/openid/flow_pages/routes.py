@@ -1,8 +1,9 @@
 """What a person meets between a client's request and its answer: choices, consent, refusal."""
 
+import re
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -11,11 +12,13 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 from msgspec.structs import replace
 
+from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
+from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
-from services.identity.openid import flow_store, front_channel
+from services.identity.openid import flow_store, front_channel, logo_store
 from services.identity.openid.authorize import (
     ToClient,
     ToPage,
@@ -39,13 +42,25 @@ NO_FIRM = "cabinet"
 """The choice of a collaborator who also has accounts: act for the cabinet's clients."""
 
 
+LOGO_NAME = re.compile("[0-9a-f]{32}")
+
+LOGO_HEADERS = {
+    # Opened by itself it is an image and nothing else; `nosniff` comes with every answer.
+    "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
+    "Content-Disposition": 'inline; filename="logo.png"',
+    "Cache-Control": "public, max-age=86400, immutable",
+}
+
+
 @get("/authorize", access="protocol")
-async def authorize(request: AnyRequest, site: NamedDependency[Site]) -> Response[Any]:
+async def authorize(
+    request: AnyRequest, site: NamedDependency[Site], provider: NamedDependency[Provider]
+) -> Response[Any]:
     """RFC 6749 §3.1: the page of an outcome that `front_channel.py` left to us."""
     outcome = front_channel.outcome_of(request.scope)
-    return (
-        error_page(request, site, outcome) if isinstance(outcome, Refusal) else shown(request, site, outcome)
-    )
+    if isinstance(outcome, Refusal):
+        return error_page(request, site, outcome)
+    return await shown(request, site, provider, outcome)
 
 
 @post("/authorize", access="protocol", status_code=303)
@@ -93,7 +108,7 @@ async def choose_firm(
     chosen = _account_chosen(form, view)
     if chosen is None or view.signed_in is None:
         wrong = {"firm": "Choisissez une entreprise."}
-        return _page(request, site, ToPage(FIRM, flow_id, view), errors=wrong)
+        return await _page(request, site, provider, ToPage(FIRM, flow_id, view), errors=wrong)
     async with provider.db.transaction(issuer.caisse) as tx:
         await flow_store.choose_firm(tx, flow_id, view.signed_in.session_id, chosen[0])
     return onward(_continue_address(issuer, flow_id))
@@ -140,7 +155,7 @@ async def consent(
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
         if form.text("choice") != "accept":
             denied = AccessDenied("The person refused.")
-            return shown(request, site, refused(return_address(view.request), denied, issuer))
+            return await shown(request, site, provider, refused(return_address(view.request), denied, issuer))
         if view.signed_in is not None and form.text("shown") == digest_of(view):
             async with provider.db.transaction(issuer.caisse) as tx:
                 await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
@@ -168,7 +183,7 @@ async def _go_on(
         outcome = await continue_flow(provider, issuer, _flow_id(flow), visit(request, issuer), clock())
     except Refusal as error:
         return error_page(request, site, error)
-    return shown(request, site, outcome)
+    return await shown(request, site, provider, outcome)
 
 
 def _flow_id(text: str) -> UUID:
@@ -194,12 +209,14 @@ def _account_chosen(form: Form, view: View) -> tuple[UUID | None] | None:
     return (account_id,) if any(firm.account_id == account_id for firm in view.firms) else None
 
 
-def shown(request: AnyRequest, site: Site, outcome: ToClient | ToPage) -> Response[Any]:
+async def shown(
+    request: AnyRequest, site: Site, provider: Provider, outcome: ToClient | ToPage
+) -> Response[Any]:
     """openid.md line 18: redirects are 303."""
     if isinstance(outcome, ToPage):
         if outcome.page == SIGN_IN:
             return onward(f"{site.identity}/{site.slug}/sign-in?flow={outcome.flow_id}")
-        return _page(request, site, outcome)
+        return await _page(request, site, provider, outcome)
     if outcome.address.response_mode == "form_post":
         uri = outcome.address.redirect_uri
         allow_form_action(request.scope, origin_of(uri))
@@ -221,8 +238,12 @@ def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]
     )
 
 
-def _page(
-    request: AnyRequest, site: Site, outcome: ToPage, errors: dict[str, str] | None = None
+async def _page(
+    request: AnyRequest,
+    site: Site,
+    provider: Provider,
+    outcome: ToPage,
+    errors: dict[str, str] | None = None,
 ) -> Response[Any]:
     view = outcome.view
     allow_form_action(request.scope, origin_of(view.request.redirect_uri))
@@ -235,7 +256,9 @@ def _page(
         return site.page(request, "choose_person.html", email=email, **common)
     if outcome.page != CONSENT:
         raise RuntimeError(outcome.page)
-    return site.page(request, "consent.html", **_consent_values(view), **common)
+    async with provider.db.transaction(site.slug) as tx:
+        logo = await logo_store.logo_of(tx, view.client.client_id)
+    return site.page(request, "consent.html", logo=logo, **_consent_values(view), **common)
 
 
 def _options(view: View) -> list[tuple[str, str, str]]:
@@ -262,7 +285,9 @@ def _consent_values(view: View) -> dict[str, Any]:
         "client_name": metadata.client_name,
         "client_uri": metadata.client_uri or "",
         "policy_uri": metadata.policy_uri or "",
+        "policy_host": host_of(metadata.policy_uri),
         "tos_uri": metadata.tos_uri or "",
+        "tos_host": host_of(metadata.tos_uri),
         "return_origin": origin_of(view.request.redirect_uri),
         "firm": subject.legal_name or "",
         "siret": subject.siret or "",
@@ -272,11 +297,30 @@ def _consent_values(view: View) -> dict[str, Any]:
     }
 
 
+def host_of(uri: str | None) -> str:
+    """Where a link leads, for who is about to follow it: registered addresses are ASCII, a look-alike shows."""
+    return urlsplit(uri or "").hostname or ""
+
+
 def digest_of(view: View) -> str:
     """What the person saw: consent given to one thing never covers another."""
     seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(granted_scopes(view))]
     return sha256("\n".join(seen).encode()).hexdigest()[:32]
 
 
-ROUTES = [authorize, authorize_posted, authorize_continue, choose_firm, choose_person, consent]
+@get("/client-logos/{name:str}", access="anyone")
+async def client_logo(
+    slug: FromPath[str], name: FromPath[str], db: NamedDependency[Database]
+) -> Response[bytes]:
+    """A client's logo by the name of its bytes: always a PNG of our own making. No cookie counts here."""
+    image = None
+    if LOGO_NAME.fullmatch(name):
+        async with db.transaction(parse_caisse_slug(slug)) as tx:
+            image = await logo_store.image_named(tx, name)
+    if image is None:
+        return Response(b"", status_code=404, media_type="text/plain")
+    return Response(image, media_type="image/png", headers=LOGO_HEADERS)
+
+
+ROUTES = [authorize, authorize_posted, authorize_continue, choose_firm, choose_person, consent, client_logo]
 """Under `/{caisse}`."""
