@@ -20,6 +20,7 @@ NOT_PAGES = {
     "identity": {
         "/static/{name:str}",
         "/api/caisses",
+        "/{slug:str}/client-logos/{name:str}",
         "/{slug:str}/admin/openapi.json",
         "/{slug:str}/delegations/{mandate:str}/accept",
     },
@@ -30,7 +31,7 @@ NOT_PAGES = {
         "/{caisse:str}/seals/authority.crl",
     },
 }
-"""Files, JSON, and addresses that only lead elsewhere."""
+"""Files, images, JSON, and addresses that only lead elsewhere."""
 
 
 def unmet(ready: dict[str, Any], seen: set[str]) -> list[str]:
