@@ -22,7 +22,7 @@ from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
 from libs.common.database import outbox
 from libs.common.database.pool import Database
-from libs.common.database.transaction import DatabaseUnavailable
+from libs.common.database.transaction import DatabaseUnavailable, Tx
 
 log = structlog.get_logger()
 
@@ -56,10 +56,14 @@ class Lane:
         A fact that the broker does not take rests, each time longer, and holds up
         no other. Raises `BusUnavailable` or `DatabaseUnavailable`; nothing is lost.
         """
+        # The clock and the first batch share a transaction: idle rounds, five a second, cost one instead of two.
+        # Each statement sees what was committed before it, so nothing older than `began` escapes the claim.
         async with self._db.across_caisses() as tx:
             began = await outbox.clock(tx)
-        while await self._send_batch() == BATCH:
-            pass
+            sent = await self._send_batch(tx)
+        while sent == BATCH:
+            async with self._db.across_caisses() as tx:
+                sent = await self._send_batch(tx)
         return began
 
     async def vouches_for(self, instant: datetime) -> bool:
@@ -67,14 +71,13 @@ class Lane:
         async with self._db.across_caisses() as tx:
             return not await outbox.urgent_unsent_before(tx, instant)
 
-    async def _send_batch(self) -> int:
-        async with self._db.across_caisses() as tx:
-            facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
-            if facts:
-                sent = await self._bus.publish_all(facts)
-                # If the machine dies here they are sent again, and recognised by their id.
-                await outbox.mark_sent(tx, sent)
-                self._rest([fact for fact in facts if fact.event_id not in sent], sent)
+    async def _send_batch(self, tx: Tx) -> int:
+        facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
+        if facts:
+            sent = await self._bus.publish_all(facts)
+            # If the machine dies here they are sent again, and recognised by their id.
+            await outbox.mark_sent(tx, sent)
+            self._rest([fact for fact in facts if fact.event_id not in sent], sent)
         return len(facts)
 
     def _resting(self) -> list[UUID]:
