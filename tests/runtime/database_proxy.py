@@ -45,6 +45,13 @@ class DatabaseProxy:
         """Hold nothing, note what is sent."""
         self.hold_before(-1)
 
+    def writes(self) -> list[int]:
+        """Where a death matters, among what was sent: before each write and each COMMIT.
+
+        Dying before a read, or before BEGIN, leaves what dying after the statement before it leaves.
+        """
+        return [nth for nth, sql in enumerate(self.sent, 1) if not sql.startswith(("SELECT", "BEGIN"))]
+
     async def cut(self) -> None:
         """What the kernel does for a process that is gone: every connection ends. Then nothing is held."""
         self._nth = 0
