@@ -50,26 +50,31 @@ class Lane:
         self._urgent = urgent
         self._rests: dict[UUID, tuple[float, float]] = {}
 
-    async def drain(self) -> datetime:
-        """Send all that is unsent; the database's time when this began.
+    async def drain(self) -> None:
+        """Send all that is unsent.
 
         A fact that the broker does not take rests, each time longer, and holds up
         no other. Raises `BusUnavailable` or `DatabaseUnavailable`; nothing is lost.
         """
-        # The clock and the first batch share a transaction: idle rounds, five a second, cost one instead of two.
-        # Each statement sees what was committed before it, so nothing older than `began` escapes the claim.
-        async with self._db.across_caisses() as tx:
-            began = await outbox.clock(tx)
-            sent = await self._send_batch(tx)
+        sent = BATCH
         while sent == BATCH:
             async with self._db.across_caisses() as tx:
                 sent = await self._send_batch(tx)
-        return began
 
-    async def vouches_for(self, instant: datetime) -> bool:
-        """Whether every urgent fact recorded before `instant` has been acknowledged, by whichever relay."""
+    async def drain_and_vouch(self) -> datetime | None:
+        """Drain; the database's time when this began, if every urgent fact recorded before it was acknowledged.
+
+        By whichever relay. None when one is in another relay's hands, or refused by
+        the broker. An idle round, five a second, is one transaction: its statements
+        see each what was committed before it, so the clock, read first, is the oldest.
+        """
         async with self._db.across_caisses() as tx:
-            return not await outbox.urgent_unsent_before(tx, instant)
+            began = await outbox.clock(tx)
+            if not await self._send_batch(tx):
+                return None if await outbox.urgent_unsent_before(tx, began) else began
+        await self.drain()
+        async with self._db.across_caisses() as tx:
+            return None if await outbox.urgent_unsent_before(tx, began) else began
 
     async def _send_batch(self, tx: Tx) -> int:
         facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
@@ -143,11 +148,9 @@ async def _send_facts(lane: Lane, round_seconds: float) -> None:
 
 async def _send_revocations(bus: Bus, lane: Lane, wake: asyncio.Event, round_seconds: float) -> None:
     wake.clear()
-    began = await lane.drain()
-    # A floor in another relay's hands, or refused by the broker, is not vouched
-    # for: silence then makes the services ask identity itself.
-    if await lane.vouches_for(began):
-        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(Heartbeat(began)), timeout=0.5)
+    # What cannot be vouched for is not: silence then makes the services ask identity itself.
+    if (vouched := await lane.drain_and_vouch()) is not None:
+        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(Heartbeat(vouched)), timeout=0.5)
     try:
         async with asyncio.timeout(round_seconds):
             await wake.wait()
