@@ -142,13 +142,15 @@ def _end_group(process: Process) -> None:
 
 
 async def _whole(starting: Coroutine[Any, Any, Process]) -> Process:
-    """Await `starting` to its end even when we are cancelled meanwhile; the cancellation follows."""
+    """Await `starting` to its end however often we are cancelled meanwhile; the cancellation follows."""
     task = asyncio.create_task(starting)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await task
+        while not task.done():
+            # Told to stop, a tier is cancelled twice: by who waits for it, then by itself.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         raise
 
 
