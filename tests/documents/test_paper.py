@@ -23,7 +23,8 @@ from services.documents.attestations.payload import Payload, canonical
 from services.documents.attestations.render import Addresses, render
 from services.documents.attestations.seal import Sealed, seal_pdf
 from services.documents.seals.certificates import Seal, make_authority, make_seal
-from services.documents.verification.examine import Examined, examine
+from services.documents.verification.examine import examine
+from services.documents.verification.examined import Examined
 from tests.documents.test_payload import a_payload, facts
 
 NOW = datetime(2026, 11, 23, 21, 5, tzinfo=UTC)

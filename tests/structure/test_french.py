@@ -134,6 +134,13 @@ def test_english_keeps_every_value_of_a_sentence() -> None:
     assert differ == []
 
 
+def test_a_value_may_begin_a_line_whatever_mark_announces_it():
+    """`%(email)s` is no percentage: bound to the word before it, a long value was cut in its middle."""
+    assert (
+        set_french("avec l’adresse %(email)s, à 20 %% près") == "avec l’adresse %(email)s, à 20\u00a0%% près"
+    )
+
+
 @given(st.text(alphabet="ab :;!?«»%€'’\u00a0\u202f", max_size=30))
 def test_setting_a_sentence_twice_changes_nothing(text: str) -> None:
     assert set_french(set_french(text)) == set_french(text)

@@ -235,6 +235,8 @@ class Bus:
 
             try:
                 self._client = await self._connect(on_closed)
+                # A cancellation lost while connecting would leave `close` waiting for ever.
+                heed_cancellation()
                 self._jetstream = self._client.jetstream(timeout=OPERATION_SECONDS)
                 self._made()
                 await closed.wait()

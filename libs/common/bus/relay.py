@@ -22,7 +22,7 @@ from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
 from libs.common.database import inbox, outbox
 from libs.common.database.pool import Database
-from libs.common.database.transaction import DatabaseUnavailable
+from libs.common.database.transaction import DatabaseUnavailable, Tx
 
 log = structlog.get_logger()
 
@@ -50,31 +50,39 @@ class Lane:
         self._urgent = urgent
         self._rests: dict[UUID, tuple[float, float]] = {}
 
-    async def drain(self) -> datetime:
-        """Send all that is unsent; the database's time when this began.
+    async def drain(self) -> None:
+        """Send all that is unsent.
 
         A fact that the broker does not take rests, each time longer, and holds up
         no other. Raises `BusUnavailable` or `DatabaseUnavailable`; nothing is lost.
         """
+        sent = BATCH
+        while sent == BATCH:
+            async with self._db.across_caisses() as tx:
+                sent = await self._send_batch(tx)
+
+    async def drain_and_vouch(self) -> datetime | None:
+        """Drain; the database's time when this began, if every urgent fact recorded before it was acknowledged.
+
+        By whichever relay. None when one is in another relay's hands, or refused by
+        the broker. An idle round, five a second, is one transaction: its statements
+        see each what was committed before it, so the clock, read first, is the oldest.
+        """
         async with self._db.across_caisses() as tx:
             began = await outbox.clock(tx)
-        while await self._send_batch() == BATCH:
-            pass
-        return began
-
-    async def vouches_for(self, instant: datetime) -> bool:
-        """Whether every urgent fact recorded before `instant` has been acknowledged, by whichever relay."""
+            if not await self._send_batch(tx):
+                return None if await outbox.urgent_unsent_before(tx, began) else began
+        await self.drain()
         async with self._db.across_caisses() as tx:
-            return not await outbox.urgent_unsent_before(tx, instant)
+            return None if await outbox.urgent_unsent_before(tx, began) else began
 
-    async def _send_batch(self) -> int:
-        async with self._db.across_caisses() as tx:
-            facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
-            if facts:
-                sent = await self._bus.publish_all(facts)
-                # If the machine dies here they are sent again, and recognised by their id.
-                await outbox.mark_sent(tx, sent)
-                self._rest([fact for fact in facts if fact.event_id not in sent], sent)
+    async def _send_batch(self, tx: Tx) -> int:
+        facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
+        if facts:
+            sent = await self._bus.publish_all(facts)
+            # If the machine dies here they are sent again, and recognised by their id.
+            await outbox.mark_sent(tx, sent)
+            self._rest([fact for fact in facts if fact.event_id not in sent], sent)
         return len(facts)
 
     def _resting(self) -> list[UUID]:
@@ -140,11 +148,9 @@ async def _send_facts(lane: Lane, round_seconds: float) -> None:
 
 async def _send_revocations(bus: Bus, lane: Lane, wake: asyncio.Event, round_seconds: float) -> None:
     wake.clear()
-    began = await lane.drain()
-    # A floor in another relay's hands, or refused by the broker, is not vouched
-    # for: silence then makes the services ask identity itself.
-    if await lane.vouches_for(began):
-        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(Heartbeat(began)), timeout=0.5)
+    # What cannot be vouched for is not: silence then makes the services ask identity itself.
+    if (vouched := await lane.drain_and_vouch()) is not None:
+        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(Heartbeat(vouched)), timeout=0.5)
     try:
         async with asyncio.timeout(round_seconds):
             await wake.wait()

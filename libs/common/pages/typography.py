@@ -12,7 +12,8 @@ NBSP: Final = "\u00a0"
 
 _RULES: Final = (
     (re.compile(r"[ \u00a0\u202f]+([;!?])"), THIN + r"\1"),
-    (re.compile(r"[ \u00a0\u202f]+([:»%€])"), NBSP + r"\1"),
+    # A percent sign that opens `%(name)s` announces a value, which may begin a line.
+    (re.compile(r"[ \u00a0\u202f]+([:»€]|%(?!\())"), NBSP + r"\1"),
     (re.compile(r"«[ \u00a0\u202f]*"), "«" + NBSP),
     (re.compile(r"\bn° "), "n°" + NBSP),
     (re.compile(r"(?<=\w)'(?=\w)"), "’"),

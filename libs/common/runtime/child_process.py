@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 _PR_SET_PDEATHSIG = 1
 _libc: ctypes.CDLL | None = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -32,9 +32,24 @@ class Command:
     """Unprivileged user to become, when we are root."""
     stop_signal: signal.Signals = signal.SIGTERM
     directory: Path | None = None
+    arguments: Sequence[str] = ()
+    """What `argv` gives to `espace`, when it is one of our own commands."""
 
 
-async def start(command: Command, log: IO[bytes] | int | None = None) -> asyncio.subprocess.Process:
+class Process(Protocol):
+    """What a supervisor needs of a child, however it came to be."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def send_signal(self, how: int, /) -> None: ...
+    async def wait(self) -> int: ...
+
+
+async def start(
+    command: Command, log: IO[bytes] | int | None = None, *, stdin: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
     """Start `command` in its own process group; on Linux it gets its stop signal if we are killed."""
     identity: dict[str, Any] = {}
     if command.uid is not None:
@@ -43,7 +58,7 @@ async def start(command: Command, log: IO[bytes] | int | None = None) -> asyncio
         *command.argv,
         env=dict(command.environment),
         cwd=command.directory,
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=log,
         stderr=asyncio.subprocess.STDOUT if log is not None else None,
         process_group=0,
@@ -53,7 +68,7 @@ async def start(command: Command, log: IO[bytes] | int | None = None) -> asyncio
     )
 
 
-async def stop(process: asyncio.subprocess.Process, how: signal.Signals, patience: float) -> None:
+async def stop(process: Process, how: signal.Signals, patience: float) -> None:
     """Ask `process` to end, then, after `patience` seconds, kill its whole group."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

@@ -19,10 +19,14 @@ from typing import Any, NoReturn
 import rich_click as click
 
 from libs.common.runtime.child_process import StartRefused
+from libs.common.runtime.lean_imports import import_lean
 from libs.common.runtime.settings import SettingsRefused
 from services.registry import COMMANDS, CommandRow, NotInstalled, entry_point
 
 REFUSED, MISUSED, MISCONFIGURED, CANNOT_START, INTERRUPTED = 1, 2, 3, 4, 130
+
+SERVERS = ("serve", "work", "mail-catcher")
+"""The commands that stay: what they import weighs for as long as they live."""
 
 USUAL_CONFIG = Path("var/espace.toml")
 
@@ -50,6 +54,8 @@ class CommandTable(click.RichGroup):
         row = _row(args[0]) if args else None
         if row is None:
             return super().resolve_command(ctx, args)
+        if row.name in SERVERS:
+            import_lean()
         try:
             return row.name, entry_point(row.command), args[1:]
         except NotInstalled as error:

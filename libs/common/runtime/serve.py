@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 from granian.constants import Interfaces, Loops
 from granian.server import Server
+from setproctitle import getproctitle
 
 from libs.common.runtime.child_process import StartRefused, die_with_parent, port_is_taken
 from libs.common.runtime.settings import Settings, load_settings
@@ -50,6 +51,8 @@ def answer(target: str, name: str, host: str, port: int, settings: Settings, *, 
         loop=Loops.auto,
         workers=workers,
         workers_kill_timeout=KILL_AFTER,
+        # Granian would name itself; `ps` is to show the command that a person could run.
+        process_name=getproctitle(),
         respawn_failed_workers=False,
         websockets=False,
         log_enabled=False,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from libs.common.runtime.child_process import Command, StartRefused, start, stop, tail
+from libs.common.runtime.child_process import Command, Process, StartRefused, start, stop, tail
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a dead server is started again; doubled each time it dies young."""
@@ -21,6 +21,9 @@ LARGEST_LOG = 10 * 1024 * 1024
 Notice = Callable[[str], None]
 """Where the sentences go that a person should see."""
 
+Start = Callable[[Command, int], Awaitable[Process]]
+"""How a process comes to be: `start` executes it; its output goes to the descriptor."""
+
 
 @dataclass
 class Server:
@@ -29,24 +32,25 @@ class Server:
     name: str
     command: Callable[[], Command]
     """Made anew at each start, so that what a dead process left is cleaned up."""
-    is_ready: Callable[[asyncio.subprocess.Process], Awaitable[bool]]
+    is_ready: Callable[[Process], Awaitable[bool]]
     log: Path
     patience: float = 3.0
     """Seconds between the request to stop and SIGKILL."""
     within: float = 120.0
     """Seconds it may take to be ready."""
     stop_signal: signal.Signals = signal.SIGTERM
-    process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+    process: Process | None = field(default=None, repr=False)
     deaths: int = 0
 
 
 class Supervisor:
     """The servers of one `espace up`, by tiers: a tier starts whole before the next and stops whole after it."""
 
-    def __init__(self, notice: Notice) -> None:
+    def __init__(self, notice: Notice, start: Start = start) -> None:
         self._tiers: list[list[Server]] = []
         self._keepers: list[asyncio.Task[None]] = []
         self._notice = notice
+        self._start = start
 
     @property
     def servers(self) -> list[Server]:
@@ -77,7 +81,7 @@ class Supervisor:
     async def _bring_up(self, server: Server) -> None:
         began = time.monotonic()
         # Not to be interrupted between the fork and the note of it: the process would be nobody's.
-        process = await _whole(_start(server))
+        process = await _whole(_start(server, self._start))
         while time.monotonic() < began + server.within:
             if process.returncode is not None:
                 _end_group(process)
@@ -113,7 +117,7 @@ class Supervisor:
                 await _end(server)
 
 
-async def _start(server: Server) -> asyncio.subprocess.Process:
+async def _start(server: Server, start: Start) -> Process:
     server.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if server.log.exists() and server.log.stat().st_size > LARGEST_LOG:
         server.log.replace(server.log.with_suffix(".log.1"))
@@ -131,20 +135,22 @@ async def _end(server: Server) -> None:
         _end_group(server.process)
 
 
-def _end_group(process: asyncio.subprocess.Process) -> None:
+def _end_group(process: Process) -> None:
     """What a dead server had started itself must not go on answering in its place."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
-async def _whole(starting: Coroutine[Any, Any, asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
-    """Await `starting` to its end even when we are cancelled meanwhile; the cancellation follows."""
+async def _whole(starting: Coroutine[Any, Any, Process]) -> Process:
+    """Await `starting` to its end however often we are cancelled meanwhile; the cancellation follows."""
     task = asyncio.create_task(starting)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await task
+        while not task.done():
+            # Told to stop, a tier is cancelled twice: by who waits for it, then by itself.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         raise
 
 

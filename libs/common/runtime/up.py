@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
@@ -23,7 +24,8 @@ from rich.console import Console
 from libs.common.database.create_database import create_database, durability_faults
 from libs.common.runtime import embedded_nats, embedded_postgres, story_report
 from libs.common.runtime.caddy import caddy_command, trusts_itself
-from libs.common.runtime.child_process import Command, StartRefused, start, stop
+from libs.common.runtime.child_process import Command, Process, StartRefused, start, stop
+from libs.common.runtime.forked_process import Nursery, without_settings
 from libs.common.runtime.generated import write_private
 from libs.common.runtime.installation import DATABASE, MAIL_WEB, POSTGRES, Installation
 from libs.common.runtime.migrate import bring_up_to_date
@@ -67,8 +69,9 @@ def up(
 
 async def _until_told(place: Installation, *, with_demonstration: bool, ready_file: Path | None) -> int:
     """Run everything until SIGINT or SIGTERM; stop everything, even half-started."""
-    supervisor = Supervisor(_notice)
-    job = asyncio.create_task(_everything(place, supervisor, with_demonstration, ready_file))
+    nursery = Nursery()
+    supervisor = Supervisor(_notice, nursery.start)
+    job = asyncio.create_task(_everything(place, supervisor, nursery, with_demonstration, ready_file))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, job.cancel)
@@ -84,17 +87,23 @@ async def _until_told(place: Installation, *, with_demonstration: bool, ready_fi
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
         await supervisor.stop()
+        await nursery.close()
         console.print(f"Tout est arrêté ({time.monotonic() - began:.1f} s).")
     return 0
 
 
 async def _everything(
-    place: Installation, supervisor: Supervisor, with_demonstration: bool, ready_file: Path | None
+    place: Installation,
+    supervisor: Supervisor,
+    nursery: Nursery,
+    with_demonstration: bool,
+    ready_file: Path | None,
 ) -> None:
     began = time.monotonic()
     place.open_folder()
     place.wait_for_ports()
     place.write_settings()
+    await nursery.open(place.logs / "nursery.log")
     with _step("PostgreSQL 18 et NATS"):
         await embedded_postgres.create_cluster(place.postgres, place.secret("postgres"))
         await supervisor.start([_postgres(place), _nats(place)])
@@ -107,6 +116,7 @@ async def _everything(
     with _step("Services et courrier"):
         # Together: a service is ready once it has heard the revocations that identity's worker announces.
         await supervisor.start([_mail_catcher(place), *_serving(place), *_working(place)])
+        await nursery.close()
     is_first = with_demonstration and not place.demonstration.exists()
     if is_first:
         await _prepare_demonstration(place)
@@ -126,7 +136,7 @@ async def _everything(
 
 
 def _postgres(place: Installation) -> Server:
-    async def is_ready(process: asyncio.subprocess.Process) -> bool:
+    async def is_ready(process: Process) -> bool:
         return embedded_postgres.is_ready(place.postgres, process.pid)
 
     return Server(
@@ -141,7 +151,7 @@ def _postgres(place: Installation) -> Server:
 def _nats(place: Installation) -> Server:
     server = place.nats_server()
 
-    async def is_ready(_: asyncio.subprocess.Process) -> bool:
+    async def is_ready(_: Process) -> bool:
         return await asyncio.to_thread(embedded_nats.is_healthy, server.monitor_port)
 
     return Server(
@@ -176,7 +186,7 @@ def _serving(place: Installation) -> list[Server]:
 
 
 def _working(place: Installation) -> list[Server]:
-    async def is_ready(process: asyncio.subprocess.Process) -> bool:
+    async def is_ready(process: Process) -> bool:
         # A worker answers nobody; one that outlives its imports is at work.
         await asyncio.sleep(0.3)
         return process.returncode is None
@@ -194,7 +204,7 @@ def _working(place: Installation) -> list[Server]:
 
 
 def _caddy(place: Installation) -> Server:
-    async def is_ready(_: asyncio.subprocess.Process) -> bool:
+    async def is_ready(_: Process) -> bool:
         return await asyncio.to_thread(trusts_itself, place)
 
     return Server("Caddy", lambda: caddy_command(place), is_ready, place.logs / "caddy.log", patience=2)
@@ -202,20 +212,22 @@ def _caddy(place: Installation) -> Server:
 
 def _espace(place: Installation, name: str, arguments: Sequence[str]) -> Command:
     """One of our own commands, told its own settings only."""
+    return _our_command(place.config_of(name), arguments)
+
+
+def _our_command(config: Path, arguments: Sequence[str]) -> Command:
+    # The settings are named in the command, not in the environment: `ps` then shows what each process was told.
+    arguments = ["--config", str(config), *arguments]
     return Command(
         [sys.executable, "-m", "libs.common.runtime.cli", *arguments],
-        _environment(place.config_of(name)),
+        without_settings(),
         directory=Path(__file__).resolve().parents[3],
+        arguments=arguments,
     )
 
 
-def _environment(config: Path) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
-    return inherited | {"ESPACE_CONFIG": str(config), "PYTHONUNBUFFERED": "1"}
-
-
-def _answers(port: int) -> Callable[[asyncio.subprocess.Process], Any]:
-    async def is_ready(_: asyncio.subprocess.Process) -> bool:
+def _answers(port: int) -> Callable[[Process], Any]:
+    async def is_ready(_: Process) -> bool:
         return await asyncio.to_thread(_is_healthy, port)
 
     return is_ready
@@ -280,9 +292,8 @@ async def _play_the_story(place: Installation) -> None:
 
 def _espace_operator(place: Installation, arguments: Sequence[str]) -> Command:
     """One of our own commands with the operator's whole settings."""
-    command = _espace(place, "operator", arguments)
-    environment = _environment(place.config) | {"ESPACE_LOG_LEVEL": "debug"}
-    return Command(command.argv, environment, directory=command.directory)
+    command = _our_command(place.config, arguments)
+    return replace(command, environment={**command.environment, "ESPACE_LOG_LEVEL": "debug"})
 
 
 @contextlib.asynccontextmanager

@@ -11,7 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from services.documents.attestations.payload import Payload
-from services.documents.verification.examine import Examined, Verdict, examine, seal_certificate
+from services.documents.verification.examine import examine, seal_certificate
+from services.documents.verification.examined import Examined, Verdict
 from services.documents.verification.read_inside import read_inside
 
 EXIT_CODES: Final[dict[Verdict, int]] = {

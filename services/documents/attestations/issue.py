@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -45,11 +45,13 @@ from services.documents.attestations.payload import (
 from services.documents.attestations.permission import MayRequestAttestation
 from services.documents.attestations.press import Press
 from services.documents.attestations.render import render, template_name
-from services.documents.attestations.seal import Sealed, seal_pdf
 from services.documents.attestations.store import Attestation, Reservation, SealedFile
 from services.documents.caisses.store import Caisse
 from services.documents.seals.certificates import Seal
 from services.documents.seals.current_seal import current_seal, seal_of, the_caisse
+
+if TYPE_CHECKING:
+    from services.documents.attestations.seal import Sealed
 
 STATUS_INDICES: Final = 2**20
 """Places in a year's status list: drawn at random, so that an index tells nothing of the order of issue."""
@@ -271,7 +273,10 @@ async def _print(shop: Workshop, caisse: CaisseSlug, row: Attestation) -> _Print
     return _Printed(sealed.pdf, path, columns)
 
 
-def _render_and_seal(issued: Issued, caisse: Caisse, seal: Seal) -> Sealed:
+def _render_and_seal(issued: Issued, caisse: Caisse, seal: Seal) -> "Sealed":
+    # Imported in the press, by the first paper: pyHanko weighs 200 ms and 36 MB, and readers seal nothing.
+    from services.documents.attestations.seal import seal_pdf
+
     pdf = render(issued.payload, issued.draft.addresses, colour=caisse.colour)
     return seal_pdf(
         pdf, seal, sealed_at=issued.payload.emise_le, reason=REASON, name=issued.payload.caisse.nom

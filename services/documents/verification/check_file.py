@@ -12,7 +12,7 @@ from libs.common.refusals import Unavailable
 from libs.common.values.caisse_slug import CaisseSlug
 from services.documents.attestations.issue import Workshop
 from services.documents.seals.store import seal_certificates
-from services.documents.verification.examine import Examined
+from services.documents.verification.examined import Examined
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ import base64
 import resource
 import sys
 from io import BytesIO
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 from cryptography import x509
@@ -18,17 +18,10 @@ from pyhanko.sign.validation import EmbeddedPdfSignature
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 
+from services.documents.verification.examined import Examined
+
 MEMORY = 768 * 1024 * 1024
 CPU_SECONDS = 5
-
-Verdict = Literal["genuine", "no_seal", "added_content", "altered", "unknown_issuer", "unreadable"]
-
-
-class Examined(msgspec.Struct, frozen=True):
-    """`genuine` comes with the digest that names the file."""
-
-    verdict: Verdict
-    byte_range_digest: str = ""
 
 
 def examine(content: bytes, known_seals: frozenset[bytes]) -> Examined:

@@ -9,9 +9,10 @@ import sys
 import threading
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pypdfium2 as pdfium
-import typst
+if TYPE_CHECKING:
+    import typst
 
 TEMPLATE = Path(__file__).with_name("letter.typ")
 FEW = 20
@@ -59,11 +60,16 @@ async def _compile_apart(data: bytes) -> bytes:
 
 
 @cache
-def _compiler() -> typst.Compiler:
+def _compiler() -> "typst.Compiler":
+    # Imported where letters are made: whoever only reads about them is spared both engines.
+    import typst
+
     return typst.Compiler(input=TEMPLATE, root=TEMPLATE.parent, ignore_system_fonts=True)
 
 
 def _pages(pdf: bytes) -> int:
+    import pypdfium2 as pdfium
+
     # pdfium is single-threaded.
     with _one_at_a_time:
         document = pdfium.PdfDocument(pdf)

@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from zint import Symbol, Symbology
-
 QUIET_ZONE = 2
 
 
@@ -16,6 +14,8 @@ class Matrix(NamedTuple):
 
 def data_matrix(text: str) -> Matrix:
     """ISO/IEC 16022, ECC 200; one byte a module."""
+    from zint import Symbol, Symbology
+
     symbol = Symbol()
     symbol.symbology = Symbology.DATAMATRIX
     symbol.option_3 = 100  # squares only

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import mrml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from libs.common.pages.formats import filters
@@ -77,6 +76,9 @@ def write(message: Message, sender: Sender, values: dict[str, str]) -> Written:
     known["caisse"] = sender
     text = _environment(escaped=False).get_template(f"{message.name}.txt").render(known)
     first, _, body = text.partition("\n")
+    # Imported where a mail is written, in the worker: whoever only queues one is spared it.
+    import mrml
+
     mjml = _environment(escaped=True).get_template(f"{message.name}.mjml").render(known)
     return Written(first.removeprefix(SUBJECT), body.strip() + "\n", mrml.to_html(mjml).content)
 

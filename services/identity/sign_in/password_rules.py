@@ -5,8 +5,6 @@ No composition rule, no rotation (NIST SP 800-63B-4 §3.1.1.2, CNIL 2022-100).
 
 from collections.abc import Iterable
 
-from zxcvbn import zxcvbn
-
 from libs.common.refusals import DomainError
 
 LEAST_ALONE = 15
@@ -55,6 +53,9 @@ def check_password_choice(
         raise PasswordTooShort(least)
     if len(password) > MOST:
         raise PasswordTooLong
+    # Imported where a password is chosen: its lists of words weigh 20 ms and 12 MB.
+    from zxcvbn import zxcvbn
+
     judged = zxcvbn(password[:JUDGED], user_inputs=[*OUR_WORDS, *_words(known)])
     if float(judged["guesses_log10"]) < LEAST_GUESSES_LOG10:
         raise PasswordGuessable

@@ -1,7 +1,6 @@
 """A QR code as SVG inside the page: the secret travels in no address and no file."""
 
 from markupsafe import Markup
-from zint import Symbol, Symbology
 
 QUIET = 4
 """Modules of white around, as ISO/IEC 18004 asks."""
@@ -9,6 +8,9 @@ QUIET = 4
 
 def qr_svg(text: str) -> Markup:
     """One `<svg>` of a few hundred squares; drawn in the text's colour on white, sized by the style sheet."""
+    # Imported where a second factor is set up, which is rare.
+    from zint import Symbol, Symbology
+
     symbol = Symbol()
     symbol.symbology = Symbology.QRCODE
     symbol.encode(text)

@@ -16,6 +16,7 @@ from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
+from libs.common.pages.formats import siret
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from services.identity.openid import flow_store, front_channel, logo_store
@@ -266,7 +267,7 @@ def _options(view: View) -> list[tuple[str, str, str]]:
         (
             public_id("acc", firm.account_id),
             firm.legal_name or "",
-            f"SIRET {firm.siret}" if firm.siret else "",
+            f"SIRET {siret(firm.siret)}" if firm.siret else "",
         )
         for firm in view.firms
         if firm.account_id is not None
