@@ -75,7 +75,7 @@ class Call:
 
     async def body(self) -> bytes:
         """The whole body. Raises 413 past the service's bound, and `SlowBody` when it trickles."""
-        whole = b""
+        whole = bytearray()
         while True:
             message: Any = await self.receive()
             if message["type"] == "http.disconnect":
@@ -86,7 +86,7 @@ class Call:
             if not message.get("more_body", False):
                 break
         self.is_whole = True
-        return whole
+        return bytes(whole)
 
 
 Handler = Callable[[Call], Awaitable[Reply | None]]

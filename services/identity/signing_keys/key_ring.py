@@ -41,22 +41,55 @@ OWN_JWT_LIMIT = 8192
 """Characters of a JWT of ours that comes back; the largest weigh under 3,000."""
 
 
-REMEMBERED = 1024
-"""Verified JWTs that a ring remembers: some 4 KB each."""
+MOST_REMEMBERED = 4096
+"""Verified JWTs that a process remembers, over all its caisses: some 4 KB each."""
+
+
+class VerifiedJwts:
+    """JWTs of ours that came back and were verified, the latest of them, each under the ring that verified it.
+
+    One for all the rings of a process: a thousand caisses remember no more than one does.
+    """
+
+    def __init__(self, most: int = MOST_REMEMBERED) -> None:
+        self._most = most
+        self._known: OrderedDict[str, tuple[object, str, dict[str, Any]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def claims(self, compact: str, ring: object, typ: str) -> dict[str, Any] | None:
+        """What `ring` found in this JWT of this type; `None` when it has not seen it, or seen another."""
+        known = self._known.get(compact)
+        if known is None or known[0] is not ring or known[1] != typ:
+            return None
+        self._known.move_to_end(compact)
+        return known[2]
+
+    def remember(self, compact: str, ring: object, typ: str, claims: dict[str, Any]) -> None:
+        self._known[compact] = (ring, typ, claims)
+        self._known.move_to_end(compact)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
 
 
 class KeyRing:
-    """Immutable but for what it remembers; replaced whole when the keys change, or what the caisse opens."""
+    """Immutable; replaced whole when the keys change, or what the caisse opens: the new one verifies anew."""
 
     def __init__(
-        self, active: dict[str, SigningKey], published: list[dict[str, str]], opened: Opened = NOTHING_OPENED
+        self,
+        active: dict[str, SigningKey],
+        published: list[dict[str, str]],
+        opened: Opened = NOTHING_OPENED,
+        verified: VerifiedJwts | None = None,
     ) -> None:
         self._active = active
         self.opened = opened
         self._published: dict[str, VerifyingKey] = {
             jwk["kid"]: verifying_key(jwk, jwk["alg"], kid=jwk["kid"]) for jwk in published
         }
-        self._verified: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
+        self._mark = object()
+        self._verified = verified if verified is not None else VerifiedJwts()
         self.jwks = msgspec.json.encode({"keys": published})
         """The bytes of the JWK Set (RFC 7517 §5), ready to send."""
 
@@ -80,15 +113,9 @@ class KeyRing:
         and the claims are not the caller's to change: they are kept, while this ring
         lasts, for the next time the same JWT comes back.
         """
-        known = self._verified.get(compact)
-        if known is not None:
-            self._verified.move_to_end(compact)
-            return known[1] if known[0] == typ else None
-        claims = self._verify(compact, typ)
-        if claims is not None:
-            self._verified[compact] = (typ, claims)
-            if len(self._verified) > REMEMBERED:
-                self._verified.popitem(last=False)
+        claims = self._verified.claims(compact, self._mark, typ)
+        if claims is None and (claims := self._verify(compact, typ)) is not None:
+            self._verified.remember(compact, self._mark, typ, claims)
         return claims
 
     def _verify(self, compact: str, typ: str) -> dict[str, Any] | None:
@@ -113,6 +140,7 @@ class KeyRings:
         self._keys = keys
         self._rings: dict[CaisseSlug, tuple[float, str, KeyRing]] = {}
         self._locks: dict[CaisseSlug, asyncio.Lock] = {}
+        self._verified = VerifiedJwts()
 
     def __len__(self) -> int:
         return len(self._rings) + len(self._locks)
@@ -155,4 +183,4 @@ class KeyRings:
 
     def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey], opened: Opened) -> KeyRing:
         active = {row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"}
-        return KeyRing(active, [row.public_jwk for row in rows], opened)
+        return KeyRing(active, [row.public_jwk for row in rows], opened, self._verified)
