@@ -56,8 +56,12 @@ async def codes(party: Party, count: int) -> list[str]:
     return [code_of(answer) for answer in await ask_each(party.host, raws)]
 
 
+MOST_CODES = 400
+"""Codes waiting at once: the peer's memory store keeps its latest thousand rows, grants and sessions among them."""
+
+
 async def code_exchange(party: Party, count: int) -> list[Prepared]:
-    return [Prepared(party.redeem("plain", code), has("id_token")) for code in await codes(party, count)]
+    return [Prepared(party.redeem("plain", code), has("id_token")) for code in await codes(party, min(count, MOST_CODES))]
 
 
 async def tokens(party: Party) -> dict[str, str]:
