@@ -61,7 +61,10 @@ MOST_CODES = 400
 
 
 async def code_exchange(party: Party, count: int) -> list[Prepared]:
-    return [Prepared(party.redeem("plain", code), has("id_token")) for code in await codes(party, min(count, MOST_CODES))]
+    return [
+        Prepared(party.redeem("plain", code), has("id_token"))
+        for code in await codes(party, min(count, MOST_CODES))
+    ]
 
 
 async def tokens(party: Party) -> dict[str, str]:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -132,13 +132,21 @@ class KeyRing:
             return None
 
 
+class Known(NamedTuple):
+    """A ring, what it was made of, and when that was last asked (this process's own clock)."""
+
+    read_at: float
+    told: store.Told
+    ring: KeyRing
+
+
 class KeyRings:
     """The rings of a process. One reader a caisse at a time; the others wait for its answer."""
 
     def __init__(self, db: Database, keys: KeyEncryption) -> None:
         self._db = db
         self._keys = keys
-        self._rings: dict[CaisseSlug, tuple[float, str, KeyRing]] = {}
+        self._rings: dict[CaisseSlug, Known] = {}
         self._locks: dict[CaisseSlug, asyncio.Lock] = {}
         self._verified = VerifiedJwts()
 
@@ -147,12 +155,12 @@ class KeyRings:
 
     async def of(self, caisse: CaisseSlug) -> KeyRing:
         known = self._rings.get(caisse)
-        if known and time.monotonic() - known[0] < FRESH_FOR:
-            return known[2]
+        if known and time.monotonic() - known.read_at < FRESH_FOR:
+            return known.ring
         async with self._locks.setdefault(caisse, asyncio.Lock()):
             known = self._rings.get(caisse)
-            if known and time.monotonic() - known[0] < FRESH_FOR:
-                return known[2]
+            if known and time.monotonic() - known.read_at < FRESH_FOR:
+                return known.ring
             ring = await self._reread(caisse, known)
         if ring.is_empty:
             # Any slug may be asked for: what does not exist must not fill the memory.
@@ -163,23 +171,26 @@ class KeyRings:
         """Reread at the next use: this process has just rotated."""
         self._rings.pop(caisse, None)
 
-    async def _reread(self, caisse: CaisseSlug, known: tuple[float, str, KeyRing] | None) -> KeyRing:
-        rows, opened = await self._rows(caisse)
+    async def _reread(self, caisse: CaisseSlug, known: Known | None) -> KeyRing:
+        """The ring we have, when nothing it is made of has changed; else one made anew.
+
+        What changes between the two reads is told by the next.
+        """
+        told = await store.told(self._db.one_statement(caisse), caisse, datetime.now(UTC))
+        if known is None or known.told != told:
+            rows = await self._complete(caisse)
+            known = Known(0, told, await asyncio.to_thread(self._open, caisse, rows, told.opened))
+        if not known.ring.is_empty:
+            self._rings[caisse] = known._replace(read_at=time.monotonic())
+        return known.ring
+
+    async def _complete(self, caisse: CaisseSlug) -> list[store.StoredKey]:
+        """The published keys, once every algorithm has those it must have."""
+        rows = await store.published(self._db.one_statement(caisse))
         if rows and (lacking := missing(rows)):
             await complete_keys(self._db, caisse, self._keys, lacking, datetime.now(UTC))
-            rows, opened = await self._rows(caisse)
-        state = "".join(f"{row.kid}{row.state}" for row in rows) + repr(opened)
-        if known and known[1] == state:
-            ring = known[2]
-        else:
-            ring = await asyncio.to_thread(self._open, caisse, rows, opened)
-        if not ring.is_empty:
-            self._rings[caisse] = (time.monotonic(), state, ring)
-        return ring
-
-    async def _rows(self, caisse: CaisseSlug) -> tuple[list[store.StoredKey], Opened]:
-        async with self._db.transaction(caisse) as tx:
-            return await store.published(tx), await store.opened(tx, datetime.now(UTC))
+            rows = await store.published(self._db.one_statement(caisse))
+        return rows
 
     def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey], opened: Opened) -> KeyRing:
         active = {row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"}

@@ -1,11 +1,14 @@
 """The signing keys of a caisse, in SQL."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from libs.common.access.signatures import Algorithm
+from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Tx
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 
 
@@ -17,9 +20,9 @@ class StoredKey(msgspec.Struct, frozen=True):
     sealed: bytes
 
 
-async def published(tx: Tx) -> list[StoredKey]:
+async def published(read: Reader) -> list[StoredKey]:
     """Every key that verifies, or will soon sign: newest first."""
-    rows = await tx.fetch(
+    rows = await read.fetch(
         """
         SELECT kid, algorithm, state, public_jwk::text AS public_jwk, private_key_encrypted
           FROM signing_key
@@ -30,24 +33,39 @@ async def published(tx: Tx) -> list[StoredKey]:
     return [StoredKey(r[0], r[1], r[2], msgspec.json.decode(r[3], type=dict[str, str]), r[4]) for r in rows]
 
 
-async def opened(tx: Tx, now: datetime) -> Opened:
-    """What the transaction's caisse opens to clients: by its settings, by a client there, by an invitation given."""
-    row = await tx.fetchrow(
+class Told(NamedTuple):
+    """What a ring is made of, told shortly: while it stays the same, so does the ring."""
+
+    keys: str
+    """Each published key and its state, newest first."""
+    opened: Opened
+
+
+async def told(read: Reader, caisse: CaisseSlug, now: datetime) -> Told:
+    """The keys of a caisse, and what it opens to clients: by its settings, by a client there, by an invitation given.
+
+    Asked each second of each caisse in use: one message, and no private key in it.
+    """
+    row = await read.fetchrow(
         """
-        SELECT registration <> 'closed' OR EXISTS (
-                   SELECT 1 FROM initial_access_token WHERE uses_left > 0 AND expires_at > $2),
+        SELECT (SELECT string_agg(kid || state, ' ' ORDER BY created_at DESC, kid)
+                  FROM signing_key WHERE state <> 'archived') AS keys,
+               registration <> 'closed' OR EXISTS (
+                   SELECT 1 FROM initial_access_token WHERE uses_left > 0 AND expires_at > $2) AS registers,
                registration = 'compat' OR EXISTS (
                    SELECT 1 FROM client WHERE state = 'active' AND metadata->>'profile' = 'compat'
                ) OR EXISTS (
                    SELECT 1 FROM initial_access_token
-                    WHERE profile = 'compat' AND uses_left > 0 AND expires_at > $2)
+                    WHERE profile = 'compat' AND uses_left > 0 AND expires_at > $2) AS compat
           FROM (SELECT coalesce(settings->>'open_registration', 'closed') AS registration
                   FROM caisse WHERE slug = $1) AS said
         """,
-        tx.the_caisse,
+        caisse,
         now,
     )
-    return Opened(*row) if row else NOTHING_OPENED
+    if row is None:
+        return Told("", NOTHING_OPENED)
+    return Told(row["keys"] or "", Opened(registers=row["registers"], compat=row["compat"]))
 
 
 async def add(
