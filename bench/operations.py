@@ -56,8 +56,8 @@ async def codes(party: Party, count: int) -> list[str]:
     return [code_of(answer) for answer in await ask_each(party.host, raws)]
 
 
-MOST_CODES = 400
-"""Codes waiting at once: the peer's memory store keeps its latest thousand rows, grants and sessions among them."""
+MOST_CODES = 150
+"""Codes waiting at once: the peer's memory store keeps its latest thousand rows, several to a code."""
 
 
 async def code_exchange(party: Party, count: int) -> list[Prepared]:
