@@ -48,6 +48,26 @@ from services.documents.verification.routes import (
 PAGES = Path(__file__).parent / "verification" / "pages"
 
 
+def routes(guarded: ResourceServer) -> list[Any]:
+    """Every address of the service."""
+    return [
+        *static_routes(),
+        guarded.metadata(name="Documents : attestations", scopes=[READ, REQUEST]),
+        # Under a token: the firm and its cabinets.
+        request_attestation,
+        list_attestations,
+        attestation_file,
+        acts,
+        # Public: whoever holds a paper.
+        show_verification,
+        check_code,
+        check_file,
+        answer_of_qr_code,
+        authority_certificate,
+        revoked_seals,
+    ]
+
+
 def create_app(
     settings: Settings,
     *,
@@ -85,22 +105,7 @@ def create_app(
         return pages.render("problem.html", request, status_code=problem.status, problem=problem)
 
     app = build_application(
-        [
-            *static_routes(),
-            guarded.metadata(name="Documents : attestations", scopes=[READ, REQUEST]),
-            # Under a token: the firm and its cabinets.
-            request_attestation,
-            list_attestations,
-            attestation_file,
-            acts,
-            # Public: whoever holds a paper.
-            show_verification,
-            check_code,
-            check_file,
-            answer_of_qr_code,
-            authority_certificate,
-            revoked_seals,
-        ],
+        routes(guarded),
         name="documents",
         base=settings.documents.base,
         allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.documents.base).hostname or ""],
