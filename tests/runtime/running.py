@@ -95,9 +95,16 @@ class Up:
         ]
 
     def server(self, words: str) -> psutil.Process:
-        """The process the supervisor started whose command ends with `words` or starts with that program."""
-        children = psutil.Process(self.process.pid).children()
-        return next(found for found in children if words in " ".join(found.cmdline()))
+        """The process the supervisor started whose command holds `words`, once there is one that lives."""
+        found: list[psutil.Process] = []
+
+        def is_there() -> bool:
+            children = psutil.Process(self.process.pid).children()
+            found[:] = [child for child in children if words in _command_of(child)]
+            return bool(found)
+
+        wait_until(is_there)
+        return found[0]
 
 
 def wait_until(holds: Callable[[], Any], within: float = PATIENCE) -> None:
@@ -130,6 +137,14 @@ def free_port_base() -> int:
         ):
             return base
     raise AssertionError("no free ports on this machine")
+
+
+def _command_of(process: psutil.Process) -> str:
+    """Its command line; nothing for one that has just died, whose number is still there."""
+    try:
+        return " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
 
 
 def _works_for(process: psutil.Process, data: Path) -> bool:
