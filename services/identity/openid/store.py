@@ -11,6 +11,9 @@ import msgspec
 
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row
+from services.identity.cabinets.machine_store import MACHINE, MACHINE_JOINS, Machine, machine_of
+from services.identity.delegation.power import MandatePower, machine_power_of
+from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
@@ -102,6 +105,17 @@ def _subject_of(row: Row) -> Subject:
 async def load_client(read: Reader, client_id: str) -> Client | None:
     row = await read.fetchrow(f"SELECT {CLIENT} FROM client WHERE client_id = $1", client_id)
     return client_of(row)
+
+
+async def load_for_machine(
+    read: Reader, client_id: str, mandate_id: UUID | None, now: datetime
+) -> tuple[Client | None, Machine | None, MandatePower | None]:
+    """Client, the cabinet's software that it is, and the power that it has under the mandate at `now`."""
+    row = await read.fetchrow(
+        f"SELECT {CLIENT}, {MACHINE}, power.* FROM client {MACHINE_JOINS} WHERE client.client_id = $1",
+        client_id, mandate_id, now, paris_day(now),
+    )  # fmt: skip
+    return client_of(row), machine_of(row), machine_power_of(row) if row else None
 
 
 async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Client | None, Code | None]:
