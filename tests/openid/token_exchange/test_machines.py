@@ -1,12 +1,16 @@
 """A cabinet's software exchanges a mandate by itself: what it gets, what it never gets, who answers for it."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import pytest
 
 from libs.common.access.access_token import TokenVerifier
 from libs.common.access.signatures import SigningKey
 from libs.common.database.pool import Database
+from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
 from services.identity.cabinets.machine_store import Registered
 from services.identity.cabinets.machines import (
@@ -51,8 +55,6 @@ async def a_resource_server(issuer: Issuer) -> Party:
 
 async def last_act(db: Database, action: str) -> tuple[str | None, dict[str, object]]:
     """The person and the details of the newest line of this action."""
-    import msgspec
-
     async with db.transaction(HERE) as tx:
         row = await tx.fetchrow(
             "SELECT person_id::text, details::text FROM journal WHERE action = $1 ORDER BY id DESC LIMIT 1",
@@ -337,6 +339,40 @@ async def test_the_whole_cabinet_shares_one_rate(issuer: Issuer, identity_db: Da
     for _ in range(20):
         assert (await it.exchange(subject_token="mdt_nonsense")).status_code == 400
     refused(await it.exchange(), "slow_down", 429)
+
+
+class Counting(Database):
+    """The same database, each message to it counted."""
+
+    def __init__(self, real: Database) -> None:
+        super().__init__(real._pool, real._size)  # pyright: ignore[reportPrivateUsage]
+        self.messages: list[str] = []
+
+    async def _read_alone(self, verb: Any, sql: str, args: tuple[object, ...]) -> Any:
+        self.messages.append("read")
+        return await super()._read_alone(verb, sql, args)
+
+    async def write_alone(self, sql: str, args: Sequence[object]) -> None:
+        self.messages.append("write")
+        await super().write_alone(sql, args)
+
+    def transaction(self, caisse: CaisseSlug) -> Any:
+        self.messages.append("transaction")
+        return super().transaction(caisse)
+
+
+async def test_an_exchange_is_one_message_to_read_and_one_to_write(delegation: Delegation) -> None:
+    """Decision 0004, rate, journal and last use included; a refused one too."""
+    transport: Any = delegation.issuer.transport
+    provider = transport.app.state.provider
+    await delegation.exchange()  # the keys of the caisse are read once a second
+    provider.db, real = Counting(provider.db), provider.db
+    try:
+        assert (await delegation.exchange()).status_code == 200
+        assert (await delegation.exchange(subject_token="mdt_nonsense")).status_code == 400
+        assert provider.db.messages == ["read", "write"] * 2
+    finally:
+        provider.db = real
 
 
 async def test_an_assertion_serves_once(delegation: Delegation) -> None:
