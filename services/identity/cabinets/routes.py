@@ -16,10 +16,11 @@ from libs.common.http.forms import read_form
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id, parse_public_id, public_id
-from services.identity.cabinets import store
+from services.identity.cabinets import machine_store, store
 from services.identity.cabinets.access_groups import add_to_group
 from services.identity.cabinets.friendly_code import shown
 from services.identity.cabinets.leave import LastOwner
+from services.identity.cabinets.machines import keys_of
 from services.identity.cabinets.portfolio import portfolio
 from services.identity.cabinets.register import CabinetExists
 from services.identity.cabinets.store import Membership
@@ -61,7 +62,7 @@ async def show_cabinet(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """Offers waiting for an answer, then the clients this collaborator may act for."""
+    """Offers waiting for an answer, the clients this collaborator may act for, and the cabinet's software."""
     now = clock()
     search = request.query_params.get("search", "")[:100]
     page = _page_number(request.query_params.get("page", ""))
@@ -78,10 +79,12 @@ async def show_cabinet(
             page=page,
             per_page=PER_PAGE,
         )
+        software = await machine_store.every(tx, membership.cabinet_id)
     assert cabinet is not None, "a membership has its cabinet"
     return site.page(
         request,
         "cabinet.html",
+        machines=[(one, len(keys_of(one))) for one in software],
         cabinet=cabinet,
         cabinet_id=public_id("cab", cabinet.id),
         code=shown(cabinet.friendly_code) if cabinet.friendly_code else "",

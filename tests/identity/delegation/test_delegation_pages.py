@@ -18,12 +18,14 @@ from libs.common.pages.formats import instant
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.app import create_app
+from services.identity.cabinets.leave import remove_collaborator
 from services.identity.delegation import store
 from services.identity.delegation.former_store import note_cabinets
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.record_former import record_former
 from services.identity.sign_in.session import cookie_name, open_session
 from tests.conftest import HeldClock
+from tests.identity.cabinets.software import a_machine
 from tests.identity.delegation.parties import (
     ELSEWHERE,
     HERE,
@@ -72,6 +74,11 @@ class Browser(NamedTuple):
 def said(page: httpx.Response) -> str:
     """The page with plain spaces and quotes: where French typography breaks a line is not our matter here."""
     return re.sub(r"\s", " ", unescape(page.text))
+
+
+def words(page: httpx.Response) -> str:
+    """The page without its tags."""
+    return " ".join(re.sub(r"<[^>]+>", " ", said(page)).split())
 
 
 @pytest.fixture
@@ -278,6 +285,25 @@ async def test_renewing_for_a_cabinet_where_nobody_can_accept_is_told_before_the
 
     assert "Cabinet non inscrit" in unknown
     assert "Cabinet non inscrit" not in known
+
+
+async def test_the_cabinet_s_page_lists_its_software_and_nobody_elses(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene, other = await a_scene(identity_db, clock()), await a_scene(identity_db, clock())
+    await a_machine(identity_db, scene, clock(), "Paie & Co")
+    await a_machine(identity_db, scene, clock(), "Compta", sponsor_id=scene.owner)
+    await a_machine(identity_db, other, clock(), "Ailleurs")
+    browser = await signed_in(app, identity_db, scene.owner, clock())
+
+    page = await browser.get(f"/{HERE}/cabinet")
+    assert 'id="machines"' in page.text and "Ailleurs" not in page.text
+    assert "Paie & Co répondant : Hugo Petit – 1 clé En service jamais utilisé" in words(page)
+    async with identity_db.transaction(HERE) as tx:
+        await remove_collaborator(tx, scene.cabinet, scene.member, now=clock())
+    after = words(await browser.get(f"/{HERE}/cabinet"))
+    assert "Compta répondant : Line Ferrand – 1 clé En service" in after
+    assert "Paie & Co répondant : Hugo Petit – 1 clé Arrêté : sans répondant" in after
 
 
 async def test_the_cabinet_accepts_then_the_firm_revokes_with_a_receipt(
