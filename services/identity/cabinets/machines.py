@@ -5,6 +5,7 @@ for delegated tokens. One of the cabinet's people, its sponsor, answers for it: 
 can never do more than they can, and does nothing once they are gone.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,6 +33,9 @@ from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable
 
 OPEN_TO_MACHINES = DELEGABLE - {PAYMENT_ORDER}
 """The firm that lets the cabinet's software act is told: never to order a payment."""
+
+NAME = r"[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f]{0,98}[^\s\x00-\x1f\x7f-\x9f])?"
+"""One to a hundred characters of one line: the firms read it."""
 
 Jwk = dict[str, Any]
 
@@ -103,6 +107,8 @@ async def register_machine(
     `resources` are the audiences it may ask tokens for. Raises `CabinetNotEligible`, `NotASponsor`,
     `InvalidClientMetadata`, `MachineAlreadyThere`.
     """
+    if not re.fullmatch(NAME, name):
+        raise InvalidClientMetadata("The name is one line of 1 to 100 characters.")
     if not await mandates.may_be_given_power(tx, cabinet_id):
         raise CabinetNotEligible
     if not await store.may_sponsor(tx, cabinet_id, sponsor_id):

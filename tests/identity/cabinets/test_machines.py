@@ -71,6 +71,10 @@ async def test_a_machine_is_a_fapi_client_that_exchanges_and_nothing_else(
         {"keys": [SigningKey.generate("ES256").published_jwk() | {"kid": "k"}] * 2},
         {"keys": [{"kty": "oct", "k": "AAAA", "kid": "k"}]},
         {"name": "nul\x00"},
+        {"name": "deux\nlignes"},
+        {"name": " "},
+        {"name": ""},
+        {"name": "x" * 101},
     ],
 )
 async def test_what_no_machine_may_be(
