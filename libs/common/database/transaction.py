@@ -72,6 +72,13 @@ class Tx:
         with asking(self._connection):
             return await self._connection.fetchrow(sql, *args)
 
+    async def one_row(self, sql: str, *args: object) -> Row:
+        """What a SELECT that always gives exactly one row found."""
+        row = await self.fetchrow(sql, *args)
+        if row is None:
+            raise RuntimeError(f"no row where one was due: {sql}")
+        return row
+
     async def fetchval(self, sql: str, *args: object) -> Any:
         with asking(self._connection):
             return await self._connection.fetchval(sql, *args)

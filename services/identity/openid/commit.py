@@ -22,7 +22,7 @@ class LostRace(Exception):
 async def write(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
     """All of `changes` or none, by one message. Raises `LostRace`."""
     try:
-        await db.write_alone(together(tuple(map(type, changes))), values_of(changes, caisse))
+        await db.write_alone(caisse, together(tuple(map(type, changes))), values_of(changes, caisse))
     except RaceLost as lost:
         raise LostRace(changes[lost.place]) from lost
 

@@ -52,8 +52,8 @@ def _metadata(text: str) -> ClientMetadata:
     return _decoder.decode(text)
 
 
-def client_of(row: Row | None) -> Client | None:
-    if row is None or row["metadata"] is None:
+def client_of(row: Row) -> Client | None:
+    if row["metadata"] is None:
         return None
     return Client(
         client_id=row["client_id"],
@@ -63,8 +63,8 @@ def client_of(row: Row | None) -> Client | None:
     )
 
 
-def grant_of(row: Row | None) -> Grant | None:
-    if row is None or row["grant_id"] is None or row["person_id"] is None:
+def grant_of(row: Row) -> Grant | None:
+    if row["grant_id"] is None or row["person_id"] is None:
         return None
     return Grant(
         id=row["grant_id"],
@@ -100,13 +100,15 @@ def _subject_of(row: Row) -> Subject:
 
 
 async def load_client(read: Reader, client_id: str) -> Client | None:
-    row = await read.fetchrow(f"SELECT {CLIENT} FROM client WHERE client_id = $1", client_id)
+    row = await read.one_row(
+        f"SELECT {CLIENT} FROM (VALUES (1)) AS one LEFT JOIN client ON client.client_id = $1", client_id
+    )
     return client_of(row)
 
 
 async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Client | None, Code | None]:
     """Client, code, grant and subject at once."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT},
                code.redirect_uri, code.code_challenge, code.dpop_jkt, code.nonce,
@@ -122,7 +124,7 @@ async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Cli
         client_id, place.digest, *place.rows, *place.grants,
     )  # fmt: skip
     grant = grant_of(row)
-    if row is None or grant is None:
+    if grant is None:
         return client_of(row), None
     return client_of(row), Code(
         place=place,
@@ -140,7 +142,7 @@ async def load_for_refresh(
     read: Reader, client_id: str, place: Place
 ) -> tuple[Client | None, Refresh | None]:
     """Client, refresh token, grant and subject at once."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT},
                token.dpop_jkt, token.expires_at AS token_expires_at, token.spent_at IS NOT NULL AS spent
@@ -155,7 +157,7 @@ async def load_for_refresh(
         client_id, place.digest, *place.rows, *place.grants,
     )  # fmt: skip
     grant = grant_of(row)
-    if row is None or grant is None:
+    if grant is None:
         return client_of(row), None
     return client_of(row), Refresh(
         place=place,
@@ -173,7 +175,7 @@ async def load_for_token(
 
     `exp` is the token's own claim, in seconds: its revocation is where that says.
     """
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED}
           FROM (VALUES (1)) AS one
@@ -183,14 +185,14 @@ async def load_for_token(
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp),
     )  # fmt: skip
-    return client_of(row), grant_of(row), bool(row and row["token_is_revoked"])
+    return client_of(row), grant_of(row), row["token_is_revoked"]
 
 
 async def load_presented(
     read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int
 ) -> tuple[Client | None, Grant | None, bool, Client | None]:
     """As `load_for_token`, for somebody else's token: last, the client that it was issued to."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED},
                issued_to.client_id AS issued_to, issued_to.state AS issued_to_state,
@@ -203,8 +205,6 @@ async def load_presented(
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), issued_to,
     )  # fmt: skip
-    if row is None:
-        return None, None, False, None
     owner = None
     if row["issued_to_metadata"] is not None:
         owner = Client(
@@ -218,13 +218,15 @@ async def load_presented(
 
 async def pushed_request(read: Reader, place: Place) -> tuple[str, bytes, datetime, bool] | None:
     """Client, request, expiry, and whether it was spent."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         """
         SELECT client_id, request::text AS request, expires_at, spent_at IS NOT NULL AS spent
-          FROM pushed_request WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3
+          FROM (VALUES (1)) AS one
+          LEFT JOIN LATERAL (SELECT * FROM pushed_request
+                              WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3 LIMIT 1) AS pushed ON true
         """,
         place.digest, *place.rows,
     )  # fmt: skip
-    return (
-        None if row is None else (row["client_id"], row["request"].encode(), row["expires_at"], row["spent"])
-    )
+    if row["client_id"] is None:
+        return None
+    return row["client_id"], row["request"].encode(), row["expires_at"], row["spent"]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.database.gathering import Kind
 from libs.common.database.one_statement import OneStatement, Reader, Verb
 from libs.common.database.pool import Database
-from libs.common.database.transaction import Tx
+from libs.common.database.transaction import Row, Tx
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
 from services.identity.openid import effects, flow_store, store
@@ -201,12 +202,17 @@ async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer,
     async def ask(verb: Verb, sql: str, args: tuple[object, ...]) -> Any:
         return await getattr(connection, verb)(sql, *args)
 
+    async def gather(kind: Kind, args: tuple[object, ...]) -> Row:
+        row = await connection.fetchrow(kind.sql, *args)
+        assert row is not None
+        return row
+
     read_rows: dict[str, int] = {}
     try:
         for name, look_up in asked.items():
             async with connection.transaction():
                 before = await connection.fetchval(ROWS_READ)
-                found = await look_up(OneStatement(ask, issuer.caisse))
+                found = await look_up(OneStatement(ask, gather, issuer.caisse))
                 read_rows[name] = await connection.fetchval(ROWS_READ) - before
             assert found is not None
     finally:
