@@ -14,8 +14,11 @@ from typing import NamedTuple
 from libs.common.database.transaction import DatabaseUnavailable, Row
 from libs.common.values.caisse_slug import CaisseSlug
 
+PATIENCE = 0.05
+"""Seconds after which a message without an answer no longer holds back the next of its kind."""
+
 UNDER_WAY = 2
-"""Messages of one kind under way at once: a connection that hangs holds half of the callers back, never all."""
+"""Messages of one kind under way at most, so that a server that hangs does not take every connection."""
 
 CARRIED = 32
 """Callers in one message at most: as many results are held before the first is handed on."""
@@ -33,6 +36,25 @@ class Kind(NamedTuple):
     caisse: CaisseSlug
 
 
+class Caller(NamedTuple):
+    args: Arguments
+    answer: asyncio.Future[Row]
+
+
+class Queue:
+    """The callers of one kind: those who wait, and how many messages have left without an answer."""
+
+    __slots__ = ("left_at", "under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[Caller] = []
+        self.under_way = 0
+        self.left_at = 0.0
+
+    def lets_one_leave(self, now: float) -> bool:
+        return self.under_way == 0 or (self.under_way < UNDER_WAY and now - self.left_at > PATIENCE)
+
+
 class Gathering:
     """Callers of statements that give exactly one row, sent by `send` in one implicit transaction.
 
@@ -42,41 +64,44 @@ class Gathering:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._waiting: dict[Kind, list[tuple[Arguments, asyncio.Future[Row]]]] = {}
-        self._under_way: dict[Kind, int] = {}
+        self._queues: dict[Kind, Queue] = {}
         self._messages: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._under_way)
+        return len(self._queues)
 
     async def ask(self, kind: Kind, args: Arguments) -> Row:
         """The one row. Raises what the statement raised, or `DatabaseUnavailable`."""
-        answer: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(kind, []).append((args, answer))
-        under_way = self._under_way.get(kind, 0)
-        if under_way < UNDER_WAY:
-            self._under_way[kind] = under_way + 1
-            message = asyncio.create_task(self._carry(kind))
-            self._messages.add(message)
-            message.add_done_callback(self._messages.discard)
+        loop = asyncio.get_running_loop()
+        queue = self._queues.get(kind)
+        if queue is None:
+            queue = self._queues[kind] = Queue()
+        answer: asyncio.Future[Row] = loop.create_future()
+        queue.waiting.append(Caller(args, answer))
+        if queue.lets_one_leave(loop.time()):
+            queue.under_way += 1
+            messages = loop.create_task(self._carry(kind, queue))
+            self._messages.add(messages)
+            messages.add_done_callback(self._messages.discard)
         return await answer
 
-    async def _carry(self, kind: Kind) -> None:
-        """Messages of this kind until nobody waits."""
-        while waiting := self._waiting.pop(kind, None):
-            # Whoever left before the message did is not in it.
-            callers = [caller for caller in waiting if not caller[1].done()]
-            if later := callers[CARRIED:]:
-                self._waiting[kind] = later
-            if now := callers[:CARRIED]:
-                await self._one_message(kind, now)
-        left = self._under_way.pop(kind) - 1
-        if left:
-            self._under_way[kind] = left
+    async def _carry(self, kind: Kind, queue: Queue) -> None:
+        """One message after another until nobody waits."""
+        loop = asyncio.get_running_loop()
+        while queue.waiting:
+            # Whoever has gone before the message leaves is not in it.
+            callers = [caller for caller in queue.waiting if not caller.answer.done()]
+            queue.waiting = callers[CARRIED:]
+            queue.left_at = loop.time()
+            if callers:
+                await self._one_message(kind, callers[:CARRIED])
+        queue.under_way -= 1
+        if not queue.under_way:
+            del self._queues[kind]
 
-    async def _one_message(self, kind: Kind, callers: list[tuple[Arguments, asyncio.Future[Row]]]) -> None:
+    async def _one_message(self, kind: Kind, callers: list[Caller]) -> None:
         try:
-            rows = await self._send(kind.sql, [args for args, _ in callers])
+            rows = await self._send(kind.sql, [caller.args for caller in callers])
             if len(rows) != len(callers):
                 raise RuntimeError(f"not one row a statement: {kind.sql}")
         except Exception as error:
@@ -84,10 +109,10 @@ class Gathering:
                 for caller in callers:
                     await self._one_message(kind, [caller])
                 return
-            for _, answer in callers:
-                if not answer.done():
-                    answer.set_exception(error)
+            for caller in callers:
+                if not caller.answer.done():
+                    caller.answer.set_exception(error)
             return
-        for (_, answer), row in zip(callers, rows, strict=True):
-            if not answer.done():
-                answer.set_result(row)
+        for caller, row in zip(callers, rows, strict=True):
+            if not caller.answer.done():
+                caller.answer.set_result(row)
