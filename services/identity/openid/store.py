@@ -3,7 +3,6 @@
 What its effects write is in `effect_store.py`.
 """
 
-from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -214,19 +213,3 @@ async def load_presented(
             metadata=_metadata(row["issued_to_metadata"]),
         )
     return client_of(row), grant_of(row), row["token_is_revoked"], owner
-
-
-async def pushed_request(read: Reader, place: Place) -> tuple[str, bytes, datetime, bool] | None:
-    """Client, request, expiry, and whether it was spent."""
-    row = await read.one_row(
-        """
-        SELECT client_id, request::text AS request, expires_at, spent_at IS NOT NULL AS spent
-          FROM (VALUES (1)) AS one
-          LEFT JOIN LATERAL (SELECT * FROM pushed_request
-                              WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3 LIMIT 1) AS pushed ON true
-        """,
-        place.digest, *place.rows,
-    )  # fmt: skip
-    if row["client_id"] is None:
-        return None
-    return row["client_id"], row["request"].encode(), row["expires_at"], row["spent"]
