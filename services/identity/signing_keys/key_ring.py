@@ -24,6 +24,7 @@ from libs.common.access.signatures import (
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.signing_keys import store
 from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 from services.identity.signing_keys.rotation import complete_keys, missing
@@ -31,6 +32,9 @@ from services.identity.signing_keys.sealing import open_key
 
 FRESH_FOR = 1.0
 """Seconds a ring is believed before the database is asked again."""
+
+
+_objects = msgspec.json.Decoder(dict[str, Any])
 
 
 class UnknownSigningKey(Exception):
@@ -121,14 +125,14 @@ class KeyRing:
     def _verify(self, compact: str, typ: str) -> dict[str, Any] | None:
         try:
             parts = split_compact(compact, limit=OWN_JWT_LIMIT)
-            header = msgspec.json.decode(parts.header, type=dict[str, Any])
+            header = read_json(parts.header, _objects)
             key = self._published.get(header.get("kid", ""))
             if key is None or header.get("alg") != key.alg or header.get("typ") != typ or "crit" in header:
                 return None
             if not key.verifies(parts.signature, parts.signed):
                 return None
-            return msgspec.json.decode(parts.payload, type=dict[str, Any])
-        except (Malformed, TypeError, msgspec.MsgspecError):
+            return read_json(parts.payload, _objects)
+        except (Malformed, TypeError, UnreadableJson):
             return None
 
 
