@@ -41,7 +41,9 @@ def open_request_object(compact: str, client: Client, snapshot: Snapshot) -> Par
     try:
         claims = verify(compact, snapshot.client_keys, algorithms)
     except NotVerified as error:
-        raise InvalidRequestObject("The request object is unreadable, or its signature does not hold.") from error
+        raise InvalidRequestObject(
+            "The request object is unreadable, or its signature does not hold."
+        ) from error
     _check_claims(claims, client, snapshot)
     try:
         return parameters_of_claims(claims)

@@ -79,14 +79,20 @@ async def test_a_token_or_a_hint_that_is_no_json_is_refused(
         assert (await client.post("/revoke", {"token": jwt})).status_code == 200
         assert error_of(await client.push(id_token_hint=jwt)) == (400, "invalid_request")
         async with issuer.http() as http:
-            assert (
-                await http.get(f"/{issuer.caisse}/end-session?id_token_hint={jwt}")
-            ).status_code == 400
+            assert (await http.get(f"/{issuer.caisse}/end-session?id_token_hint={jwt}")).status_code == 400
 
 
 NOT_KEPT = '{"id_token":{"a":"\\u0000"}}'
 ENDLESS = '{"id_token":{"a":' + '{"a":' * 2000 + "1" + "}" * 2002
-CLAIMS = [NOT_KEPT, ENDLESS, '{"id_token":{"\\u0000":null}}', "[]", "{", '{"id_token":[]}', '{"id_token":{"a":1e999}}']
+CLAIMS = [
+    NOT_KEPT,
+    ENDLESS,
+    '{"id_token":{"\\u0000":null}}',
+    "[]",
+    "{",
+    '{"id_token":[]}',
+    '{"id_token":{"a":1e999}}',
+]
 
 
 @pytest.mark.parametrize("claims", CLAIMS, ids=lambda text: text[:30])
@@ -106,7 +112,13 @@ async def test_details_that_cannot_be_kept_are_refused(client: Party, text: str)
 
 async def test_a_request_object_that_holds_u0000_is_refused(client: Party) -> None:
     now = client.now()
-    inside = {"iss": client.client_id, "aud": client.issuer.url, "exp": now + 60, "nbf": now, **client.request()}
+    inside = {
+        "iss": client.client_id,
+        "aud": client.issuer.url,
+        "exp": now + 60,
+        "nbf": now,
+        **client.request(),
+    }
     from libs.common.access.signatures import sign_compact
 
     for name in ("state", "nonce", "login_hint", "ui_locales", "redirect_uri", "jti"):
@@ -123,8 +135,8 @@ async def test_u0000_in_a_form_is_refused_by_name(client: Party, field: str) -> 
 
 
 ODD_ACR: list[Any] = [
-    '{"values":[1,{}]}', '{"values":1}', '{"values":"mfa"}', '{"values":null}', '{"values":{"mfa":1}}', '{"values":[[]]}',
-    '{"value":{}}', '{"value":[]}', '{"essential":true,"value":null}', '{"essential":true,"values":[{}]}', "1", "[]",
+    '{"values":[1,{}]}', '{"values":1}', '{"values":"mfa"}', '{"values":null}', '{"values":{"mfa":1}}',
+    '{"values":[[]]}', '{"value":{}}', '{"value":[]}', '{"essential":true,"value":null}', '{"essential":true,"values":[{}]}', "1", "[]",
 ]  # fmt: skip
 
 
