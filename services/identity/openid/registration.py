@@ -17,7 +17,7 @@ from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.caisses import store as caisses
 from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata
-from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile
+from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile, may_name_a_client
 from services.identity.openid.guarded_fetcher import FetchRefused
 from services.identity.openid.issuer import OPENID_SCOPES, Issuer
 from services.identity.openid.kernel import Answer
@@ -103,8 +103,10 @@ async def answer_management(
     token_hash = bearer(authorization)
     try:
         async with provider.db.transaction(issuer.caisse) as tx:
-            client = token_hash and await client_store.registered_with(tx, client_id, token_hash)
-            if not client:
+            client = None
+            if token_hash is not None and may_name_a_client(client_id):
+                client = await client_store.registered_with(tx, client_id, token_hash)
+            if client is None:
                 return refused("invalid_token", "The registration access token is not valid.", 401)
             if method == "DELETE":
                 await disable_client(tx, client_id, now=now, by=ITSELF)
