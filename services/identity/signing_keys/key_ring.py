@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -151,7 +152,9 @@ class KeyRings:
         self._db = db
         self._keys = keys
         self._rings: dict[CaisseSlug, Known] = {}
-        self._locks: dict[CaisseSlug, asyncio.Lock] = {}
+        # A lock lives while somebody holds or awaits it: any slug may be asked for, an outage included,
+        # and what does not exist must not fill the memory.
+        self._locks: WeakValueDictionary[CaisseSlug, asyncio.Lock] = WeakValueDictionary()
         self._verified = VerifiedJwts()
 
     def __len__(self) -> int:
@@ -161,15 +164,12 @@ class KeyRings:
         known = self._rings.get(caisse)
         if known and time.monotonic() - known.read_at < FRESH_FOR:
             return known.ring
-        async with self._locks.setdefault(caisse, asyncio.Lock()):
+        lock = self._locks.setdefault(caisse, asyncio.Lock())
+        async with lock:
             known = self._rings.get(caisse)
             if known and time.monotonic() - known.read_at < FRESH_FOR:
                 return known.ring
-            ring = await self._reread(caisse, known)
-        if ring.is_empty:
-            # Any slug may be asked for: what does not exist must not fill the memory.
-            self._locks.pop(caisse, None)
-        return ring
+            return await self._reread(caisse, known)
 
     def forget(self, caisse: CaisseSlug) -> None:
         """Reread at the next use: this process has just rotated."""
