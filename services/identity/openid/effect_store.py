@@ -259,24 +259,25 @@ CHANGES: dict[type[Effect], Change] = {
 
 
 @lru_cache(maxsize=512)
-def together(kinds: tuple[type[Effect], ...]) -> str:
+def together(kinds: tuple[type[Effect], ...], *, judged: bool = True) -> str:
     """The statement that writes effects of these kinds, in this order.
 
     A part that finds its row taken raises through `found_or_lost`, so that the
-    others are undone with it; the error names the effect's place.
+    others are undone with it; the error names the effect's place. Unless `judged`,
+    it changes nothing and the others are written.
     """
     named: list[str] = []
-    judged: list[str] = []
+    verdicts: list[str] = []
     first = 1
     for place, kind in enumerate(kinds):
         change = CHANGES[kind]
         for text in change.parts:
             before = f"part{len(named) - 1}"
             named.append(f"part{len(named)} AS ({_from(first, text).replace('{before}', before)})")
-        if change.must:
-            judged.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
+        if change.must and judged:
+            verdicts.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
         first += _values_in(change.parts)
-    return f"WITH {', '.join(named)} SELECT {', '.join(judged) or 'true'}"
+    return f"WITH {', '.join(named)} SELECT {', '.join(verdicts) or 'true'}"
 
 
 def values_of(changes: Sequence[Effect], caisse: CaisseSlug) -> list[object]:
