@@ -102,6 +102,12 @@ def _finished(effect: effects.FinishFlow, caisse: CaisseSlug) -> tuple[object, .
     return caisse, effect.flow_id, effect.at, *flow_span(effect.flow_id)
 
 
+def _relied_on(effect: effects.RelyOnConsent, caisse: CaisseSlug) -> tuple[object, ...]:
+    return (
+        caisse, effect.person_id, effect.client_id, effect.account_id, list(effect.scopes), effect.at,
+    )  # fmt: skip
+
+
 def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[object, ...]:
     return (
         caisse, effect.consent_id, effect.person_id, effect.client_id, effect.account_id,
@@ -243,6 +249,19 @@ CHANGES: dict[type[Effect], Change] = {
             """,
         ),
         _finished, must=True,
+    ),
+    # Locked until the grant is committed: who takes the consent back meanwhile finds the grant and revokes it.
+    effects.RelyOnConsent: Change(
+        (
+            """
+            SELECT true FROM consent
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND person_id = $2 AND client_id = $3 AND account_id IS NOT DISTINCT FROM $4::uuid
+               AND scopes @> $5::text[] AND revoked_at IS NULL AND expires_at > $6
+               FOR SHARE
+            """,
+        ),
+        _relied_on, must=True,
     ),
     effects.RememberConsent: Change(
         (

@@ -16,6 +16,7 @@ from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
 from services.identity.openid.bucket_names import Place
 from services.identity.openid.refusals import (
+    AccessDenied,
     InvalidClient,
     InvalidDpopProof,
     InvalidGrant,
@@ -168,6 +169,20 @@ class FinishFlow(Effect, frozen=True):
     @property
     def lost(self) -> Refusal:
         return InvalidRequestUri("This request is finished.")
+
+
+class RelyOnConsent(Effect, frozen=True):
+    """What the person agreed to before still stands when the grant that rests on it is written."""
+
+    person_id: UUID
+    client_id: str
+    account_id: UUID | None
+    scopes: tuple[str, ...]
+    at: datetime
+
+    @property
+    def lost(self) -> Refusal:
+        return AccessDenied("The consent was taken back.")
 
 
 class RememberConsent(Effect, frozen=True):
