@@ -38,6 +38,7 @@ from services.identity.openid.effects import (
     Effect,
     FinishFlow,
     Note,
+    RelyOnConsent,
     RememberConsent,
     SpendPushedRequest,
     StoreGrant,
@@ -224,6 +225,8 @@ async def proceed(
     except Refusal as error:
         return refused(return_address(request), error, issuer)
     except LostRace as lost:
+        if isinstance(lost.effect, RelyOnConsent):
+            return refused(return_address(request), lost.effect.lost, issuer)
         raise lost.effect.lost from lost
     return _to_client(return_address(request), {"code": code}, issuer)
 
@@ -313,6 +316,8 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
         changes.insert(0, SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
     if view.flow.consented_at is not None:
         changes.append(_consent(view, session))
+    elif view.client.metadata.consent == "explicit":
+        changes.append(_relied_on(view, session))
     return code, changes
 
 
@@ -329,6 +334,16 @@ def _granted(view: View, session: SignedIn) -> Granted:
         claims=view.request.claims,
         # OpenID Connect Core §11: offline access only with the person's explicit consent.
         offline="offline_access" in scopes and consented,
+    )
+
+
+def _relied_on(view: View, session: SignedIn) -> RelyOnConsent:
+    return RelyOnConsent(
+        person_id=session.person_id,
+        client_id=view.client.client_id,
+        account_id=subject_of(view).account_id,
+        scopes=tuple(sorted(granted_scopes(view))),
+        at=view.now,
     )
 
 

@@ -12,7 +12,7 @@ from services.identity.openid.snapshot import Snapshot
 
 
 class LostRace(Exception):
-    """Somebody else made this change first; everything of this decision is undone."""
+    """Somebody else made this change first; everything of this decision is undone, `stands` apart."""
 
     def __init__(self, effect: Effect) -> None:
         super().__init__(type(effect).__name__)
@@ -27,6 +27,19 @@ async def write(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> 
         raise LostRace(changes[lost.place]) from lost
 
 
+async def write_what_stands(
+    db: Database, caisse: CaisseSlug, changes: Sequence[Effect], lost: LostRace
+) -> None:
+    """Of a decision that lost: what is true all the same, and what the loss itself calls for.
+
+    Should the process die before, nobody had an answer, and nothing was obtained.
+    """
+    standing = [*(change for change in changes if change.stands), *lost.effect.aftermath]
+    if standing:
+        statement = together(tuple(map(type, standing)), judged=False)
+        await db.write_alone(caisse, statement, values_of(standing, caisse))
+
+
 async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot: Snapshot) -> Answer:
     """The answer once its effects are written; the loser's refusal when one of them lost."""
     if not decision.effects:
@@ -35,6 +48,5 @@ async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot:
         await write(db, caisse, decision.effects)
         return decision.answer
     except LostRace as lost:
-        if lost.effect.aftermath:
-            await write(db, caisse, lost.effect.aftermath)
+        await write_what_stands(db, caisse, decision.effects, lost)
         return refusal_answer(lost.effect.lost, snapshot)

@@ -124,7 +124,7 @@ def expiry_of(claims: dict[str, Any]) -> datetime:
 
 
 def issue(kernel: Kernel) -> dict[str, Any]:
-    """Lifetime = min(300 s, rest of the actor token, rest of the mandate, rest of the group). No refresh token."""
+    """Lifetime = min(300 s, rest of the actor token, its grant, the mandate, the group). No refresh token."""
     snapshot, asked = kernel.snapshot, kernel.asked.parameters
     power, actor, client = power_of(kernel), actor_of(kernel), snapshot.client
     if client is None or kernel.proof is None:
@@ -139,6 +139,7 @@ def issue(kernel: Kernel) -> dict[str, Any]:
     life = tokens.lifetime(
         snapshot.now,
         expiry_of(snapshot.presented or {}),
+        actor.expires_at,
         power.not_after,
         longest=tokens.DELEGATED_TOKEN_LIFE,
     )

@@ -454,6 +454,33 @@ async def test_line_29_consent_is_remembered_and_its_revocation_bites_at_once(
     assert (await client.authorize(who, scope="openid")).status_code == 200
 
 
+async def test_line_29_a_consent_taken_back_meanwhile_gives_no_code(issuer: Issuer, who: Somebody) -> None:
+    """The decision read it before it was gone; nothing is granted, and the client hears why."""
+    from services.identity.openid import consents
+
+    client = await issuer.client(consent="explicit")
+    await client.tokens(who, scope="openid email")
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        (given,) = await consents.given_by(tx, who.id, issuer.clock())
+        assert await consents.revoke(tx, who.id, given.id, now=issuer.clock())
+        deciding = asyncio.create_task(client.authorize(who, scope="openid"))
+        await somebody_awaits_a_row(issuer)
+    assert callback(await deciding)["error"] == "access_denied"
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        living = "SELECT count(*) FROM authorization_grant WHERE person_id = $1 AND revoked_at IS NULL"
+        assert await tx.fetchval(living, who.id) == 0
+
+
+async def somebody_awaits_a_row(issuer: Issuer) -> None:
+    """Returns once a statement waits for the transaction that holds its row."""
+    async with asyncio.timeout(10):
+        while not await issuer.db.one_statement(issuer.caisse).fetchval(  # noqa: ASYNC110
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        ):
+            await asyncio.sleep(0.02)
+
+
 async def test_line_30_unknown_details_are_refused(public: Party, who: Somebody) -> None:
     for wrong in ('[{"type":"payment"}]', "not json", '[{"type":"adherent"}]', "[]",
                   '[{"type":"adherent","identifier":"grand-ouest:1"}]'):  # fmt: skip

@@ -372,3 +372,35 @@ async def test_another_client_s_token_manages_nothing(issuer: Issuer) -> None:
     _, mine = await register(issuer)
     _, theirs = await register(issuer)
     assert (await manage(issuer, theirs, "GET", token=mine["registration_access_token"])).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff", b'{"client_name":"\xff"}', b'{"client_name":"\\u0000"}', b'{"jwks":' * 5000 + b"1" + b"}" * 5000,
+        b'{"jwks":' + b"[" * 900 + b"]" * 900 + b"}", b"[]", b"", b'{"grant_types":5}', b'{"grant_types":[{}]}',
+        b'{"grant_types":{"a":1}}', b'{"scope":{}}', b'{"redirect_uris":"https://a.example"}', b'{"jwks":{"keys":[1]}}',
+        b'{"jwks":{"keys":{}}}', b'{"default_max_age":' + b"9" * 4000 + b"}",
+    ],
+    ids=lambda raw: ascii(raw[:30]),
+)  # fmt: skip
+async def test_metadata_that_cannot_be_read_or_kept_are_refused(issuer: Issuer, body: bytes) -> None:
+    token = await invitation(issuer)
+    async with issuer.http() as http:
+        answer = await http.post(
+            f"/{issuer.caisse}/register", content=body, headers={"Authorization": f"Bearer {token}"}
+        )
+    refusals = {"invalid_client_metadata", "invalid_redirect_uri"}
+    assert answer.status_code == 400 and answer.json()["error"] in refusals, answer.text
+
+
+async def test_a_client_cannot_update_itself_to_what_cannot_be_read(issuer: Issuer) -> None:
+    party, told = await register(issuer)
+    for body in (b'{"client_id":"\xff"}', b'{"client_id":' * 5000, b'{"client_name":"\\u0000"}'):
+        async with issuer.http() as http:
+            answer = await http.put(
+                f"/{issuer.caisse}/register/{party.client_id}",
+                content=body,
+                headers={"Authorization": f"Bearer {told['registration_access_token']}"},
+            )
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
