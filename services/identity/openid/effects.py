@@ -43,7 +43,7 @@ class Effect(Struct, frozen=True):
 
 
 class RememberJti(Effect, frozen=True):
-    """A client's assertion, or its signed request, is good once, on every instance (RFC 7523 §3)."""
+    """A client's assertion is good once, on every instance (RFC 7523 §3)."""
 
     kind: str
     party: str

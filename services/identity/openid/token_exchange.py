@@ -124,7 +124,7 @@ def expiry_of(claims: dict[str, Any]) -> datetime:
 
 
 def issue(kernel: Kernel) -> dict[str, Any]:
-    """Lifetime = min(300 s, rest of the actor token, its grant, the mandate, the group). No refresh token."""
+    """Lifetime = min(300 s, rest of actor token, of its grant, of mandate and group). No refresh token."""
     snapshot, asked = kernel.snapshot, kernel.asked.parameters
     power, actor, client = power_of(kernel), actor_of(kernel), snapshot.client
     if client is None or kernel.proof is None:

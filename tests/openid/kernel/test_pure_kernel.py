@@ -108,8 +108,9 @@ def test_a_wrong_verifier_consumes_nothing() -> None:
 @pytest.mark.parametrize("grant_type", OF_PEOPLE)
 @given(left=st.integers(1, 900), mandate=st.integers(1, 900))
 def test_no_token_outlives_its_grant_nor_its_mandate(grant_type: str, left: int, mandate: int) -> None:
-    end, over = world.NOW + timedelta(seconds=left), world.NOW + timedelta(seconds=mandate)
-    snapshot = world.whole_snapshot(world.grant(expires_at=end), power=world.power(not_after=over))
+    ending = world.grant(expires_at=world.NOW + timedelta(seconds=left))
+    power = world.power(not_after=world.NOW + timedelta(seconds=mandate))
+    snapshot = world.whole_snapshot(ending, grant=ending, power=power)
     answer = body(decide(world.asked(grant_type), snapshot).answer)
     longest = min(300, left, mandate) if grant_type == TOKEN_EXCHANGE else min(600, left)
     claims = claims_of(answer["access_token"])

@@ -217,6 +217,29 @@ async def test_line_14_a_nonce_is_wanted_where_registered(issuer: Issuer, who: S
     assert wrong.json()["error"] == "use_dpop_nonce"
 
 
+async def test_line_14_userinfo_wants_a_nonce_where_registered(issuer: Issuer, who: Somebody) -> None:
+    """RFC 9449 §9: a challenge of 401 that carries the nonce, then each answer the next."""
+    client = await issuer.client(require_dpop_nonce=True)
+    nonce = (await client.push()).headers["dpop-nonce"]
+    pushed = await client.post("/par", client.request(), proof=client.proof("/par", nonce=nonce))
+    query = urlencode({"client_id": client.client_id, "request_uri": pushed.json()["request_uri"]})
+    code = callback(await who.get(f"/{issuer.caisse}/authorize?{query}"))["code"]
+    token = (await client.redeem(code, proof=client.proof("/token", nonce=nonce))).json()["access_token"]
+
+    async def ask(**nonce: str) -> httpx.Response:
+        proof = client.proof("/userinfo", "GET", access_token=token, **nonce)
+        async with issuer.http() as http:
+            headers = {"Authorization": f"DPoP {token}", "DPoP": proof}
+            return await http.get(f"/{issuer.caisse}/userinfo", headers=headers)
+
+    asked = await ask()
+    assert (asked.status_code, asked.json()["error"]) == (401, "use_dpop_nonce")
+    assert 'error="use_dpop_nonce"' in asked.headers["www-authenticate"]
+    answered = await ask(nonce=asked.headers["dpop-nonce"])
+    assert answered.status_code == 200 and answered.headers["dpop-nonce"]
+    assert (await ask(nonce="forged")).json()["error"] == "use_dpop_nonce"
+
+
 async def test_line_16_public_refresh_is_rotated_and_the_family_dies_on_reuse(
     public: Party, who: Somebody
 ) -> None:
