@@ -303,13 +303,21 @@ async def test_an_actor_of_another_issuer_is_refused(verifier: TokenVerifier, is
 
 async def test_a_machine_acts_as_a_service(verifier: TokenVerifier, issuer: IssuerAtHand) -> None:
     claims = issuer.delegated_claims()
-    machine = claims["act"] | {"sub": public_id("mch", new_id()), "sub_profile": "service"}
+    sponsor = public_id("per", new_id())
+    machine = claims["act"] | {
+        "sub": public_id("mch", new_id()),
+        "sub_profile": "service",
+        "sponsor": sponsor,
+    }
 
     token = await verifier.verify(issuer.sign(claims | {"act": machine}), CAISSE)
 
     assert token.actor is not None and token.actor.machine_id is not None
-    assert token.person_id is None
+    assert token.person_id is None and public_id("per", token.actor.sponsor_id or new_id()) == sponsor
     await refused(verifier, issuer.sign(claims | {"act": machine | {"sub_profile": "user"}}), "sub_profile")
+    del machine["sponsor"]
+    await refused(verifier, issuer.sign(claims | {"act": machine}), "sponsor")
+    await refused(verifier, issuer.sign(claims | {"act": claims["act"] | {"sponsor": sponsor}}), "sponsor")
 
 
 async def test_an_act_added_to_ones_own_token_is_refused(

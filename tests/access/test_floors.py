@@ -102,6 +102,21 @@ async def test_what_was_issued_before_a_floor_is_revoked(floors: Floors, clocks:
     assert floors.judge(token) is Verdict.REVOKED, "the same second is not strictly after"
 
 
+async def test_a_machine_falls_with_itself_and_with_its_sponsor(floors: Floors, clocks: Clocks) -> None:
+    for fallen in ("sub", "sponsor"):
+        issuer = IssuerAtHand()
+        claims = issuer.delegated_claims()
+        act = claims["act"] | {
+            "sub": public_id("mch", new_id()),
+            "sub_profile": "service",
+            "sponsor": public_id("per", new_id()),
+        }
+        token = await believed(claims | {"act": act}, issuer)
+        assert floors.judge(token) is Verdict.STANDING
+        floors.raise_floor(CAISSE, a_floor("actor", act[fallen], at=token.issued_at.timestamp()))
+        assert floors.judge(token) is Verdict.REVOKED
+
+
 async def test_a_persons_own_token_falls_with_the_person_and_the_session(
     floors: Floors, clocks: Clocks
 ) -> None:

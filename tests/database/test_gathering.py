@@ -130,6 +130,10 @@ async def test_two_caisses_ask_the_same_at_once_and_each_sees_its_own(empty_inbo
     assert await asyncio.gather(*(seen(turn) for turn in range(60))) == [3, 0] * 30
 
 
+async def remember(db: Database, name: int, after: float = 0) -> None:
+    await db.write_alone(MEDITERRANEE, WRITE, (MEDITERRANEE, "w", str(name), after), shares=True)
+
+
 async def written(db: Database) -> int:
     return await db.one_statement(MEDITERRANEE).fetchval("SELECT count(*) FROM inbox WHERE consumer = 'w'")
 
@@ -139,7 +143,7 @@ async def test_of_two_who_write_the_same_row_at_once_one_wins_and_nobody_else_lo
 ) -> None:
     names = [0, 1, 2, 2, 3, 4, 5]
     found = await asyncio.gather(
-        *(empty_inbox.write_alone(MEDITERRANEE, WRITE, (MEDITERRANEE, "w", str(name), 0)) for name in names),
+        *(remember(empty_inbox, name) for name in names),
         return_exceptions=True,
     )
     assert len([lost for lost in found if isinstance(lost, asyncpg.UniqueViolationError)]) == 1
@@ -149,10 +153,7 @@ async def test_of_two_who_write_the_same_row_at_once_one_wins_and_nobody_else_lo
 async def test_a_message_whose_connection_dies_is_heard_by_all_and_not_sent_again(
     empty_inbox: Database, settings: Settings
 ) -> None:
-    writing = [
-        asyncio.create_task(empty_inbox.write_alone(MEDITERRANEE, WRITE, (MEDITERRANEE, "w", str(name), 1.5)))
-        for name in range(4)
-    ]
+    writing = [asyncio.create_task(remember(empty_inbox, name, 1.5)) for name in range(4)]
     killer = await asyncpg.connect(settings.identity.dsn)
     try:
         killed = 0

@@ -105,6 +105,7 @@ async def test_a_write_alone_that_may_have_happened_is_not_sent_again(
             "SELECT set_config('espace.caisse', $1, true), 'alone', gen_random_uuid() FROM slow RETURNING true) "
             "SELECT true FROM part",
             [MEDITERRANEE],
+            shares=False,
         )
     )
     killer = await asyncpg.connect(settings.identity.dsn)

@@ -37,13 +37,17 @@ RESERVED_CLIENT_PREFIXES: Final = ("per_", "adh_", "cab_", "mch_")
 
 
 class Actor(Struct, frozen=True):
-    """Who holds the pen in a delegated act: a collaborator or a machine, and its cabinet."""
+    """Who holds the pen in a delegated act: a collaborator or a machine, and its cabinet.
+
+    `sponsor_id` is the collaborator who answers for the machine; a person has none.
+    """
 
     subject: str
     person_id: UUID | None
     machine_id: UUID | None
     cabinet_id: UUID
     cabinet_siren: str | None
+    sponsor_id: UUID | None = None
 
 
 class MandateRef(Struct, frozen=True):
@@ -123,6 +127,7 @@ class _Act(Struct):
     iss: str | None = None
     sub_profile: str | None = None
     org_siren: str | None = None
+    sponsor: str | None = None
     act: msgspec.Raw | UnsetType = UNSET
 
 
@@ -328,12 +333,16 @@ def _actor(act: _Act) -> Actor:
     is_machine = act.sub.startswith("mch_")
     if (act.sub_profile or ("service" if is_machine else "user")) != ("service" if is_machine else "user"):
         _refuse("sub_profile")
+    # Without its sponsor a machine's token would outlive the departure of whoever answers for it.
+    if is_machine != (act.sponsor is not None):
+        _refuse("sponsor")
     return Actor(
         subject=act.sub,
         person_id=None if is_machine else parse_public_id("per", act.sub),
         machine_id=parse_public_id("mch", act.sub) if is_machine else None,
         cabinet_id=parse_public_id("cab", act.org),
         cabinet_siren=act.org_siren,
+        sponsor_id=None if act.sponsor is None else parse_public_id("per", act.sponsor),
     )
 
 

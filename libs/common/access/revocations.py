@@ -177,4 +177,7 @@ def _dependences(token: AccessToken) -> list[tuple[str, str]]:
     ]
     if token.mandate.group is not None:
         keys.append(("group", token.mandate.group))
+    if token.actor.sponsor_id is not None:
+        # A machine falls with the person who answers for it.
+        keys.append(("actor", public_id("per", token.actor.sponsor_id)))
     return keys

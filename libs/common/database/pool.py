@@ -97,14 +97,18 @@ class Database:
         """For a read by itself: the same rows as in `transaction(caisse)`, by one message instead of three."""
         return OneStatement(self._read_alone, self._reads.ask, caisse)
 
-    async def write_alone(self, caisse: CaisseSlug, sql: str, args: Arguments) -> None:
+    async def write_alone(self, caisse: CaisseSlug, sql: str, args: Arguments, *, shares: bool) -> None:
         """One statement of one row, whole or not at all, that sets `caisse` (`set_config('espace.caisse', …, true)`).
 
-        Written with those of its kind that others ask for meanwhile, by one commit. Never sent twice: a
-        connection lost under way raises `DatabaseUnavailable`, and the caller's key decides whether its
-        retry was the first.
+        `shares`: by one commit with those of its kind that others ask for meanwhile. Not for one that
+        changes a row which many change: two messages that took two such rows in turn would wait for each
+        other. Never sent twice: a connection lost under way raises `DatabaseUnavailable`, and the
+        caller's key decides whether its retry was the first.
         """
-        await self._writes.ask(Kind(sql, caisse), args)
+        if shares:
+            await self._writes.ask(Kind(sql, caisse), args)
+        else:
+            await self._send(sql, [args])
 
     async def _send(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
         """The same statement with the arguments of each caller, by one message and in one transaction."""

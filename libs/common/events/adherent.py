@@ -8,7 +8,7 @@ from libs.common.events.envelope import Event
 class ActNoted(Event, frozen=True, kw_only=True, tag="act.noted.v1"):
     """Somebody acted for a firm under a mandate: `action` is `member_file.read`, `standing.read`, `statements.read`.
 
-    What was read does not travel. `person_id` is absent for a cabinet's software.
+    What was read does not travel. `person_id` is absent for a cabinet's software, which `client_id` names.
     """
 
     action: str
@@ -17,3 +17,4 @@ class ActNoted(Event, frozen=True, kw_only=True, tag="act.noted.v1"):
     mandate_id: UUID
     mandate_version: int
     person_id: UUID | None = None
+    client_id: str | None = None

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from libs.common.access.access_token import AccessToken
+from libs.common.access.access_token import AccessToken, Actor
 from libs.common.database import journal, outbox
 from libs.common.database.transaction import Tx
 from libs.common.events.adherent import ActNoted
@@ -34,6 +34,7 @@ async def note_delegated_read(
                 mandate_version=token.mandate.version,
                 token_jti=token.jti,
             ),
+            details=_software(token.actor),
         ),
     )
     await outbox.record(
@@ -44,8 +45,16 @@ async def note_delegated_read(
             action=action,
             adherent_id=adherent_id,
             person_id=token.person_id,
+            client_id=token.client_id,
             cabinet_id=token.actor.cabinet_id,
             mandate_id=token.mandate.id,
             mandate_version=token.mandate.version,
         ),
     )
+
+
+def _software(actor: Actor) -> dict[str, str | int | bool | list[str] | None]:
+    """The machine that looked and the collaborator who answers for it; nothing when a person did."""
+    if actor.sponsor_id is None:
+        return {}
+    return {"machine": actor.subject, "sponsor": public_id("per", actor.sponsor_id)}

@@ -18,6 +18,7 @@ from libs.common.http.documented import DPOP, DPOP_SCHEME, needs, refusals
 from libs.common.runtime.settings import Settings
 from services.identity.admin.clients import routes as clients
 from services.identity.admin.keys import routes as keys
+from services.identity.admin.machine_clients import routes as machine_clients
 from services.identity.admin.sessions import routes as sessions
 from services.identity.caisses.caisse import Caisse, CaisseSettings
 from services.identity.letters import routes as letters
@@ -77,7 +78,14 @@ async def show_document(
     )
 
 
-HANDLERS = [show_caisse, *clients.ROUTES, *keys.ROUTES, *sessions.ROUTES, *letters.ROUTES]
+HANDLERS = [
+    show_caisse,
+    *clients.ROUTES,
+    *machine_clients.ROUTES,
+    *keys.ROUTES,
+    *sessions.ROUTES,
+    *letters.ROUTES,
+]
 
 ROUTES = [show_document, Router("/", route_handlers=HANDLERS, response_headers={"Cache-Control": "no-store"})]
 
@@ -94,7 +102,7 @@ def described() -> dict[str, Any]:
             description="For the programs of a caisse; the command line `espace` does the same.",
             servers=[Server(url="/")],
             components=Components(security_schemes={DPOP: DPOP_SCHEME}),
-            tags=[Tag(name) for name in ("caisse", "clients", "keys", "letters", "sessions")],
+            tags=[Tag(name) for name in ("caisse", "clients", "keys", "letters", "machines", "sessions")],
             use_handler_docstrings=True,
             render_plugins=[],
         ),

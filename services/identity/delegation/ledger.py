@@ -16,24 +16,26 @@ DURABLE_OF_ADHERENT = "identity-mandate-ledger-reads"
 
 
 async def attestation_issued(tx: Tx, fact: AttestationIssued) -> None:
-    """A collaborator had an attestation issued."""
+    """A collaborator, or the cabinet's software, had an attestation issued."""
     await _note(tx, fact.event_id, fact.at, fact.by, "attestation.issued", f"n° {fact.number}")
 
 
 async def attestation_refused(tx: Tx, fact: AttestationRefused) -> None:
-    """A collaborator asked, and the firm was not up to date."""
+    """One of them asked, and the firm was not up to date."""
     await _note(tx, fact.event_id, fact.at, fact.by, "attestation.refused", "")
 
 
 async def act_noted(tx: Tx, fact: ActNoted) -> None:
     """A collaborator, or the cabinet's software, looked at the firm's file."""
-    await ledger_store.note(tx, fact.event_id, fact.mandate_id, fact.at, fact.person_id, fact.action, "")
+    await ledger_store.note(
+        tx, fact.event_id, fact.mandate_id, fact.at, fact.person_id, fact.client_id, fact.action, ""
+    )
 
 
 async def _note(tx: Tx, event_id: UUID, at: datetime, by: ActedBy, action: str, what: str) -> None:
     if by.mandate_id is None:
         return  # the firm's own people: their acts are in the firm's own activity
-    await ledger_store.note(tx, event_id, by.mandate_id, at, by.person_id, action, what)
+    await ledger_store.note(tx, event_id, by.mandate_id, at, by.person_id, by.client_id, action, what)
 
 
 OF_DOCUMENTS: Mapping[type[Event], Reaction] = {

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from libs.common.access.rights import Family, Role
+from libs.common.access.rights import PAYMENT_ORDER, Family, Role
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row
 from services.identity.delegation import store
@@ -70,6 +70,18 @@ def power_of(row: Row) -> MandatePower:
         group_id=row["group_id"],
         machine=row["machine"],
     )
+
+
+def machine_power_of(row: Row) -> MandatePower | None:
+    """The same row, its person being the sponsor of a machine: what the sponsor holds, orders of payment apart.
+
+    An order is stepped up each time (delegation.md §1) and a machine has no second factor; the firm that lets the
+    cabinet's software act is told "never to order a payment".
+    """
+    if row["mandate_id"] is None:
+        return None
+    power = power_of(row)
+    return power._replace(scopes=power.scopes - {PAYMENT_ORDER}, amount_cap_cents=None)
 
 
 def narrowed(scopes: Collection[str], *masks: Collection[str] | None) -> frozenset[str]:

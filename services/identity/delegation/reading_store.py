@@ -54,10 +54,11 @@ class VersionLine(NamedTuple):
 
 
 class ActLine(NamedTuple):
-    """What a collaborator did under the mandate."""
+    """What a collaborator, or a machine of the cabinet, did under the mandate."""
 
     at: datetime
     person_name: str | None
+    machine_name: str | None
     action: str
     object: str
 
@@ -191,9 +192,10 @@ async def history(tx: Tx, mandate_id: UUID) -> list[VersionLine]:
 async def acts(tx: Tx, mandate_id: UUID, limit: int) -> list[ActLine]:
     rows = await tx.fetch(
         """
-        SELECT act.at, person.full_name, act.action, act.object
+        SELECT act.at, person.full_name, machine.name, act.action, act.object
           FROM mandate_act AS act
           LEFT JOIN person ON person.id = act.person_id
+          LEFT JOIN machine_client AS machine ON machine.id = act.machine_id
          WHERE act.mandate_id = $1
          ORDER BY act.at DESC, act.event_id
          LIMIT $2

@@ -129,13 +129,17 @@ def told_history(versions: Sequence[VersionLine]) -> list[dict[str, Any]]:
     ]
 
 
+def _software(name: str | None) -> str:
+    return f"{name} (logiciel du cabinet)" if name else "Logiciel du cabinet"
+
+
 def told_acts(acts: Sequence[ActLine]) -> list[dict[str, Any]]:
-    """Who did what for the firm, each collaborator by name."""
+    """Who did what for the firm, each collaborator and each machine by name."""
     return [
         {
             "at": line.at,
             "title": ACTION.get(line.action, line.action),
-            "who": line.person_name or "Logiciel du cabinet",
+            "who": line.person_name or _software(line.machine_name),
             "detail": line.object,
         }
         for line in acts

@@ -15,6 +15,11 @@ def open_to(client: Client, issuer: Issuer) -> tuple[str, ...]:
     )
 
 
+def of_services(issuer: Issuer) -> tuple[str, ...]:
+    """The audiences of the caisse's services, the issuer itself apart: where delegated tokens go."""
+    return tuple(uri for uri in issuer.audiences if uri != issuer.url)
+
+
 def requested(resources: Iterable[str], client: Client, issuer: Issuer) -> tuple[str, ...]:
     """What an authorization asks for; nothing said means everything the client is registered for.
 

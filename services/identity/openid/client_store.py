@@ -31,8 +31,13 @@ async def every(tx: Tx) -> list[Client]:
 
 
 async def replace_metadata(tx: Tx, client_id: str, metadata: ClientMetadata, now: datetime) -> bool:
+    """False for a cabinet's machine: it has its own commands, which keep it one."""
     return await tx.execute(
-        "UPDATE client SET metadata = $2::text::jsonb, updated_at = $3 WHERE client_id = $1",
+        """
+        UPDATE client SET metadata = $2::text::jsonb, updated_at = $3
+         WHERE client_id = $1
+           AND NOT EXISTS (SELECT FROM machine_client AS machine WHERE machine.client_id = client.client_id)
+        """,
         client_id, msgspec.json.encode(metadata).decode(), now,
     ) == 1  # fmt: skip
 

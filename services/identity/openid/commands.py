@@ -1,25 +1,20 @@
-"""`espace client add | list | show | rotate | disable | report | invite`."""
+"""`espace client add | list | show | rotate | disable | report | invite`, and what concerns cabinets' software."""
 
-import asyncio
-import sys
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, cast
 
 import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from libs.common.database.pool import Database
-from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import load_settings
-from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
+from services.identity.cabinets.commands import MACHINES
 from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
+from services.identity.openid.command_line import TAKEN, UNKNOWN, USAGE, in_caisse, now, stop
 from services.identity.openid.register import (
     ClientAlreadyThere,
     disable_client,
@@ -29,9 +24,6 @@ from services.identity.openid.register import (
 )
 from services.identity.openid.register import invite as invite_client
 from services.identity.openid.report import departures
-
-USAGE, TAKEN, UNKNOWN = 2, 3, 4
-Found = TypeVar("Found")
 
 
 @click.group("client")
@@ -52,16 +44,16 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
     try:
         described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
         settings = load_settings()
-        added = _in_caisse(
+        added = in_caisse(
             caisse,
             lambda tx: register_client(
-                tx, described, now=_now(), client_id=client_id, plain_http=settings.demonstration
+                tx, described, now=now(), client_id=client_id, plain_http=settings.demonstration
             ),
         )
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
-        _stop(f"{metadata} : {error}", USAGE)
+        stop(f"{metadata} : {error}", USAGE)
     except ClientAlreadyThere:
-        _stop(f"Le client {client_id} existe déjà : rien n'a été changé.", TAKEN)
+        stop(f"Le client {client_id} existe déjà : rien n'a été changé.", TAKEN)
     shown = _told(added) | ({"client_secret": added.secret} if added.secret else {})
     if as_json:
         click.echo(msgspec.json.encode(shown))
@@ -76,7 +68,7 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
 @click.option("--json", "as_json", is_flag=True)
 def list_all(caisse: str, as_json: bool) -> None:
     """Les clients de CAISSE."""
-    found = _in_caisse(caisse, client_store.every)
+    found = in_caisse(caisse, client_store.every)
     if as_json:
         click.echo(msgspec.json.encode([_told(one) for one in found]))
         return
@@ -92,9 +84,9 @@ def list_all(caisse: str, as_json: bool) -> None:
 @click.argument("client_id")
 def show(caisse: str, client_id: str) -> None:
     """Tout ce que CAISSE sait du client, en JSON ; jamais son secret."""
-    found = _in_caisse(caisse, lambda tx: store.load_client(tx, client_id))
+    found = in_caisse(caisse, lambda tx: store.load_client(tx, client_id))
     if found is None:
-        _stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+        stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
     click.echo(msgspec.json.format(msgspec.json.encode(_told(found)), indent=2).decode())
 
 
@@ -103,9 +95,9 @@ def show(caisse: str, client_id: str) -> None:
 @click.argument("client_id")
 def rotate(caisse: str, client_id: str) -> None:
     """Un nouveau secret, montré une seule fois ; l'ancien ne vaut plus rien."""
-    secret = _in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=_now()))
+    secret = in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=now()))
     if secret is None:
-        _stop(
+        stop(
             "Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).", UNKNOWN
         )
     click.echo(secret)
@@ -116,8 +108,8 @@ def rotate(caisse: str, client_id: str) -> None:
 @click.argument("client_id")
 def disable(caisse: str, client_id: str) -> None:
     """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde."""
-    if not _in_caisse(caisse, lambda tx: disable_client(tx, client_id, now=_now())):
-        _stop(f"Aucun client actif {client_id} dans la caisse {caisse}.", UNKNOWN)
+    if not in_caisse(caisse, lambda tx: disable_client(tx, client_id, now=now())):
+        stop(f"Aucun client actif {client_id} dans la caisse {caisse}.", UNKNOWN)
     click.echo(f"Le client {client_id} est désactivé.")
 
 
@@ -127,9 +119,9 @@ def disable(caisse: str, client_id: str) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def report(caisse: str, client_id: str | None, as_json: bool) -> None:
     """Les écarts de chaque client à la RFC 9700 et à FAPI 2.0."""
-    found = [one for one in _in_caisse(caisse, client_store.every) if client_id in (None, one.client_id)]
+    found = [one for one in in_caisse(caisse, client_store.every) if client_id in (None, one.client_id)]
     if client_id is not None and not found:
-        _stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+        stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
     if as_json:
         told = {one.client_id: [line._asdict() for line in departures(one.metadata)] for one in found}
         click.echo(msgspec.json.encode(told))
@@ -149,8 +141,8 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
 def invite(caisse: str, profile: str, uses: int, days: int) -> None:
     """Un jeton initial d'enregistrement dynamique (RFC 7591), montré une seule fois."""
     chosen = cast(Profile, profile)
-    invitation = _in_caisse(
-        caisse, lambda tx: invite_client(tx, profile=chosen, uses=uses, days=days, now=_now())
+    invitation = in_caisse(
+        caisse, lambda tx: invite_client(tx, profile=chosen, uses=uses, days=days, now=now())
     )
     click.echo(invitation.token)
 
@@ -161,7 +153,7 @@ def invite(caisse: str, profile: str, uses: int, days: int) -> None:
 def registration(caisse: str, choice: str) -> None:
     """Ouvrir l'enregistrement dynamique à tous, dans un profil, ou exiger un jeton initial (closed)."""
     opened = cast(OpenRegistration, choice)
-    _in_caisse(caisse, lambda tx: open_registration(tx, opened, now=_now()))
+    in_caisse(caisse, lambda tx: open_registration(tx, opened, now=now()))
     click.echo(f"{caisse} : {choice}")
 
 
@@ -169,29 +161,5 @@ def _told(one: Client) -> dict[str, Any]:
     return {"client_id": one.client_id, "state": one.state, **msgspec.to_builtins(one.metadata)}
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _stop(sentence: str, code: int) -> NoReturn:
-    click.echo(sentence, err=True)
-    sys.exit(code)
-
-
-def _in_caisse(slug: str, act: Callable[[Tx], Awaitable[Found]]) -> Found:
-    try:
-        caisse = parse_caisse_slug(slug)
-    except InvalidCaisseSlug as error:
-        _stop(error.reason, USAGE)
-
-    async def run() -> Found:
-        settings = load_settings()
-        settings.require("identity.dsn")
-        db = await Database.open(settings.identity.dsn, name="espace client", max_size=1)
-        try:
-            async with db.transaction(caisse) as tx:
-                return await act(tx)
-        finally:
-            await db.close()
-
-    return asyncio.run(run())
+for command in MACHINES:
+    client.add_command(command)

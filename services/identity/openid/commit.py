@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from libs.common.database.pool import Database
 from libs.common.database.transaction import RaceLost
 from libs.common.values.caisse_slug import CaisseSlug
-from services.identity.openid.effect_store import together, values_of
+from services.identity.openid.effect_store import shares_a_message, together, values_of
 from services.identity.openid.effects import Effect
 from services.identity.openid.kernel import Answer, Decision, refusal_answer
 from services.identity.openid.snapshot import Snapshot
@@ -22,7 +22,7 @@ class LostRace(Exception):
 async def write(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
     """All of `changes` or none, by one message. Raises `LostRace`."""
     try:
-        await db.write_alone(caisse, together(tuple(map(type, changes))), values_of(changes, caisse))
+        await _send(db, caisse, together(tuple(map(type, changes))), changes)
     except RaceLost as lost:
         raise LostRace(changes[lost.place]) from lost
 
@@ -37,7 +37,11 @@ async def write_what_stands(
     standing = [*(change for change in changes if change.stands), *lost.effect.aftermath]
     if standing:
         statement = together(tuple(map(type, standing)), judged=False)
-        await db.write_alone(caisse, statement, values_of(standing, caisse))
+        await _send(db, caisse, statement, standing)
+
+
+async def _send(db: Database, caisse: CaisseSlug, statement: str, changes: Sequence[Effect]) -> None:
+    await db.write_alone(caisse, statement, values_of(changes, caisse), shares=shares_a_message(changes))
 
 
 async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot: Snapshot) -> Answer:

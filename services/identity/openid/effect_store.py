@@ -21,6 +21,7 @@ from services.identity.openid import effects
 from services.identity.openid.bucket_names import flow_span, grant_bucket
 from services.identity.openid.buckets import bucket_of
 from services.identity.openid.effects import Effect
+from services.identity.sign_in.store import LET_THROUGH
 
 SEEN_JTI_WIDTH = 900
 """Seconds of a bucket of `seen_jti`: no row outlives ten minutes."""
@@ -30,12 +31,14 @@ class Change(NamedTuple):
     """How one kind of effect is written. `values` are `$1`, `$2`… of all its `parts`, in which
     `{before}` is the part just before.
 
-    `must`: without a row from its last part, the race is lost.
+    `must`: without a row from its last part, the race is lost. `hot`: its row is one that many decisions
+    change.
     """
 
     parts: tuple[str, ...]
     values: Callable[[Any, CaisseSlug], tuple[object, ...]]
     must: bool
+    hot: bool = False
 
 
 def _jti(effect: effects.RememberJti, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -113,6 +116,14 @@ def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[objec
         caisse, effect.consent_id, effect.person_id, effect.client_id, effect.account_id,
         list(effect.scopes), effect.details.decode(), effect.given_at, effect.expires_at,
     )  # fmt: skip
+
+
+def _passed(effect: effects.SpendPass, _: CaisseSlug) -> tuple[object, ...]:
+    return effect.key, effect.at, effect.allowance.every, effect.allowance.at_once
+
+
+def _used(effect: effects.NoteUse, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.machine_id, effect.at
 
 
 def _noted(effect: effects.Note, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -273,6 +284,18 @@ CHANGES: dict[type[Effect], Change] = {
         ),
         _consent, must=True,
     ),
+    effects.SpendPass: Change((f"{LET_THROUGH} RETURNING true",), _passed, must=True, hot=True),
+    effects.NoteUse: Change(
+        (
+            """
+            UPDATE machine_client SET last_used_at = $3::timestamptz
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND id = $2 AND (last_used_at IS NULL OR last_used_at < $3::timestamptz - interval '1 minute')
+            RETURNING true
+            """,
+        ),
+        _used, must=False, hot=True,
+    ),
     effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, must=True),
 }  # fmt: skip
 
@@ -297,6 +320,11 @@ def together(kinds: tuple[type[Effect], ...], *, judged: bool = True) -> str:
             verdicts.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
         first += _values_in(change.parts)
     return f"WITH {', '.join(named)} SELECT {', '.join(verdicts) or 'true'}"
+
+
+def shares_a_message(changes: Sequence[Effect]) -> bool:
+    """Whether the decision may be committed with others: it changes no row that they change too."""
+    return not any(CHANGES[type(change)].hot for change in changes)
 
 
 def values_of(changes: Sequence[Effect], caisse: CaisseSlug) -> list[object]:

@@ -22,7 +22,9 @@ from services.identity.openid.refusals import (
     InvalidGrant,
     InvalidRequestUri,
     Refusal,
+    SlowDown,
 )
+from services.identity.sign_in.throttle import Allowance
 
 
 class Effect(Struct, frozen=True):
@@ -203,6 +205,25 @@ class RevokeToken(Effect, frozen=True):
 
     jti: str
     expires_at: datetime
+
+
+class SpendPass(Effect, frozen=True):
+    """One exchange of a cabinet's machines, from the allowance that they all share in this caisse."""
+
+    key: bytes
+    allowance: Allowance
+    at: datetime
+
+    @property
+    def lost(self) -> Refusal:
+        return SlowDown()
+
+
+class NoteUse(Effect, frozen=True):
+    """When a machine was last of use, to the minute: most exchanges write nothing."""
+
+    machine_id: UUID
+    at: datetime
 
 
 class Note(Effect, frozen=True):

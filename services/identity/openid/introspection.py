@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from libs.common.values.identifiers import public_id
+from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import power_for_exchange
 from services.identity.openid import store, subject_gate
 from services.identity.openid.bucket_names import refresh_place
@@ -10,7 +12,7 @@ from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
-from services.identity.openid.presented import grant_of_jti, is_access_token, mandate_of
+from services.identity.openid.presented import grant_of_jti, is_access_token, machine_of, mandate_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidClient, Refusal
 from services.identity.openid.snapshot import Grant, Snapshot
@@ -49,7 +51,11 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             read, client_id, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"], claims["exp"]
         )
         mandate = mandate_of(claims)
-        if mandate is not None and found["grant"] is not None:
+        if mandate is not None and machine_of(claims) is not None:
+            _, found["machine"], found["power"] = await store.load_for_machine(
+                read, claims["client_id"], mandate[0], now
+            )
+        elif mandate is not None and found["grant"] is not None:
             person_id = found["grant"].subject.person_id
             found["power"] = await power_for_exchange(read, mandate[0], person_id, now)
     else:
@@ -112,9 +118,12 @@ def _access_token(client: Client, snapshot: Snapshot, claims: dict[str, Any]) ->
 def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
     if claims["sub"] == claims["client_id"]:
         return issued_to.state == "active"
-    if snapshot.grant is None or not _in_force(snapshot.grant, issued_to):
-        return False
     mandate = mandate_of(claims)
+    if machine_of(claims) is not None:
+        if not _machine_in_force(claims, snapshot.machine, issued_to):
+            return False
+    elif snapshot.grant is None or not _in_force(snapshot.grant, issued_to):
+        return False
     if mandate is None:
         return "act" not in claims
     # The same clock and the same question as the exchange: version, state, group, colleague.
@@ -124,6 +133,19 @@ def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> boo
 def _in_force(grant: Grant, client: Client) -> bool:
     try:
         subject_gate.check_grant(grant, client)
+    except Stopped:
+        return False
+    return True
+
+
+def _machine_in_force(claims: dict[str, Any], machine: Machine | None, client: Client) -> bool:
+    """The machine that the token names, whose sponsor still answers for it, and no floor of its own since."""
+    if machine is None or public_id("mch", machine.id) != machine_of(claims):
+        return False
+    if machine.not_before is not None and claims["iat"] <= machine.not_before.timestamp():
+        return False
+    try:
+        subject_gate.check_machine(machine, client)
     except Stopped:
         return False
     return True

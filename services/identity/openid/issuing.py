@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from services.identity.cabinets.machine_store import Machine
 from services.identity.openid import subject_gate, tokens
 from services.identity.openid.bucket_names import new_refresh_secret, refresh_place
 from services.identity.openid.clients import Client
@@ -27,6 +28,15 @@ def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:
         raise InvalidGrant from stop
     if grant.expires_at <= kernel.snapshot.now:
         raise InvalidGrant
+
+
+def pass_gate_of_machine(kernel: Kernel, machine: Machine, client: Client) -> None:
+    """The same gate for a cabinet's software, which stands on its sponsor."""
+    try:
+        subject_gate.check_machine(machine, client)
+    except Stopped as stop:
+        kernel.note_machine_refusal(stop.reason, machine)
+        raise InvalidGrant from stop
 
 
 def narrowed_scopes(

@@ -15,14 +15,15 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from msgspec import Struct
 
 from libs.common.access.dpop import DpopProof
-from libs.common.database.journal import Act
+from libs.common.database.journal import Act, Actor
 from libs.common.values.identifiers import public_id
+from services.identity.cabinets.machine_store import Machine
 from services.identity.openid import client_authentication, dpop_binding
 from services.identity.openid.client_authentication import Credentials
 from services.identity.openid.clients import Client
 from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.effects import Effect, Note, RememberProof
-from services.identity.openid.refusals import InvalidClient, UseDpopNonce
+from services.identity.openid.refusals import InvalidClient, SlowDown, UseDpopNonce
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.wire import Parameters
 
@@ -152,6 +153,25 @@ class Kernel(AuthorizationServer):
             )
         )
 
+    def note_machine_refusal(self, reason: str, machine: Machine) -> None:
+        """As `note_refusal`: the journal names the machine and its sponsor."""
+        self.effects.append(
+            Note(
+                Act(
+                    action="grant.refused",
+                    subject_kind="machine",
+                    subject_id=public_id("mch", machine.id),
+                    at=self.snapshot.now,
+                    actor=Actor(cabinet_id=machine.cabinet_id),
+                    details={
+                        "reason": reason,
+                        "client_id": machine.client_id,
+                        "sponsor": public_id("per", machine.sponsor_id),
+                    },
+                )
+            )
+        )
+
     def query_client(self, client_id: str) -> Client | None:
         client = self.snapshot.client
         return client if client is not None and client.client_id == client_id else None
@@ -183,4 +203,6 @@ def refusal_answer(error: OAuth2Error, snapshot: Snapshot | None = None) -> Answ
     if isinstance(error, UseDpopNonce) and snapshot is not None:
         headers["DPoP-Nonce"] = snapshot.nonces.current(snapshot.now)
     body = {"error": error.error, "error_description": error.get_error_description()}
+    if isinstance(error, SlowDown):
+        headers["Retry-After"] = "1"
     return Answer(error.status_code, {name: value for name, value in body.items() if value}, headers)

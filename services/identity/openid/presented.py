@@ -35,6 +35,12 @@ def bound_key(claims: dict[str, Any]) -> str | None:
     return confirmation.get("jkt")
 
 
+def machine_of(claims: dict[str, Any]) -> str | None:
+    """The machine, `mch_…`, that acts in a delegated token of ours; None when a person does."""
+    act: dict[str, str] = claims.get("act") or {}
+    return act["sub"] if act.get("sub", "").startswith("mch_") else None
+
+
 def mandate_of(claims: dict[str, Any]) -> tuple[UUID, int] | None:
     """Mandate and version of a delegated token of ours."""
     details: list[dict[str, Any]] = claims.get("authorization_details") or [{}]

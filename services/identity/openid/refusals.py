@@ -78,6 +78,16 @@ class UseDpopNonce(OAuth2Error):
         super().__init__(description="The authorization server requires a nonce in the DPoP proof.")
 
 
+class SlowDown(OAuth2Error):
+    """RFC 6585 §4, by the name that RFC 8628 §3.5 registered: the same request is welcome in a moment."""
+
+    error = "slow_down"
+    status_code = 429
+
+    def __init__(self) -> None:
+        super().__init__(description="The machines of this cabinet ask too fast.")
+
+
 class InvalidAuthorizationDetails(OAuth2Error):
     """RFC 9396 §5."""
 
@@ -172,6 +182,7 @@ __all__ = [
     "Refusal",
     "RequestNotSupported",
     "RequestUriNotSupported",
+    "SlowDown",
     "UnauthorizedClient",
     "UnmetAuthenticationRequirements",
     "UnsupportedGrantTypeError",

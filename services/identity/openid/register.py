@@ -41,6 +41,10 @@ class ClientAlreadyThere(DomainError):
     """The identifier is taken; nothing was changed."""
 
 
+class ItIsAMachine(DomainError):
+    """A cabinet's software changes by the commands of machines alone, which keep it what the firms consented to."""
+
+
 class RegisteredClient(Client, frozen=True, kw_only=True):
     """A client with the secret shown once, if its method has one."""
 
@@ -86,9 +90,13 @@ async def register_client(
 async def update_client(
     tx: Tx, client: Client, metadata: ClientMetadata, *, now: datetime, plain_http: bool, by: Hand
 ) -> Client:
-    """Replace the whole metadata, judged anew. A narrower ceiling bites at once: the client's floor is raised."""
+    """Replace the whole metadata, judged anew. A narrower ceiling bites at once: the client's floor is raised.
+
+    Raises `InvalidClientMetadata`, `ItIsAMachine`.
+    """
     check_metadata(metadata, plain_http=plain_http)
-    await client_store.replace_metadata(tx, client.client_id, metadata, now)
+    if not await client_store.replace_metadata(tx, client.client_id, metadata, now):
+        raise ItIsAMachine
     if not client.scopes <= frozenset(metadata.scope.split()):
         await _raise_floor(tx, client.client_id, now)
     await _note(tx, "client.updated", client.client_id, now, by)

@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from libs.common.access.dpop import Nonces
+from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import MandatePower
 from services.identity.openid.bucket_names import Place
 from services.identity.openid.clients import Client
@@ -120,4 +121,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     presented_is_revoked: bool = False
     issued_to: Client | None = None
     """The client that the token presented was issued to."""
+    machine: Machine | None = None
+    """The cabinet's software that the client is: the one that calls, or the one the token was issued to."""
     power: MandatePower | None = None

@@ -3,6 +3,7 @@
 What its effects write is in `effect_store.py`.
 """
 
+from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -10,6 +11,9 @@ import msgspec
 
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row
+from services.identity.cabinets.machine_store import MACHINE, MACHINE_JOINS, Machine, machine_of
+from services.identity.delegation.power import MandatePower, machine_power_of
+from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
@@ -103,6 +107,22 @@ async def load_client(read: Reader, client_id: str) -> Client | None:
         f"SELECT {CLIENT} FROM (VALUES (1)) AS one LEFT JOIN client ON client.client_id = $1", client_id
     )
     return client_of(row)
+
+
+async def load_for_machine(
+    read: Reader, client_id: str, mandate_id: UUID | None, now: datetime
+) -> tuple[Client | None, Machine | None, MandatePower | None]:
+    """Client, the cabinet's software that it is, and the power that it has under the mandate at `now`."""
+    row = await read.one_row(
+        f"""
+        SELECT {CLIENT}, {MACHINE}, power.*
+          FROM (VALUES (1)) AS one
+          LEFT JOIN client ON client.client_id = $1
+        {MACHINE_JOINS}
+        """,
+        client_id, mandate_id, now, paris_day(now),
+    )  # fmt: skip
+    return client_of(row), machine_of(row), machine_power_of(row)
 
 
 async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Client | None, Code | None]:

@@ -6,6 +6,7 @@ caller.
 """
 
 from libs.common.access import rights
+from services.identity.cabinets.machine_store import Machine
 from services.identity.openid.clients import Client
 from services.identity.openid.issuer import OPENID_SCOPES
 from services.identity.openid.snapshot import Grant, Subject
@@ -47,6 +48,15 @@ def check_grant(grant: Grant, client: Client, *, offline: bool | None = None) ->
     survives_session = grant.granted.offline if offline is None else offline
     if not survives_session and not grant.subject.session_is_live:
         raise Stopped("session_over")
+
+
+def check_machine(machine: Machine, client: Client) -> None:
+    """A client in force, and a sponsor who still answers for it: a machine falls with that person."""
+    check_client(client)
+    if machine.sponsor_state != "active":
+        raise Stopped("sponsor_suspended")
+    if machine.membership != "active":
+        raise Stopped("sponsor_left")
 
 
 def allowed_scopes(scopes: frozenset[str], client: Client, subject: Subject) -> frozenset[str]:

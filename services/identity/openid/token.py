@@ -22,7 +22,7 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refresh_grant import RefreshGrant
 from services.identity.openid.refusals import InvalidClient
 from services.identity.openid.snapshot import Snapshot
-from services.identity.openid.token_exchange import TokenExchange
+from services.identity.openid.token_exchange import TokenExchange, by_itself
 
 GRANTS: dict[str, type[Any]] = {
     CODE: CodeGrant,
@@ -59,6 +59,11 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
         case "refresh_token":
             client, found["refresh"] = await store.load_for_refresh(
                 read, client_id, refresh_place(parameters.get("refresh_token") or "")
+            )
+        case grant_type if grant_type == TOKEN_EXCHANGE and by_itself(parameters):
+            mandate_id = _mandate_id(parameters.get("subject_token") or "")
+            client, found["machine"], found["power"] = await store.load_for_machine(
+                read, client_id, mandate_id, now
             )
         case grant_type if grant_type == TOKEN_EXCHANGE:
             claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")

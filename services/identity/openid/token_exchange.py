@@ -1,4 +1,8 @@
-"""A mandate and a collaborator → a delegated token (RFC 8693). The adhérent is absent.
+"""A mandate and whoever acts → a delegated token (RFC 8693). The adhérent is absent.
+
+The actor is a collaborator, by the access token they obtained through the calling
+client, or the calling client itself, when it is a cabinet's software: then there is
+no actor token. What proves the actor differs; all that follows is one path.
 
 granted = requested ∩ mandate ∩ access group ∩ client ceiling ∩ resource, always
 an intersection. Unknown, foreign, pending and dead mandates are one answer.
@@ -7,7 +11,8 @@ an intersection. Unknown, foreign, pending and dead mandates are one answer.
 # authlib's own annotations name its mixins; ours name what we pass.
 # pyright: reportIncompatibleMethodOverride=false
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from authlib.consts import default_json_headers
@@ -15,12 +20,13 @@ from authlib.oauth2.rfc6749 import BaseGrant, TokenEndpointMixin
 
 from libs.common.database.journal import Act, Actor
 from libs.common.values.identifiers import public_id
+from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import MandatePower
 from services.identity.openid import audiences, dpop_binding, tokens
 from services.identity.openid.authorization_details import narrow_mandate
 from services.identity.openid.clients import TOKEN_EXCHANGE
-from services.identity.openid.effects import Note
-from services.identity.openid.issuing import pass_gate
+from services.identity.openid.effects import Note, NoteUse, SpendPass
+from services.identity.openid.issuing import pass_gate, pass_gate_of_machine
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.presented import bound_key
 from services.identity.openid.refusals import (
@@ -30,9 +36,14 @@ from services.identity.openid.refusals import (
     UnauthorizedClient,
 )
 from services.identity.openid.snapshot import Grant
+from services.identity.openid.tokens import Acting, machine_acting, person_acting
+from services.identity.openid.wire import Parameters
+from services.identity.sign_in.throttle import Allowance, bucket_of
 
 MANDATE = "urn:espace:params:oauth:token-type:mandate"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+PER_CABINET = Allowance(timedelta(milliseconds=50), 600)
+"""Exchanges of all the machines of one cabinet in one caisse, refused ones included: 20 a second, 600 at once."""
 
 
 class TokenExchange(BaseGrant, TokenEndpointMixin):
@@ -46,22 +57,43 @@ class TokenExchange(BaseGrant, TokenEndpointMixin):
         client = self.server.client
         if not client.check_grant_type(TOKEN_EXCHANGE) or not client.is_confidential:
             raise UnauthorizedClient("The client may not exchange tokens.")
-        for check in CHECKS:
+        for check in checks_of(self.server):
             check(self.server)
-        pass_gate(self.server, actor_of(self.server), client)
 
     def create_token_response(self) -> tuple[int, dict[str, Any], Any]:
         return 200, issue(self.server), default_json_headers
 
 
+def by_itself(asked: Parameters) -> bool:
+    """RFC 8693 §2.1: without an actor token, the actor is the authenticated client."""
+    return asked.get("actor_token") is None and asked.get("actor_token_type") is None
+
+
+# Of every exchange.
+
+
 def types_are_ours(kernel: Kernel) -> None:
-    """RFC 8693 §2.1: a mandate as subject, an access token as actor, an access token as result."""
+    """RFC 8693 §2.1: a mandate as subject, an access token as result."""
     asked = kernel.asked.parameters
-    if asked.need("subject_token_type") != MANDATE or asked.need("actor_token_type") != ACCESS_TOKEN:
-        raise InvalidRequest("The subject is a mandate and the actor an access token.")
+    if asked.need("subject_token_type") != MANDATE:
+        raise InvalidRequest("The subject is a mandate.")
     if (asked.get("requested_token_type") or ACCESS_TOKEN) != ACCESS_TOKEN:
         raise InvalidRequest("Only access tokens are issued.")
     asked.need("subject_token")
+
+
+def mandate_is_in_force(kernel: Kernel) -> None:
+    """One answer for unknown, foreign, pending, dead, and for whoever may not use it."""
+    power_of(kernel)
+
+
+# Of a collaborator's.
+
+
+def actor_type_is_ours(kernel: Kernel) -> None:
+    asked = kernel.asked.parameters
+    if asked.need("actor_token_type") != ACCESS_TOKEN:
+        raise InvalidRequest("The actor is an access token.")
     asked.need("actor_token")
 
 
@@ -92,18 +124,53 @@ def actor_used_two_factors(kernel: Kernel) -> None:
         raise InvalidGrant
 
 
-def mandate_is_in_force(kernel: Kernel) -> None:
-    """One answer for unknown, foreign, pending, dead, and for whoever may not use it."""
-    power_of(kernel)
+def person_passes_the_gate(kernel: Kernel) -> None:
+    pass_gate(kernel, actor_of(kernel), kernel.client)
 
 
-CHECKS = (
-    types_are_ours,
+# Of a machine's.
+
+
+def caller_is_a_machine(kernel: Kernel) -> None:
+    """Any other client says for whom it asks."""
+    if kernel.snapshot.machine is None:
+        raise InvalidRequest("The actor_token is missing.")
+
+
+def proof_is_there(kernel: Kernel) -> None:
+    dpop_binding.check_required(kernel.proof, kernel.client)
+
+
+def cabinet_is_within_its_rate(kernel: Kernel) -> None:
+    """Judged when the effects are written, whatever this exchange comes to."""
+    shared_by = f"{kernel.snapshot.issuer.caisse}/{machine_of(kernel).cabinet_id}"
+    key = bucket_of("machines", shared_by)
+    kernel.effects.append(SpendPass(key, PER_CABINET, kernel.snapshot.now))
+
+
+def machine_passes_the_gate(kernel: Kernel) -> None:
+    pass_gate_of_machine(kernel, machine_of(kernel), kernel.client)
+
+
+OF_A_PERSON = (
+    actor_type_is_ours,
     actor_token_is_the_caller_s,
     proof_key_is_the_actor_s,
     actor_used_two_factors,
     mandate_is_in_force,
+    person_passes_the_gate,
 )
+OF_A_MACHINE = (
+    caller_is_a_machine,
+    proof_is_there,
+    cabinet_is_within_its_rate,
+    machine_passes_the_gate,
+    mandate_is_in_force,
+)
+
+
+def checks_of(kernel: Kernel) -> tuple[Callable[[Kernel], None], ...]:
+    return types_are_ours, *(OF_A_MACHINE if by_itself(kernel.asked.parameters) else OF_A_PERSON)
 
 
 def power_of(kernel: Kernel) -> MandatePower:
@@ -119,6 +186,20 @@ def actor_of(kernel: Kernel) -> Grant:
     return kernel.snapshot.grant
 
 
+def machine_of(kernel: Kernel) -> Machine:
+    if kernel.snapshot.machine is None:
+        raise InvalidGrant
+    return kernel.snapshot.machine
+
+
+def acting_in(kernel: Kernel) -> Acting:
+    """Whoever acts, proven by the checks before."""
+    if by_itself(kernel.asked.parameters):
+        return machine_acting(machine_of(kernel))
+    grant = actor_of(kernel)
+    return person_acting(grant, min(grant.expires_at, expiry_of(kernel.snapshot.presented or {})))
+
+
 def expiry_of(claims: dict[str, Any]) -> datetime:
     return datetime.fromtimestamp(claims["exp"], UTC)
 
@@ -126,7 +207,7 @@ def expiry_of(claims: dict[str, Any]) -> datetime:
 def issue(kernel: Kernel) -> dict[str, Any]:
     """Lifetime = min(300 s, rest of actor token, of its grant, of mandate and group). No refresh token."""
     snapshot, asked = kernel.snapshot, kernel.asked.parameters
-    power, actor, client = power_of(kernel), actor_of(kernel), snapshot.client
+    power, acting, client = power_of(kernel), acting_in(kernel), snapshot.client
     if client is None or kernel.proof is None:
         raise InvalidGrant
     audience = audiences.chosen(asked.resources, audiences.open_to(client, snapshot.issuer), snapshot.issuer)
@@ -136,18 +217,16 @@ def issue(kernel: Kernel) -> dict[str, Any]:
     if not scopes:
         raise InvalidScope
     details = [narrow_mandate(tokens.mandate_detail(snapshot, power), asked.get("authorization_details"))]
-    life = tokens.lifetime(
-        snapshot.now,
-        expiry_of(snapshot.presented or {}),
-        actor.expires_at,
-        power.not_after,
-        longest=tokens.DELEGATED_TOKEN_LIFE,
-    )
-    kernel.effects.append(Note(_act(kernel, power, actor, scopes)))
+    ends = [power.not_after] if acting.until is None else [power.not_after, acting.until]
+    life = tokens.lifetime(snapshot.now, *ends, longest=tokens.DELEGATED_TOKEN_LIFE)
+    jti = tokens.new_jti(acting.grant_id)
+    kernel.effects.append(Note(_act(kernel, power, acting, scopes, jti)))
+    if snapshot.machine is not None:
+        kernel.effects.append(NoteUse(snapshot.machine.id, snapshot.now))
     return {
         "access_token": tokens.delegated_token(
-            snapshot, client, actor, power,
-            audience=audience.uri, scopes=scopes, details=details, jkt=kernel.proof.jkt, life=life,
+            snapshot, client, acting, power,
+            audience=audience.uri, scopes=scopes, details=details, jti=jti, jkt=kernel.proof.jkt, life=life,
         ),
         "issued_token_type": ACCESS_TOKEN,
         "token_type": "DPoP",
@@ -157,7 +236,9 @@ def issue(kernel: Kernel) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _act(kernel: Kernel, power: MandatePower, actor: Grant, scopes: frozenset[str]) -> Act:
+def _act(kernel: Kernel, power: MandatePower, acting: Acting, scopes: frozenset[str], jti: str) -> Act:
+    """A machine is nobody: the line names it and its sponsor, and no person as the one who acted."""
+    named = {} if acting.person_id else {"machine": acting.act["sub"], "sponsor": acting.act["sponsor"]}
     return Act(
         action="token.delegated",
         subject_kind="mandate",
@@ -165,10 +246,11 @@ def _act(kernel: Kernel, power: MandatePower, actor: Grant, scopes: frozenset[st
         at=kernel.snapshot.now,
         adherent_id=power.adherent_id,
         actor=Actor(
-            person_id=actor.subject.person_id,
+            person_id=acting.person_id,
             cabinet_id=power.cabinet_id,
             mandate_id=power.mandate_id,
             mandate_version=power.version,
+            token_jti=jti,
         ),
-        details={"client_id": actor.client_id, "scopes": sorted(scopes)},
+        details={"client_id": kernel.client.client_id, "scopes": sorted(scopes), **named},
     )

@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
+
 from libs.common.access.signatures import b64url
 from libs.common.values.identifiers import public_id
+from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import MandatePower
 from services.identity.openid.clients import Client
 from services.identity.openid.snapshot import Grant, Snapshot, Subject
@@ -105,32 +108,65 @@ def mandate_detail(snapshot: Snapshot, power: MandatePower) -> dict[str, Any]:
     return detail
 
 
+class Acting(Struct, frozen=True, kw_only=True):
+    """Whoever holds the pen in a delegated act: what its token says of it, and until when it may.
+
+    `act` are its own members of the claim (RFC 8693 §4.1); `authentication` is a person's; `grant_id` is
+    the grant that a person's token came from. `until` None leaves the mandate alone to bound the token.
+    """
+
+    act: dict[str, str]
+    authentication: dict[str, Any] = {}
+    grant_id: UUID | None = None
+    person_id: UUID | None = None
+    until: datetime | None = None
+
+
+def person_acting(grant: Grant, until: datetime) -> Acting:
+    """A collaborator, by their own token of which this is the grant."""
+    person_id = grant.subject.person_id
+    return Acting(
+        act={"sub": public_id("per", person_id), "sub_profile": "user"},
+        authentication=_authentication(grant),
+        grant_id=grant.id,
+        person_id=person_id,
+        until=until,
+    )
+
+
+def machine_acting(machine: Machine) -> Acting:
+    """A cabinet's software, and who answers for it: nobody signed in, so nothing tells when or how."""
+    sponsor = public_id("per", machine.sponsor_id)
+    return Acting(act={"sub": public_id("mch", machine.id), "sub_profile": "service", "sponsor": sponsor})
+
+
 def delegated_token(
     snapshot: Snapshot,
     client: Client,
-    actor: Grant,
+    acting: Acting,
     power: MandatePower,
     *,
     audience: str,
     scopes: Iterable[str],
     details: list[dict[str, Any]],
+    jti: str,
     jkt: str,
     life: timedelta,
 ) -> str:
-    """The adhérent's power in a collaborator's hand: `sub` is the firm, `act` the person and the cabinet."""
+    """The adhérent's power in a cabinet's hand: `sub` is the firm, `act` the person or machine, and the cabinet."""
     claims = _base(snapshot, client, audience, scopes, life)
     claims |= {
         "sub": public_id("adh", power.adherent_id),
-        "jti": new_jti(actor.id),
+        "jti": jti,
         "act": {
-            "sub": public_id("per", actor.subject.person_id),
+            **acting.act,
             "iss": snapshot.issuer.url,
-            "sub_profile": "user",
             "org": public_id("cab", power.cabinet_id),
             "org_siren": power.cabinet_siren,
         },
         "authorization_details": details,
-    } | _authentication(actor)
+        **acting.authentication,
+    }
     return snapshot.issuer.keys.sign(_confirmed(claims, jkt), typ="at+jwt")
 
 

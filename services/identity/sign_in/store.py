@@ -404,21 +404,17 @@ async def claim_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> UUID | Non
 # Throttles
 
 
+LET_THROUGH = """
+INSERT INTO throttle (key, ready_at) VALUES ($1, $2::timestamptz + $3::interval)
+ON CONFLICT (key) DO UPDATE
+   SET ready_at = greatest(throttle.ready_at, $2) + $3
+ WHERE throttle.ready_at <= $2::timestamptz + $4::interval
+"""
+"""GCRA in one statement: bucket, now, one pass per so much, and as many at once as fit in so much."""
+
+
 async def let_through(tx: Tx, key: bytes, *, now: datetime, every: timedelta, burst: timedelta) -> bool:
-    """GCRA in one statement: one pass per `every`, and as many at once as fit in `burst`."""
-    passed = await tx.execute(
-        """
-        INSERT INTO throttle (key, ready_at) VALUES ($1, $2::timestamptz + $3::interval)
-        ON CONFLICT (key) DO UPDATE
-           SET ready_at = greatest(throttle.ready_at, $2) + $3
-         WHERE throttle.ready_at <= $2::timestamptz + $4::interval
-        """,
-        key,
-        now,
-        every,
-        burst,
-    )
-    return passed == 1
+    return await tx.execute(LET_THROUGH, key, now, every, burst) == 1
 
 
 # Sweeps, across caisses

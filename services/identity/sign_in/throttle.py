@@ -25,6 +25,11 @@ class Allowance(NamedTuple):
     every: timedelta
     burst: int
 
+    @property
+    def at_once(self) -> timedelta:
+        """How far ahead of its steady pace the bucket may run."""
+        return self.every * (self.burst - 1)
+
 
 PER_STRANGE_ACCOUNT = Allowance(timedelta(seconds=30), 10)
 PER_DEVICE = Allowance(timedelta(seconds=15), 20)
@@ -37,10 +42,13 @@ PER_SECOND_STEP = Allowance(timedelta(minutes=10), 20)
 
 async def spend(tx: Tx, kind: str, subject: str, allowance: Allowance, *, now: datetime) -> None:
     """Take one pass from a bucket. Raises `Throttled` when it is empty."""
-    key = hashlib.sha256(f"{kind}:{subject}".encode()).digest()
-    burst = allowance.every * (allowance.burst - 1)
-    if not await store.let_through(tx, key, now=now, every=allowance.every, burst=burst):
+    key = bucket_of(kind, subject)
+    if not await store.let_through(tx, key, now=now, every=allowance.every, burst=allowance.at_once):
         raise Throttled
+
+
+def bucket_of(kind: str, subject: str) -> bytes:
+    return hashlib.sha256(f"{kind}:{subject}".encode()).digest()
 
 
 async def spend_sign_in(

@@ -27,7 +27,7 @@ ROUTES = sorted(
 
 def filled(path: str) -> str:
     """An address of this route that names nothing real."""
-    for hole in ("{client_id:str}", "{person:str}", "{sid:str}"):
+    for hole in ("{client_id:str}", "{person:str}", "{sid:str}", "{machine:str}", "{kid:str}"):
         path = path.replace(hole, "nobody")
     return path
 

@@ -59,11 +59,16 @@ async def test_bodies_are_closed_and_its_schemas_are_schemas(issuer: Issuer) -> 
     closed = {name for name, schema in schemas.items() if schema.get("additionalProperties") is False}
 
     assert closed == {
+        "CeilingWanted",
         "ClientMetadata",
         "ClientWanted",
         "InvitationWanted",
+        "Jwks",
+        "KeyWanted",
         "LetterPairWanted",
+        "MachineWanted",
         "RotationWanted",
+        "SponsorWanted",
     }
     for name in schemas:
         validator_for({"$ref": f"#/components/schemas/{name}", "components": document["components"]})
@@ -79,5 +84,5 @@ async def test_it_names_no_secret_of_the_service(issuer: Issuer) -> None:
         for op in path.values()
         for p in op.get("parameters", [])
     }
-    assert names == {"client_id", "person", "sid", "Idempotency-Key"}
+    assert names == {"client_id", "kid", "machine", "person", "sid", "Idempotency-Key"}
     assert all(path.startswith("/admin/") for path in document["paths"])

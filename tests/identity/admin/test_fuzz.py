@@ -24,12 +24,15 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import public_id
 from services.identity.admin.routes import described
 from services.identity.app import create_app
+from services.identity.cabinets.machines import keys_of
 from services.identity.sign_in.session import sid_of
 from services.identity.signing_keys.rotation import create_keys
 from tests.conftest import HeldClock
 from tests.identity.admin.conftest import HERE
 from tests.identity.admin.machines import Itself, a_machine
 from tests.identity.admin.served import THE_MACHINE, Loop, ToTheApplication
+from tests.identity.cabinets.software import a_machine as a_machine_of_a_cabinet
+from tests.identity.delegation.parties import a_scene
 from tests.identity.sign_in.visitors import living
 from tests.openid.party import Issuer, add_row_of_caisse
 
@@ -90,7 +93,14 @@ async def _things(issuer: Issuer, keys: KeyEncryption) -> tuple[Any, dict[str, s
     who = await (await issuer.person()).sign_in()
     assert who.session_id is not None
     client = await issuer.plain_client(key=SigningKey.generate("ES256"))
-    known = {"client_id": client.client_id, "person": public_id("per", who.id), "sid": sid_of(who.session_id)}
+    software = await a_machine_of_a_cabinet(issuer.db, await a_scene(issuer.db, now, caisse=HERE), now)
+    known = {
+        "client_id": client.client_id,
+        "person": public_id("per", who.id),
+        "sid": sid_of(who.session_id),
+        "machine": public_id("mch", software.id),
+        "kid": keys_of(software)[0]["kid"],
+    }
     return await a_machine(issuer), known
 
 
@@ -119,7 +129,7 @@ def test_every_answer_is_in_the_document(case: schemathesis.Case, target: Target
 
 
 def test_more_than_refusals_were_met(target: Target) -> None:
-    """Registering a client and printing letters succeed in the tests beside this one."""
+    """Registering a client or a machine and printing letters succeed in the tests beside this one."""
     unmet = [
         f"{label}: {sorted(statuses)}"
         for label, statuses in target.met.items()
@@ -129,4 +139,9 @@ def test_more_than_refusals_were_met(target: Target) -> None:
         "POST /admin/clients",
         "PUT /admin/clients/{client_id}",
         "POST /admin/letter-pairs",
+        "POST /admin/machine-clients",
+        "PUT /admin/machine-clients/{machine}/ceiling",
+        "PUT /admin/machine-clients/{machine}/sponsor",
+        "POST /admin/machine-clients/{machine}/keys",
+        "DELETE /admin/machine-clients/{machine}/keys/{kid}",
     }, unmet

@@ -159,18 +159,24 @@ def terms(now: datetime, bundle: Bundle = "declare", **changes: object) -> Terms
     return Terms(grants_of_bundle(bundle), ALL, starts_on, ends_on, cap)._replace(**changes)  # type: ignore[arg-type]
 
 
-async def an_offer(db: Database, scene: Scene, now: datetime, bundle: Bundle = "declare") -> Mandate:
+async def an_offer(
+    db: Database, scene: Scene, now: datetime, bundle: Bundle = "declare", **changes: object
+) -> Mandate:
+    """`changes` are of its terms."""
+    wanted = terms(now, bundle, **changes)
     async with db.transaction(scene.caisse) as tx:
         receipt = await offer(
-            tx, scene.firm, scene.cabinet_id, terms(now, bundle), key=a_key(), now=now, notices=notices()
+            tx, scene.firm, scene.cabinet_id, wanted, key=a_key(), now=now, notices=notices()
         )
     return receipt.mandate
 
 
-async def an_active_mandate(db: Database, scene: Scene, now: datetime, bundle: Bundle = "declare") -> Mandate:
+async def an_active_mandate(
+    db: Database, scene: Scene, now: datetime, bundle: Bundle = "declare", **changes: object
+) -> Mandate:
     from services.identity.delegation.accept import accept_offer
 
-    offered = await an_offer(db, scene, now, bundle)
+    offered = await an_offer(db, scene, now, bundle, **changes)
     async with db.transaction(scene.caisse) as tx:
         receipt = await accept_offer(tx, scene.cabinet, offered.id, key=a_key(), now=now, notices=notices())
     return receipt.mandate

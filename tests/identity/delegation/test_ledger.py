@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import date
 
+import msgspec
+
 from libs.common.bus.connection import Bus
 from libs.common.bus.relay import relay
 from libs.common.database import outbox
@@ -15,9 +17,11 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
 from services.identity.delegation import reading_store, store
 from services.identity.delegation.duties import delegation_duties, settle_everywhere
+from services.identity.delegation.ledger import act_noted, attestation_issued
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.shown import told_acts
 from tests.conftest import HeldClock
+from tests.identity.cabinets.software import a_machine
 from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene, a_scene, an_active_mandate, an_offer
 
 
@@ -108,6 +112,32 @@ async def test_the_firm_reads_who_looked_at_its_file(
 
     assert [(line["who"], line["title"]) for line in told_acts(acts)] == [
         ("Hugo Petit", "Situation consultée")
+    ]
+
+
+async def test_the_firm_reads_which_machine_did_what(identity_db: Database, clock: HeldClock) -> None:
+    """By the client that the facts name; another cabinet's machine is never taken for it."""
+    scene = await a_scene(identity_db, clock())
+    mandate = await an_active_mandate(identity_db, scene, clock(), machine=True)
+    machine = await a_machine(identity_db, scene, clock(), "Paie & Co")
+    other = await a_machine(identity_db, await a_scene(identity_db, clock()), clock(), "Autre")
+    async with identity_db.transaction(HERE) as tx:
+        for client_id in (machine.client_id, other.client_id, "unknown", None):
+            read = ActNoted(
+                event_id=new_id(), at=clock(), action="standing.read", adherent_id=scene.adherent_id,
+                client_id=client_id, cabinet_id=scene.cabinet_id, mandate_id=mandate.id,
+                mandate_version=mandate.version,
+            )  # fmt: skip
+            await act_noted(tx, read)
+            clock.forward(seconds=1)
+        fact = issued(scene, mandate, clock)
+        by = msgspec.structs.replace(fact.by, person_id=None, client_id=machine.client_id)
+        await attestation_issued(tx, msgspec.structs.replace(fact, by=by))
+
+    assert [line["who"] for line in told_acts(await acts_of(identity_db, mandate))] == [
+        "Paie & Co (logiciel du cabinet)",
+        *["Logiciel du cabinet"] * 3,
+        "Paie & Co (logiciel du cabinet)",
     ]
 
 

@@ -208,5 +208,6 @@ def test_checks_run_in_the_order_they_are_written() -> None:
     )
 
     for checks in (authorization_request.CHECKS, code_grant.OF_THE_CODE, code_grant.OF_THE_BINDING,
-                   refresh_grant.CHECKS, token_exchange.CHECKS, steps.STEPS):  # fmt: skip
+                   refresh_grant.CHECKS, token_exchange.OF_A_PERSON, token_exchange.OF_A_MACHINE,
+                   steps.STEPS):  # fmt: skip
         assert isinstance(checks, tuple)

@@ -1,73 +1,32 @@
 """RFC 8693 on a mandate: delegation.md §3 and the acceptance cases that the exchange decides."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
-import httpx
 import pytest
 
 from libs.common.access.signatures import SigningKey
 from libs.common.database.pool import Database
 from libs.common.values.identifiers import new_id, public_id
-from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.revoke import revoke
-from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
-from services.identity.openid.token_exchange import ACCESS_TOKEN, MANDATE
-from tests.identity.delegation.parties import Scene, a_key, a_scene, an_active_mandate, an_offer, notices
-from tests.openid.party import Issuer, Party, Somebody, claims_of
-
-CEILING = "openid declaration.read declaration.submit attestation.read attestation.request"
-
-
-@dataclass
-class Delegation:
-    """A collaborator, signed in with two factors through a cabinet's client, and a mandate in force."""
-
-    issuer: Issuer
-    scene: Scene
-    mandate: Mandate
-    client: Party
-    actor: str
-
-    async def exchange(self, **changes: str | None) -> httpx.Response:
-        said: dict[str, str | None] = {
-            "grant_type": TOKEN_EXCHANGE,
-            "subject_token": public_id("mdt", self.mandate.id),
-            "subject_token_type": MANDATE,
-            "actor_token": self.actor,
-            "actor_token_type": ACCESS_TOKEN,
-            "resource": self.issuer.adherent,
-            **changes,
-        }
-        return await self.client.post(
-            "/token", {name: value for name, value in said.items() if value is not None}
-        )
-
-
-async def actor_token(issuer: Issuer, client: Party, person_id: UUID, *, acr: str = "mfa") -> str:
-    who = Somebody(issuer, person_id, "")
-    await who.sign_in(acr=acr, amr=["pwd", "otp"] if acr == "mfa" else ["pwd"])
-    return (await client.tokens(who))["access_token"]
-
-
-async def cabinet_client(issuer: Issuer) -> Party:
-    return await issuer.client(
-        profile="fapi", grant_types=(CODE, REFRESH, TOKEN_EXCHANGE, CLIENT_CREDENTIALS), scope=CEILING
-    )
+from services.identity.openid.clients import CLIENT_CREDENTIALS
+from services.identity.openid.token_exchange import ACCESS_TOKEN
+from tests.identity.delegation.parties import a_key, a_scene, an_active_mandate, an_offer, notices
+from tests.openid.party import Issuer, claims_of
+from tests.openid.token_exchange.delegations import (
+    Delegation,
+    actor_token,
+    by_a_person,
+    cabinet_client,
+    refused,
+)
 
 
 @pytest.fixture
 async def delegation(issuer: Issuer, identity_db: Database) -> Delegation:
     scene = await a_scene(identity_db, issuer.clock(), caisse=issuer.caisse)
     mandate = await an_active_mandate(identity_db, scene, issuer.clock())
-    client = await cabinet_client(issuer)
-    return Delegation(issuer, scene, mandate, client, await actor_token(issuer, client, scene.member))
-
-
-def refused(answer: httpx.Response, error: str = "invalid_grant") -> None:
-    assert (answer.status_code, answer.json()["error"]) == (400, error), answer.text
+    return await by_a_person(identity_db, issuer, scene, mandate)
 
 
 async def test_the_delegated_token_names_firm_person_cabinet_and_mandate(delegation: Delegation) -> None:
@@ -167,7 +126,7 @@ async def test_a_service_token_is_no_actor(delegation: Delegation) -> None:
 
 
 async def test_an_expired_or_revoked_actor_token_is_refused(delegation: Delegation) -> None:
-    await delegation.client.post("/revoke", {"token": delegation.actor})
+    await delegation.client.post("/revoke", {"token": delegation.actor or ""})
     refused(await delegation.exchange())
     anew = await actor_token(delegation.issuer, delegation.client, delegation.scene.member)
     delegation.issuer.clock.forward(minutes=11)
@@ -177,7 +136,7 @@ async def test_an_expired_or_revoked_actor_token_is_refused(delegation: Delegati
 async def test_the_token_dies_with_the_actor_token(delegation: Delegation) -> None:
     delegation.issuer.clock.forward(minutes=8)
     claims = claims_of((await delegation.exchange()).json()["access_token"])
-    assert claims["exp"] == claims_of(delegation.actor)["exp"]
+    assert claims["exp"] == claims_of(delegation.actor or "")["exp"]
 
 
 async def test_details_only_narrow(delegation: Delegation) -> None:

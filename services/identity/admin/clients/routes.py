@@ -203,7 +203,7 @@ async def show_client(
     "/admin/clients/{client_id:str}",
     access=ACCESS,
     security=needs(SCOPE),
-    responses=refusals(422, body=True),
+    responses=refusals(409, 422, body=True),
     tags=["clients"],
 )
 async def change_client(
