@@ -15,9 +15,9 @@ from libs.common.database.transaction import Row, Tx
 from services.identity.delegation.mandate import Event, Mandate, MandateChanged, Side
 
 POWER = """
-SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adherent_id,
-       adherent.adherent_number, mandate.family, mandate.role, mandate.scopes, mandate.establishments,
-       mandate.ends_on, mandate.amount_cap_cents, mandate.machine,
+SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adherent_id AS mandator_id,
+       adherent.adherent_number AS mandator_number, mandate.family, mandate.role, mandate.scopes,
+       mandate.establishments, mandate.ends_on, mandate.amount_cap_cents, mandate.machine,
        cabinet.id AS cabinet_id, cabinet.siren AS cabinet_siren,
        seen.group_id, seen.group_scopes, seen.group_ends_at
   FROM mandate
@@ -49,7 +49,7 @@ SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adh
 """
 """The power of one person under one mandate, at most one row; fill in the four expressions
 (`mandate`, `person` uuid, `now` timestamptz, `today` the day in Paris) and read it with
-`power.power_of`. It stands alone or as a LATERAL join."""
+`power.power_of`. It stands alone or as a LATERAL join, beside the adhérent of a grant."""
 
 
 POWER_OF_ONE = POWER.format(mandate="$1", person="$2", now="$3", today="$4")

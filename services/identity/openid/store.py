@@ -12,7 +12,8 @@ import msgspec
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row
 from services.identity.cabinets.machine_store import MACHINE, MACHINE_JOINS, Machine, machine_of
-from services.identity.delegation.power import MandatePower, machine_power_of
+from services.identity.delegation.power import MandatePower, joined_power, machine_power_of
+from services.identity.delegation.store import POWER
 from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
@@ -47,6 +48,15 @@ GRANT_JOINS = """
 IS_REVOKED = """
        EXISTS (SELECT FROM revoked_token AS revoked WHERE revoked.jti = $3 AND revoked.bucket = $5) AS token_is_revoked
 """
+
+OF_THE_PERSON = (
+    """
+  LEFT JOIN LATERAL ("""
+    + POWER.format(mandate="$6", person="g.person_id", now="$7", today="$8")
+    + """) AS power ON true
+"""
+)
+"""What the person behind the grant holds under the mandate `$6` at `$7`, on the day `$8` in Paris."""
 
 
 @lru_cache(maxsize=2048)
@@ -205,6 +215,31 @@ async def load_for_token(
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp),
     )  # fmt: skip
     return client_of(row), grant_of(row), row["token_is_revoked"]
+
+
+async def load_for_exchange(
+    read: Reader,
+    client_id: str,
+    grant_id: UUID | None,
+    jti: str,
+    exp: int,
+    mandate_id: UUID | None,
+    now: datetime,
+) -> tuple[Client | None, Grant | None, bool, MandatePower | None]:
+    """As `load_for_token`, for an actor's: last, the power that the person has under the mandate at `now`."""
+    row = await read.one_row(
+        f"""
+        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, power.*
+          FROM (VALUES (1)) AS one
+          LEFT JOIN client ON client.client_id = $1
+          LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
+        {GRANT_JOINS}
+        {OF_THE_PERSON}
+        """,
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), mandate_id, now,
+        paris_day(now),
+    )  # fmt: skip
+    return client_of(row), grant_of(row), row["token_is_revoked"], joined_power(row)
 
 
 async def load_presented(
