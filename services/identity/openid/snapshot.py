@@ -121,3 +121,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     issued_to: Client | None = None
     """The client that the token presented was issued to."""
     power: MandatePower | None = None
+    establishments: frozenset[str] = frozenset()
+    """The firm's own, by public id, when the request may name some of them under `power`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.power import power_for_exchange
+from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
 from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
@@ -71,7 +72,9 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             mandate_id = _mandate_id(parameters.get("subject_token") or "")
             if found["grant"] is not None and mandate_id is not None:
                 person_id = found["grant"].subject.person_id
-                found["power"] = await power_for_exchange(read, mandate_id, person_id, now)
+                found["power"] = power = await power_for_exchange(read, mandate_id, person_id, now)
+                if power is not None and parameters.get("authorization_details") is not None:
+                    found["establishments"] = await establishments_of(read, power.adherent_id)
         case _:
             client = await store.load_client(read, client_id)
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)

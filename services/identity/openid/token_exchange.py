@@ -135,7 +135,8 @@ def issue(kernel: Kernel) -> dict[str, Any]:
         scopes &= frozenset(wanted.split())
     if not scopes:
         raise InvalidScope
-    details = [narrow_mandate(tokens.mandate_detail(snapshot, power), asked.get("authorization_details"))]
+    whole, narrowing = tokens.mandate_detail(snapshot, power), asked.get("authorization_details")
+    details = [narrow_mandate(whole, narrowing, snapshot.establishments)]
     life = tokens.lifetime(
         snapshot.now,
         expiry_of(snapshot.presented or {}),
