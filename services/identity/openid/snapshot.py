@@ -59,6 +59,8 @@ class Grant(Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime
     revoked: bool
+    outdated: bool = False
+    """Given before the person's last change of password, or suspension."""
     subject: Subject
 
     def check_client(self, client: Client) -> bool:
