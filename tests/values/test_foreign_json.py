@@ -1,5 +1,6 @@
 """A stranger's JSON is read whole, or refused in one way."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -37,6 +38,16 @@ def test_nesting_is_bounded_whatever_the_strings_hold() -> None:
     assert read_json(b'{"a":[' + b"[]," * 1000 + b"[]]}", OBJECTS)
     with pytest.raises(UnreadableJson):
         read_json(b'{"a":' + deepest + b"}", OBJECTS)
+
+
+@pytest.mark.parametrize(
+    "tail", [b'"' + b'\\"' * 30_000, b'"' * 60_000, b"\\" * 59_999 + b"\\u000x", b'"' + b"\\" * 59_999]
+)
+def test_judging_takes_a_time_in_proportion(tail: bytes) -> None:
+    began = time.perf_counter()
+    with pytest.raises(UnreadableJson):
+        read_json(b"[" * MOST_NESTED + b"{" + tail, OBJECTS)
+    assert time.perf_counter() - began < 1
 
 
 @given(st.binary(max_size=60))

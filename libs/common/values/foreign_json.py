@@ -12,7 +12,8 @@ MOST_NESTED = 32
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """U+0000 as JSON spells it; after another backslash it is a backslash and five letters."""
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+"""One that never ends runs to the end: looked for anew at each quote, it would cost the square of its length."""
 
 
 class UnreadableJson(ValueError):

@@ -12,6 +12,7 @@ from libs.common.access.rights import Family
 from libs.common.database.forgetting import BATCH
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row, Tx
+from libs.common.values.identifiers import public_id
 from services.identity.delegation.mandate import Event, Mandate, MandateChanged, Side
 
 POWER = """
@@ -326,10 +327,10 @@ async def may_be_given_power(tx: Tx, cabinet_id: UUID) -> bool:
     )
 
 
-async def establishments_of(tx: Tx, adherent_id: UUID) -> list[UUID]:
-    """Every establishment of the firm, closed ones included: their past is declared too."""
-    rows = await tx.fetch("SELECT id FROM establishment WHERE adherent_id = $1 ORDER BY id", adherent_id)
-    return [row["id"] for row in rows]
+async def establishments_of(read: Reader, adherent_id: UUID) -> frozenset[str]:
+    """Public ids of every establishment of the firm, closed ones included: their past is declared too."""
+    rows = await read.fetch("SELECT id FROM establishment WHERE adherent_id = $1", adherent_id)
+    return frozenset(public_id("est", row["id"]) for row in rows)
 
 
 class Names(NamedTuple):

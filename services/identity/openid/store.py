@@ -19,6 +19,7 @@ from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
+from services.identity.sign_in.store import PROVEN_FROM
 
 _decoder = msgspec.json.Decoder(ClientMetadata)
 _granted = msgspec.json.Decoder(Granted)
@@ -26,13 +27,13 @@ _granted = msgspec.json.Decoder(Granted)
 CLIENT = """
        client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata
 """
-GRANT = """
+GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
        g.expires_at AS grant_expires_at, g.revoked_at IS NOT NULL AS grant_revoked, g.session_id, g.account_id,
        person.id AS person_id, person.state AS person_state, person.email, person.full_name, person.locale,
        coalesce(session.revoked_at IS NULL AND session.person_id = g.person_id
-                AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time), false)
-           AS session_is_live,
+                AND session.auth_time >= {PROVEN_FROM}, false) AS session_is_live,
+       g.created_at < {PROVEN_FROM} AS grant_is_outdated,
        account.state AS account_state, coalesce(account.is_administrator, false) AS is_administrator, account.rights,
        adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret,
        adherent.legal_name, adherent.address
@@ -86,6 +87,7 @@ def grant_of(row: Row) -> Grant | None:
         created_at=row["grant_created_at"],
         expires_at=row["grant_expires_at"],
         revoked=row["grant_revoked"],
+        outdated=row["grant_is_outdated"],
         subject=_subject_of(row),
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
+from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
 from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
@@ -80,6 +81,8 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             )
         case _:
             client = await store.load_client(read, client_id)
+    if (power := found.get("power")) is not None and parameters.get("authorization_details") is not None:
+        found["establishments"] = await establishments_of(read, power.adherent_id)
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

@@ -216,7 +216,8 @@ def issue(kernel: Kernel) -> dict[str, Any]:
         scopes &= frozenset(wanted.split())
     if not scopes:
         raise InvalidScope
-    details = [narrow_mandate(tokens.mandate_detail(snapshot, power), asked.get("authorization_details"))]
+    whole, narrowing = tokens.mandate_detail(snapshot, power), asked.get("authorization_details")
+    details = [narrow_mandate(whole, narrowing, snapshot.establishments)]
     ends = [power.not_after] if acting.until is None else [power.not_after, acting.until]
     life = tokens.lifetime(snapshot.now, *ends, longest=tokens.DELEGATED_TOKEN_LIFE)
     jti = tokens.new_jti(acting.grant_id)

@@ -13,6 +13,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.database.pool import Database
+from libs.common.values.identifiers import public_id
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.guarded_fetcher import GuardedFetcher
@@ -212,6 +213,16 @@ async def test_registration_sector_uri(issuer: Issuer, who: Somebody, listener: 
         claims_of((await one.tokens(who))["id_token"])["sub"] for one in (client, same, other, public)
     ]
     assert subjects[0] == subjects[1] and len(set(subjects)) == 3
+
+
+async def test_a_pairwise_subject_is_said_by_id_token_and_userinfo(issuer: Issuer, who: Somebody) -> None:
+    """The access token names the person as our APIs know them: docs/reference/divergences.md, §8.1."""
+    client, _ = await register(issuer, subject_type="pairwise")
+    tokens = await client.tokens(who)
+    pairwise, public = claims_of(tokens["id_token"])["sub"], public_id("per", who.id)
+    assert pairwise != public
+    assert (await client.userinfo(tokens["access_token"])).json()["sub"] == pairwise
+    assert claims_of(tokens["access_token"])["sub"] == public
 
 
 async def test_registration_sector_bad(issuer: Issuer, listener: Listener) -> None:
