@@ -77,6 +77,8 @@ class ResourceServer:
         self._guard: Guarding = _refuse_until_open
         self._opened_at = float("inf")
         self.floors = Floors()
+        self.bus: Bus | None = None
+        """The service's link to NATS while it is open."""
 
     async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """For `guards=`; refuses everything that needs a token until `opened`."""
@@ -100,7 +102,7 @@ class ResourceServer:
         """Connect, follow the revocations and guard, while the block runs. `db` is the app role."""
         section = self._settings.service(self._service)
         http = self._http or way_out(self._settings)
-        bus = Bus.of(self._settings, self._service)
+        bus = self.bus = Bus.of(self._settings, self._service)
         key = SigningKey.from_pem(section.client_key) if section.client_key else None
         tokens = self._token_check(http, db, key)
         self._guard = guard_by_access(tokens=tokens, session=self._session)
@@ -111,6 +113,7 @@ class ResourceServer:
             yield
         finally:
             self._guard = _refuse_until_open
+            self.bus = None
             feed.cancel()
             await asyncio.gather(feed, return_exceptions=True)
             await bus.close()

@@ -169,7 +169,7 @@ class Bus:
     async def hearing(
         self, subject: str, heard: Callable[[str, bytes], Awaitable[None]]
     ) -> AsyncGenerator[None, None]:
-        """Call `heard(subject, body)` for each announcement while the block runs. Raises `BusUnavailable`."""
+        """Call `heard(subject, body)` for each announcement made while the block runs. Raises `BusUnavailable`."""
         if self._client is None or not self.connected:
             raise BusUnavailable(self._name)
 
@@ -178,12 +178,20 @@ class Bus:
 
         subscription = await self._client.subscribe(subject, cb=on_message)
         try:
+            await self._known_to_the_broker(self._client)
             yield
         finally:
             try:
                 await subscription.unsubscribe()
             except OUTAGE:
                 log.debug("bus.unsubscribe_failed")
+
+    async def _known_to_the_broker(self, client: Client) -> None:
+        """All that was written until now has arrived: a subscription misses nothing said from here on."""
+        try:
+            await client.flush(timeout=int(OPERATION_SECONDS))
+        except OUTAGE as error:
+            raise BusUnavailable(self._name) from error
 
     @asynccontextmanager
     async def following(

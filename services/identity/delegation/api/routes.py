@@ -2,29 +2,37 @@
 
 import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from litestar import Request, delete, get
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
+from libs.common.access.resource_server import ResourceServer
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.http.application import Clock
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import parse_caisse_slug
-from libs.common.values.identifiers import parse_public_id, public_id
+from libs.common.values.identifiers import new_id, parse_public_id, public_id
 from services.identity.cabinets import store as cabinets
 from services.identity.cabinets.portfolio import Client, portfolio
 from services.identity.cabinets.store import Waiting
 from services.identity.delegation import reading_store, store
+from services.identity.delegation.api.acknowledged import (
+    acknowledged,
+    ask_every_service,
+    signed_receipt,
+    silent,
+)
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.parties import may_manage_mandates
 from services.identity.delegation.reading_store import Listed
 from services.identity.delegation.revoke import revoke
+from services.identity.openid.provider import Provider
 
 OWN = Scopes("openid", "mandate.manage", delegable=False, services=False)
 """Any token of the person's own: what it sees follows from who it is, not from a right."""
@@ -140,11 +148,19 @@ async def revoke_mandate(
     db: NamedDependency[Database],
     notices: NamedDependency[Notices],
     clock: NamedDependency[Clock],
+    access: NamedDependency[ResourceServer],
+    provider: NamedDependency[Provider],
+    wait: FromQuery[Literal["all"] | None] = None,
 ) -> dict[str, Any]:
-    """Revoke. `Idempotency-Key` (16 to 128 characters) may be given; without it the mandate is the key."""
+    """Revoke. `Idempotency-Key` (16 to 128 characters) may be given; without it the mandate is the key.
+
+    `wait=all` answers once every service has applied it, or has been silent for two seconds: with a
+    receipt that the caisse signs. The revocation itself waits for nobody.
+    """
+    caisse = parse_caisse_slug(slug)
     mandate_id = parse_public_id("mdt", mandate)
     key = request.headers.get("idempotency-key", "")
-    async with db.transaction(parse_caisse_slug(slug)) as tx:
+    async with db.transaction(caisse) as tx:
         found = await store.find(tx, mandate_id)
         if found is None:
             raise NotFound
@@ -159,7 +175,12 @@ async def revoke_mandate(
             notices=notices,
         )
     revoked = receipt.mandate
-    return {"id": mandate, "state": revoked.state, "version": revoked.version, "at": revoked.state_at}
+    told = {"id": mandate, "state": revoked.state, "version": revoked.version, "at": revoked.state_at}
+    if wait is None:
+        return told
+    heard = await ask_every_service(db, access.bus, caisse, revoked, now=clock())
+    signed = signed_receipt(await provider.issuer(caisse), revoked, heard, jti=new_id(), now=clock())
+    return {**told, "acknowledged": acknowledged(heard), "silent": silent(heard), "receipt": signed}
 
 
 async def _of_the_firm(tx: Tx, token: AccessToken, adherent_id: UUID) -> None:

@@ -1,0 +1,276 @@
+"""`DELETE …/mandates/{id}?wait=all`: who has applied a revocation, in the caisse's own hand (case 28).
+
+Identity, adherent and documents run as they are served; what dies here is a process.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, cast
+
+import httpx
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from libs.common.access.service_client import DpopAuth
+from libs.common.access.signatures import SigningKey, split_compact, verifying_key
+from libs.common.bus.connection import Bus
+from libs.common.bus.relay import relay
+from libs.common.database.pool import Database
+from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.child_process import free_port
+from libs.common.runtime.settings import ServiceSettings, Settings
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import public_id
+from services.identity.app import create_app
+from services.identity.delegation.mandate import Mandate
+from services.identity.signing_keys import store as signing_keys
+from services.identity.signing_keys.rotation import create_keys
+from services.identity.signing_keys.sealing import open_key
+from tests.access.tokens import IssuerAtHand
+from tests.bus.conftest import until
+from tests.faults.database_proxy import DatabaseProxy, database_proxy, places_to_die
+from tests.faults.serving import Serving, serving
+from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene, a_scene, an_active_mandate, current
+from tests.identity.sign_in.visitors import living
+from tests.openid.party import add_row_of_caisse
+
+
+class Platform(NamedTuple):
+    """Three services in their own processes, and the key of each caisse."""
+
+    settings: Settings
+    proxy: DatabaseProxy
+    signers: dict[CaisseSlug, SigningKey]
+    identity: Serving
+    adherent: Serving
+    documents: Serving
+
+    async def revoke(self, scene: Scene, mandate: Mandate, **options: Any) -> httpx.Response:
+        """As the firm's administrator, who has just proven itself anew; `at` is the caisse asked."""
+        async with self.identity.http() as http:
+            return await revoking(http, self.settings, self.signers, scene, mandate, **options)
+
+
+async def revoking(
+    http: httpx.AsyncClient,
+    settings: Settings,
+    signers: dict[CaisseSlug, SigningKey],
+    scene: Scene,
+    mandate: Mandate,
+    *,
+    wait: str = "all",
+    at: CaisseSlug | None = None,
+) -> httpx.Response:
+    holder, url = IssuerAtHand(), f"{settings.identity.base}/{scene.caisse}"
+    holder.key = signers[scene.caisse]
+    token = holder.sign(
+        holder.own_claims(
+            iss=url, aud=url, caisse=scene.caisse, sub=public_id("per", scene.administrator),
+            adherent=public_id("adh", scene.adherent_id), scope="mandate.manage", acr="mfa",
+            auth_time=int(time.time()),
+        )
+    )  # fmt: skip
+    path = f"/{at or scene.caisse}/api/mandates/{public_id('mdt', mandate.id)}?wait={wait}"
+    return await http.request("DELETE", path, auth=DpopAuth(holder.holder, token))
+
+
+async def signer_of(db: Database, keys: KeyEncryption, caisse: CaisseSlug) -> SigningKey:
+    async with db.transaction(caisse) as tx:
+        await create_keys(tx, keys, datetime.now(UTC))
+        every = await signing_keys.published(tx)
+    return open_key(
+        keys, caisse, next(key for key in every if (key.algorithm, key.state) == ("ES256", "active"))
+    )
+
+
+@pytest.fixture(scope="module")
+async def platform(
+    settings: Settings,
+    identity_db: Database,
+    identity_relay: Database,
+    keys: KeyEncryption,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Platform]:
+    def on_loopback(section: ServiceSettings) -> ServiceSettings:
+        port = free_port()
+        return replace(section, port=port, base=f"http://127.0.0.1:{port}")
+
+    folder = tmp_path_factory.mktemp("served")
+    async with AsyncExitStack() as running:
+        proxy = await running.enter_async_context(database_proxy(settings.identity.dsn))
+        at_home = replace(
+            settings,
+            identity=on_loopback(replace(settings.identity, dsn=proxy.in_front_of(settings.identity.dsn))),
+            adherent=on_loopback(settings.adherent),
+            documents=on_loopback(settings.documents),
+        )
+        signers: dict[CaisseSlug, SigningKey] = {}
+        for caisse in (HERE, ELSEWHERE):
+            await add_row_of_caisse(identity_db, caisse, datetime.now(UTC))
+            signers[caisse] = await signer_of(identity_db, keys, caisse)
+        bus, stop = Bus.of(settings, "identity", name="relay"), asyncio.Event()
+        bus.start()
+        relaying = asyncio.create_task(relay(bus, identity_relay, "identity", stop))
+        served = [
+            await running.enter_async_context(serving(name, at_home, folder))
+            for name in ("identity", "adherent", "documents")
+        ]
+        yield Platform(at_home, proxy, signers, *served)
+        stop.set()
+        await relaying
+        await bus.close()
+
+
+@pytest.fixture
+async def scene(identity_db: Database) -> Scene:
+    return await a_scene(identity_db, datetime.now(UTC))
+
+
+@pytest.fixture
+async def mandate(identity_db: Database, scene: Scene) -> Mandate:
+    return await an_active_mandate(identity_db, scene, datetime.now(UTC))
+
+
+async def receipt_of(platform: Platform, answer: httpx.Response, caisse: CaisseSlug = HERE) -> dict[str, Any]:
+    """The claims of the signed receipt, verified with what the caisse publishes."""
+    parts = split_compact(answer.json()["receipt"], limit=8000)
+    header = msgspec.json.decode(parts.header)
+    async with platform.identity.http() as http:
+        told = (await http.get(f"/{caisse}/.well-known/openid-configuration")).json()
+        published = (await http.get(told["jwks_uri"])).json()["keys"]
+    (key,) = [key for key in published if key["kid"] == header["kid"]]
+    assert header["typ"] == "espace-revocation+jwt"
+    assert verifying_key(key, key["alg"]).verifies(parts.signature, parts.signed)
+    return msgspec.json.decode(parts.payload, type=dict[str, Any])
+
+
+async def test_every_service_answers_and_the_caisse_signs(
+    platform: Platform, scene: Scene, mandate: Mandate
+) -> None:
+    answer = await platform.revoke(scene, mandate)
+    assert answer.status_code == 200, answer.text
+    body, receipt = answer.json(), await receipt_of(platform, answer)
+
+    assert (body["state"], body["version"], body["silent"]) == ("revoked", mandate.version + 1, [])
+    assert [one["service"] for one in body["acknowledged"]] == ["adherent", "documents"]
+    assert receipt["iss"] == f"{platform.settings.identity.base}/{HERE}"
+    assert (receipt["mandate"], receipt["ver"], receipt["state"]) == (body["id"], body["version"], "revoked")
+    assert (receipt["acknowledged"], receipt["silent"]) == (body["acknowledged"], [])
+
+
+async def test_each_acknowledgement_is_in_its_service_s_own_hand(
+    platform: Platform, scene: Scene, mandate: Mandate
+) -> None:
+    for one in (await platform.revoke(scene, mandate)).json()["acknowledged"]:
+        key = SigningKey.from_pem(platform.settings.service(one["service"]).client_key).verifying()
+        parts = split_compact(one["signature"], limit=4000)
+        assert key.verifies(parts.signature, parts.signed)
+        signed = msgspec.json.decode(parts.payload)
+        assert (signed["event_id"], signed["service"]) == (one["event_id"], one["service"])
+
+
+async def test_asked_twice_nothing_changes_and_everybody_answers_again(
+    platform: Platform, scene: Scene, mandate: Mandate
+) -> None:
+    first, second = [(await platform.revoke(scene, mandate)).json() for _ in range(2)]
+    for name in ("id", "state", "version", "at", "silent"):
+        assert first[name] == second[name]
+    assert [one["service"] for one in second["acknowledged"]] == ["adherent", "documents"]
+    assert first["receipt"] != second["receipt"]
+
+
+async def test_asked_at_once_by_two_everybody_answers_both(
+    platform: Platform, scene: Scene, mandate: Mandate
+) -> None:
+    answers = await asyncio.gather(*(platform.revoke(scene, mandate) for _ in range(2)))
+    assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
+    assert [answer.json()["silent"] for answer in answers] == [[], []]
+
+
+async def test_case_28_a_service_that_is_down_is_named(
+    platform: Platform, scene: Scene, mandate: Mandate, identity_db: Database
+) -> None:
+    await platform.documents.kill()
+    try:
+        asked = time.monotonic()
+        answer = await platform.revoke(scene, mandate)
+        waited = time.monotonic() - asked
+    finally:
+        await platform.documents.start()
+    receipt = await receipt_of(platform, answer)
+
+    assert answer.json()["state"] == "revoked" and waited < 5
+    assert answer.json()["silent"] == receipt["silent"] == ["documents"]
+    assert [one["service"] for one in receipt["acknowledged"]] == ["adherent"]
+    assert (await current(identity_db, scene, mandate)).state == "revoked"
+
+    async def all_answer() -> bool:
+        return (await platform.revoke(scene, mandate)).json()["silent"] == []
+
+    await until(all_answer)
+
+
+async def test_with_nats_down_it_is_revoked_all_the_same_and_everybody_is_named(
+    platform: Platform, scene: Scene, mandate: Mandate, identity_db: Database
+) -> None:
+    settings = replace(
+        platform.settings, nats=replace(platform.settings.nats, url=f"nats://127.0.0.1:{free_port()}")
+    )
+    async with platform.identity.http() as to_identity:
+        app = create_app(settings, http=to_identity)
+        transport = httpx.ASGITransport(cast(Any, app))
+        async with (
+            living(app),
+            httpx.AsyncClient(transport=transport, base_url=settings.identity.base) as http,
+        ):
+            answer = await revoking(http, settings, platform.signers, scene, mandate)
+    receipt = await receipt_of(platform, answer)
+
+    assert (receipt["acknowledged"], receipt["silent"]) == ([], ["adherent", "documents"])
+    assert (await current(identity_db, scene, mandate)).state == "revoked"
+
+
+async def test_killed_while_it_waits_the_revocation_stands_and_asking_again_is_enough(
+    platform: Platform, scene: Scene, identity_db: Database
+) -> None:
+    """Around the commit of the revocation, and of the question that follows it."""
+    platform.proxy.arm()
+    await platform.revoke(scene, await an_active_mandate(identity_db, scene, datetime.now(UTC)))
+    places = [place for place in places_to_die(platform.proxy.writes) if place.nth > 4][-5:]
+    for place in places:
+        mandate = await an_active_mandate(identity_db, scene, datetime.now(UTC))
+        platform.proxy.arm(place)
+        await platform.identity.killed_at(
+            platform.proxy, place, asyncio.create_task(platform.revoke(scene, mandate))
+        )
+        await platform.identity.start()
+        answer = await platform.revoke(scene, mandate)
+        assert (answer.status_code, answer.json()["state"]) == (200, "revoked"), answer.text
+        assert (await current(identity_db, scene, mandate)).version == mandate.version + 1
+
+
+async def test_another_caisse_s_mandate_is_not_there(
+    platform: Platform, scene: Scene, mandate: Mandate, identity_db: Database
+) -> None:
+    now = datetime.now(UTC)
+    far = await a_scene(identity_db, now, caisse=ELSEWHERE)
+    theirs = await an_active_mandate(identity_db, far, now)
+
+    assert (await platform.revoke(scene, theirs)).status_code == 404
+    assert (await platform.revoke(scene, mandate, at=ELSEWHERE)).status_code == 401
+    assert (await current(identity_db, far, theirs)).state == "active"
+    assert (await current(identity_db, scene, mandate)).state == "active"
+
+    receipt = await receipt_of(platform, await platform.revoke(far, theirs), ELSEWHERE)
+    assert (receipt["caisse"], receipt["silent"]) == (ELSEWHERE, [])
+
+
+async def test_another_wait_is_refused_and_nothing_is_done(
+    platform: Platform, scene: Scene, mandate: Mandate, identity_db: Database
+) -> None:
+    assert (await platform.revoke(scene, mandate, wait="some")).status_code == 400
+    assert (await current(identity_db, scene, mandate)).state == "active"
