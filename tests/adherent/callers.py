@@ -80,14 +80,18 @@ class Caller:
         *scopes: str,
         version: int = 7,
         establishments: Sequence[str] = ("*",),
+        machine: UUID | None = None,
     ) -> str:
-        """A collaborator of a cabinet, under a mandate."""
+        """A collaborator of a cabinet, under a mandate; or the `machine` that they answer for."""
+        who = {"sub": public_id("per", person_id)}
+        if machine is not None:
+            who = {"sub": public_id("mch", machine), "sponsor": public_id("per", person_id)}
         now = int(datetime.now(UTC).timestamp())
         return self._signed(
             {
                 "sub": public_id("adh", adherent_id),
                 "client_id": "portal",
-                "act": {"sub": public_id("per", person_id), "org": public_id("cab", cabinet_id)},
+                "act": {**who, "org": public_id("cab", cabinet_id)},
                 "authorization_details": [
                     {
                         "type": "mandate",

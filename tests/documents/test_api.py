@@ -8,6 +8,9 @@ import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from libs.common.access.resource_server import ResourceServer
+from libs.common.database.pool import Database
+from libs.common.events.documents import AttestationIssued
+from libs.common.events.envelope import decode
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id, public_id
@@ -69,6 +72,34 @@ async def test_a_collaborator_asks_and_the_member_sees_who(
         )
     ]
     assert acts[0]["detail"] == told["number"]
+
+
+async def test_a_cabinet_s_software_asks_and_reads_and_the_member_sees_which(
+    documents_api: httpx.AsyncClient, documents_db: Database, caller: Caller, firms: Firms
+) -> None:
+    """In the journal, with whoever answers for it; in the fact too."""
+    firm, machine = await firms.settled(), new_id()
+    token = caller.delegated(
+        firm, PERSON, CABINET, MANDATE, "attestation.request", "attestation.read", machine=machine
+    )
+    made = (await asked(documents_api, caller, firm, token)).json()
+    await caller.ask(documents_api, "GET", f"/attestations/{made['id']}/file", token)
+
+    own = caller.own(firm, PERSON, "attestation.read")
+    acts = (await caller.ask(documents_api, "GET", f"{of(firm)}/acts", own)).json()["acts"]
+    assert [(act["action"], act["person"], act["machine"], act["details"]["sponsor"]) for act in acts] == [
+        (action, None, public_id("mch", machine), public_id("per", PERSON))
+        for action in ("attestation.downloaded", "attestation.issued")
+    ]
+    async with documents_db.transaction(HERE) as tx:
+        row = await tx.fetchrow(
+            "SELECT subject, body FROM outbox WHERE subject LIKE '%.attestation.issued.v1'"
+            " ORDER BY position DESC LIMIT 1"
+        )
+    assert row is not None
+    fact = decode(row["subject"], row["body"])[1]
+    assert isinstance(fact, AttestationIssued)
+    assert (fact.by.person_id, fact.by.machine_id, fact.by.sponsor_id) == (None, machine, PERSON)
 
 
 async def test_the_file_is_the_sealed_pdf(

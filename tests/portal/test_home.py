@@ -161,6 +161,30 @@ async def test_who_did_what_names_the_collaborator(visitor: Visitor, far_side: F
     assert "Fiduciaire Provence" in page.text
 
 
+async def test_who_did_what_names_the_software_or_says_it_is_one(visitor: Visitor, far_side: FarSide) -> None:
+    cabinet, known = "cab_01JBM0000000000000000000C1", "mch_01JBM0000000000000000000C1"
+    far_side.answers[f"{DOCUMENTS}/mediterranee/adherents/{ADH}/acts"] = {
+        "acts": [
+            {
+                "at": "2026-11-23T20:00:00Z",
+                "action": "attestation.issued",
+                "machine": machine,
+                "cabinet": cabinet,
+            }
+            for machine in (known, "mch_01JBM0000000000000000000C2")
+        ]
+    }
+    far_side.answers[f"{IDENTITY}/mediterranee/api/adherents/{ADH}/names"] = {
+        "names": {known: "Paie & Co", cabinet: "Fiduciaire Provence"}
+    }
+
+    page = await signed_in(visitor, far_side, "/mediterranee/activity")
+
+    assert "Paie &amp; Co, Fiduciaire Provence" in page.text
+    assert "Un logiciel du cabinet, Fiduciaire Provence" in page.text
+    assert "Un collaborateur" not in page.text
+
+
 async def test_a_collaborator_lands_on_its_clients(visitor: Visitor, far_side: FarSide) -> None:
     far_side.become_cabinet()
 

@@ -41,6 +41,15 @@ async def acts_for(tx: Tx, adherent_id: UUID, *, limit: int = 100) -> list[Recor
     return [RecordedAct(*row) for row in rows]
 
 
+def of_software(
+    machine_id: UUID | None, sponsor_id: UUID | None
+) -> dict[str, str | int | bool | list[str] | None]:
+    """What the details of an act hold when a cabinet's software did it: which, and who answers for it."""
+    if machine_id is None or sponsor_id is None:
+        return {}
+    return {"machine": public_id("mch", machine_id), "sponsor": public_id("per", sponsor_id)}
+
+
 def as_told(act: RecordedAct) -> dict[str, Any]:
     """An act as the APIs tell it: public ids, `detail` the number or name that a page shows."""
     details: dict[str, Any] = msgspec.json.decode(act.details)
@@ -49,6 +58,7 @@ def as_told(act: RecordedAct) -> dict[str, Any]:
         "action": act.action,
         "subject": act.subject_id,
         "person": public_id("per", act.person_id) if act.person_id else None,
+        "machine": details.get("machine"),
         "cabinet": public_id("cab", act.cabinet_id) if act.cabinet_id else None,
         "mandate": public_id("mdt", act.mandate_id) if act.mandate_id else None,
         "mandate_version": act.mandate_version,

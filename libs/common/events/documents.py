@@ -9,7 +9,8 @@ from libs.common.events.envelope import Event
 
 
 class ActedBy(msgspec.Struct, frozen=True, kw_only=True):
-    """Whoever asked: a person, and, under a delegation, the cabinet, the mandate and the token."""
+    """Whoever asked: a person, or a cabinet's software and who answers for it; under a delegation, the cabinet,
+    the mandate and the token."""
 
     client_id: str
     person_id: UUID | None = None
@@ -17,6 +18,8 @@ class ActedBy(msgspec.Struct, frozen=True, kw_only=True):
     mandate_id: UUID | None = None
     mandate_version: int | None = None
     token_jti: str | None = None
+    machine_id: UUID | None = None
+    sponsor_id: UUID | None = None
 
 
 class AttestationIssued(Event, frozen=True, kw_only=True, tag="attestation.issued.v1"):

@@ -3,8 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from libs.common.access.access_token import AccessToken, Actor
+from libs.common.access.access_token import AccessToken
 from libs.common.database import journal, outbox
+from libs.common.database.acts import of_software
 from libs.common.database.transaction import Tx
 from libs.common.events.adherent import ActNoted
 from libs.common.values.identifiers import new_id, public_id
@@ -34,7 +35,7 @@ async def note_delegated_read(
                 mandate_version=token.mandate.version,
                 token_jti=token.jti,
             ),
-            details=_software(token.actor),
+            details=of_software(token.actor.machine_id, token.actor.sponsor_id),
         ),
     )
     await outbox.record(
@@ -51,10 +52,3 @@ async def note_delegated_read(
             mandate_version=token.mandate.version,
         ),
     )
-
-
-def _software(actor: Actor) -> dict[str, str | int | bool | list[str] | None]:
-    """The machine that looked and the collaborator who answers for it; nothing when a person did."""
-    if actor.sponsor_id is None:
-        return {}
-    return {"machine": actor.subject, "sponsor": public_id("per", actor.sponsor_id)}

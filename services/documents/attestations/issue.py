@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from libs.common.database import journal, outbox
+from libs.common.database.acts import of_software
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.documents import ActedBy, AttestationIssued, AttestationRefused
@@ -297,7 +298,12 @@ async def _announce(tx: Tx, caisse: CaisseSlug, row: Attestation, now: datetime)
             adherent_id=row.adherent_id,
             at=now,
             actor=actor_of(row.by),
-            details={"number": number, "kind": row.kind, "as_of": row.as_of.isoformat()},
+            details={
+                "number": number,
+                "kind": row.kind,
+                "as_of": row.as_of.isoformat(),
+                **software_of(row.by),
+            },
         ),
     )
     await outbox.record(
@@ -330,7 +336,7 @@ async def _write_down_refusal(
                 adherent_id=by.adherent_id,
                 at=now,
                 actor=actor_of(by.by),
-                details={"kind": kind, "reasons": codes},
+                details={"kind": kind, "reasons": codes, **software_of(by.by)},
             ),
         )
         await outbox.record(
@@ -345,6 +351,10 @@ async def _write_down_refusal(
                 by=by.by,
             ),
         )
+
+
+def software_of(by: ActedBy) -> dict[str, str | int | bool | list[str] | None]:
+    return of_software(by.machine_id, by.sponsor_id)
 
 
 def actor_of(by: ActedBy) -> journal.Actor:

@@ -74,6 +74,8 @@ def acted_by(token: AccessToken) -> ActedBy:
         mandate_id=token.mandate.id if token.mandate else None,
         mandate_version=token.mandate.version if token.mandate else None,
         token_jti=token.jti,
+        machine_id=token.actor.machine_id if token.actor else None,
+        sponsor_id=token.actor.sponsor_id if token.actor else None,
     )
 
 

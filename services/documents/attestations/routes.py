@@ -26,6 +26,7 @@ from services.documents.attestations.issue import (
     actor_of,
     issue_attestation,
     opened,
+    software_of,
 )
 from services.documents.attestations.permission import (
     READ,
@@ -147,7 +148,7 @@ async def attestation_file(
                 adherent_id=row.adherent_id,
                 at=clock(),
                 actor=actor_of(acted_by(token)),
-                details={"number": number},
+                details={"number": number, **software_of(acted_by(token))},
             ),
         )
     return Response(

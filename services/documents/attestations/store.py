@@ -66,8 +66,10 @@ class SealedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 _COLUMNS = """id, adherent_id, kind, as_of, state, status, status_changed_at, status_reason, replaces, status_index,
        draft, reserved_at, year, number, payload, issued_at, seal_sequence, byte_range_digest, file_path, file_size,
-       sealed_at, client_id, person_id, cabinet_id, mandate_id, mandate_version, token_jti"""
-_ACTED_BY = ("client_id", "person_id", "cabinet_id", "mandate_id", "mandate_version", "token_jti")
+       sealed_at, client_id, person_id, cabinet_id, mandate_id, mandate_version, token_jti,
+       machine_id, sponsor_id"""
+_ACTED_BY = ("client_id", "person_id", "cabinet_id", "mandate_id", "mandate_version", "token_jti",
+             "machine_id", "sponsor_id")  # fmt: skip
 
 
 def _read(row: Row | None) -> Attestation | None:
@@ -164,8 +166,8 @@ async def reserve(tx: Tx, reservation: Reservation, now: datetime) -> bool:
         """
         INSERT INTO attestation (caisse, id, adherent_id, kind, as_of, data_hash, code_mac, status_index, draft,
                                  replaces, reserved_at, client_id, person_id, cabinet_id, mandate_id,
-                                 mandate_version, token_jti, status_list)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                                 mandate_version, token_jti, machine_id, sponsor_id, status_list)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         ON CONFLICT DO NOTHING
         """,
         tx.the_caisse,
@@ -185,6 +187,8 @@ async def reserve(tx: Tx, reservation: Reservation, now: datetime) -> bool:
         by.mandate_id,
         by.mandate_version,
         by.token_jti,
+        by.machine_id,
+        by.sponsor_id,
         reservation.status_list,
     )
     return reserved == 1

@@ -50,10 +50,10 @@ async def names_of_those_who_acted(
     token: NamedDependency[AccessToken],
     db: NamedDependency[Database],
 ) -> dict[str, dict[str, str]]:
-    """`?ids=per_…,cab_…` to names, for the firm's own people; an id that never acted for it has none."""
+    """`?ids=per_…,cab_…,mch_…` to names, for the firm's own people; an id that never acted for it has none."""
     adherent_id = parse_public_id("adh", adherent)
     asked = request.query_params.get("ids", "").split(",")[:MOST_IDS]
-    people, cabinets = _ids("per", asked), _ids("cab", asked)
+    people, cabinets, machines = (_ids(prefix, asked) for prefix in ("per", "cab", "mch"))
     async with db.transaction(parse_caisse_slug(slug)) as tx:
         if token.person_id is None or not await store.belongs_to(tx, token.person_id, adherent_id):
             raise NotFound
@@ -64,6 +64,10 @@ async def names_of_those_who_acted(
         named += [
             (public_id("cab", key), name)
             for key, name in await store.cabinets_that_acted(tx, adherent_id, cabinets)
+        ]
+        named += [
+            (public_id("mch", key), name)
+            for key, name in await store.machines_that_acted(tx, adherent_id, machines)
         ]
     return {"names": dict(named)}
 

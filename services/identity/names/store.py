@@ -46,6 +46,25 @@ async def cabinets_that_acted(
     return [(row["id"], row["name"]) for row in rows]
 
 
+async def machines_that_acted(
+    tx: Tx, adherent_id: UUID, machine_ids: Sequence[UUID]
+) -> list[tuple[UUID, str]]:
+    """Of these machines, those of a cabinet that ever held a mandate of the firm."""
+    rows = await tx.fetch(
+        """
+        SELECT machine.id, machine.name
+          FROM machine_client AS machine
+         WHERE machine.id = ANY($2::uuid[])
+           AND EXISTS (SELECT FROM mandate
+                        WHERE mandate.cabinet_id = machine.cabinet_id
+                          AND mandate.adherent_id = $1)
+        """,
+        adherent_id,
+        list(machine_ids),
+    )
+    return [(row["id"], row["name"]) for row in rows]
+
+
 async def belongs_to(tx: Tx, person_id: UUID, adherent_id: UUID) -> bool:
     """Whether the person has a live account of the firm."""
     found: bool = await tx.fetchval(

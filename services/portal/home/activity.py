@@ -34,7 +34,7 @@ async def every_act(services: Services, session: Session, account: OwnAccount) -
 
 async def named(services: Services, session: Session, account: OwnAccount, acts: Sequence[Act]) -> list[Act]:
     """The acts with names in place of public ids. Identity away leaves the ids out, never the acts."""
-    ids = sorted({one for act in acts for one in (act.person, act.cabinet) if one})
+    ids = sorted({one for act in acts for one in (act.person, act.machine, act.cabinet) if one})
     known: dict[str, str] = {}
     if ids:
         path = f"/api/adherents/{account.adherent_id}/names?ids={quote(','.join(ids))}"
@@ -43,7 +43,10 @@ async def named(services: Services, session: Session, account: OwnAccount, acts:
             known = msgspec.convert(told["names"]["names"], dict[str, str])
     return [
         msgspec.structs.replace(
-            act, person=known.get(act.person or ""), cabinet=known.get(act.cabinet or "", act.cabinet and "")
+            act,
+            person=known.get(act.person or ""),
+            machine=known.get(act.machine or "", act.machine and ""),
+            cabinet=known.get(act.cabinet or "", act.cabinet and ""),
         )
         for act in acts
     ]

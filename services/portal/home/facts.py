@@ -115,6 +115,7 @@ class Act(Struct, frozen=True):
     at: datetime
     action: str
     person: str | None = None
+    machine: str | None = None
     cabinet: str | None = None
     detail: str = ""
 

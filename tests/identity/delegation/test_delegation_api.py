@@ -16,6 +16,7 @@ from services.identity.delegation import store
 from tests.access.test_issuer_keys import JwksServer
 from tests.access.tokens import IssuerAtHand
 from tests.conftest import HeldClock
+from tests.identity.cabinets.software import a_machine
 from tests.identity.delegation.parties import HERE, Scene, a_scene, an_active_mandate, an_offer
 
 BASE = "https://id.example.test"
@@ -146,6 +147,20 @@ async def test_a_firms_software_revokes_with_its_right_and_a_fresh_step(
     async with identity_db.transaction(HERE) as tx:
         found = await store.find(tx, mandate.id)
     assert found is not None and found.state == "revoked"
+
+
+async def test_the_firm_is_told_the_name_of_its_cabinets_software_and_of_no_other(
+    api: Api, identity_db: Database, clock: HeldClock
+) -> None:
+    scene, stranger = await a_scene(identity_db, clock()), await a_scene(identity_db, clock())
+    await an_active_mandate(identity_db, scene, clock(), machine=True)
+    mine, other = [
+        public_id("mch", (await a_machine(identity_db, one, clock())).id) for one in (scene, stranger)
+    ]
+    path = f"/api/adherents/{public_id('adh', scene.adherent_id)}/names?ids={mine},{other},mch_x"
+
+    assert (await api.ask("GET", path, **own(scene))).json() == {"names": {mine: "Paie & Co"}}
+    assert (await api.ask("GET", path, **own(stranger))).status_code == 404
 
 
 async def test_case_33_a_delegated_token_manages_no_mandate(
