@@ -100,10 +100,12 @@ async def test_a_write_alone_that_may_have_happened_is_not_sent_again(
     """The connection dies under the INSERT: the caller hears so, and at most one row is there."""
     writing = asyncio.create_task(
         two_caisses.write_alone(
+            MEDITERRANEE,
             "WITH slow AS (SELECT pg_sleep(5)), part AS (INSERT INTO inbox (caisse, consumer, event_id) "
             "SELECT set_config('espace.caisse', $1, true), 'alone', gen_random_uuid() FROM slow RETURNING true) "
             "SELECT true FROM part",
             [MEDITERRANEE],
+            shares=False,
         )
     )
     killer = await asyncpg.connect(settings.identity.dsn)

@@ -20,6 +20,7 @@ from msgspec import UNSET, Struct, UnsetType
 from libs.common.access.refusals import InvalidToken
 from libs.common.access.signatures import Malformed, VerifyingKey, split_compact
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 
 TOKEN_LIMIT: Final = 6144
@@ -225,8 +226,8 @@ class TokenVerifier:
     async def _verify_anew(self, unverified_token: str, caisse: CaisseSlug) -> AccessToken:
         try:
             parts = split_compact(unverified_token, limit=TOKEN_LIMIT)
-            header = _header_decoder.decode(parts.header)
-        except (Malformed, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            header = read_json(parts.header, _header_decoder)
+        except (Malformed, UnreadableJson) as error:
             raise InvalidToken("header") from error
         # RFC 9068 §4: an ID token or any other JWT of the same issuer is not an access token.
         if header.typ.lower() not in ("at+jwt", "application/at+jwt"):
@@ -240,8 +241,8 @@ class TokenVerifier:
         if not key.verifies(parts.signature, parts.signed):
             _refuse("signature")
         try:
-            claims = _claims_decoder.decode(parts.payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            claims = read_json(parts.payload, _claims_decoder)
+        except UnreadableJson as error:
             raise InvalidToken("claims") from error
         self._check_addresses(claims, caisse)
         self._check_times(claims)

@@ -28,6 +28,7 @@ from libs.common.access.signatures import (
     thumbprint,
     verifying_key,
 )
+from libs.common.values.foreign_json import UnreadableJson, read_json
 
 PROOF_LIMIT: Final = 4096
 """Characters of a proof: one with an RSA-4096 key weighs about 2,400."""
@@ -140,7 +141,7 @@ def _opened(proof: str) -> tuple[_Claims, str]:
     """Claims and key thumbprint of a proof whose own key signed it."""
     try:
         parts = split_compact(proof, limit=PROOF_LIMIT)
-        header = _header_decoder.decode(parts.header)
+        header = read_json(parts.header, _header_decoder)
         if header.typ != "dpop+jwt":
             _refuse("typ")
         if header.alg not in DPOP_ALGORITHMS:
@@ -148,8 +149,8 @@ def _opened(proof: str) -> tuple[_Claims, str]:
         key = verifying_key(header.jwk, header.alg)
         if not key.verifies(parts.signature, parts.signed):
             _refuse("signature")
-        return _claims_decoder.decode(parts.payload), thumbprint(header.jwk)
-    except (Malformed, UnusableKey, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return read_json(parts.payload, _claims_decoder), thumbprint(header.jwk)
+    except (Malformed, UnusableKey, UnreadableJson) as error:
         raise InvalidProof(type(error).__name__) from error
 
 

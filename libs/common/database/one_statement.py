@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, Literal
 
+from libs.common.database.gathering import Kind
 from libs.common.database.transaction import Row, Tx
 from libs.common.values.caisse_slug import CaisseSlug
 
 Verb = Literal["fetch", "fetchrow", "fetchval"]
 Ask = Callable[[Verb, str, tuple[object, ...]], Awaitable[Any]]
+Gather = Callable[[Kind, tuple[object, ...]], Awaitable[Row]]
 
 
 class OneStatement:
@@ -22,10 +24,11 @@ class OneStatement:
     written, together takes a transaction.
     """
 
-    __slots__ = ("_ask", "caisse")
+    __slots__ = ("_ask", "_gather", "caisse")
 
-    def __init__(self, ask: Ask, caisse: CaisseSlug) -> None:
+    def __init__(self, ask: Ask, gather: Gather, caisse: CaisseSlug) -> None:
         self._ask = ask
+        self._gather = gather
         self.caisse = caisse
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
@@ -33,6 +36,11 @@ class OneStatement:
 
     async def fetchrow(self, sql: str, *args: object) -> Row | None:
         return await self._ask("fetchrow", seen_by_the_last(sql, len(args) + 1), (*args, self.caisse))
+
+    async def one_row(self, sql: str, *args: object) -> Row:
+        """What a SELECT that always gives exactly one row found; asked by many at once, it goes as one message."""
+        kind = Kind(seen_by_the_last(sql, len(args) + 1), self.caisse)
+        return await self._gather(kind, (*args, self.caisse))
 
     async def fetchval(self, sql: str, *args: object) -> Any:
         return await self._ask("fetchval", seen_by_the_last(sql, len(args) + 1), (*args, self.caisse))

@@ -1,16 +1,19 @@
 """The only door to PostgreSQL: bounded waits, and a tenant on every transaction."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from libs.common.database.gathering import Arguments, Gathering, Kind
 from libs.common.database.one_statement import OneStatement, Verb
-from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Tx, asking
+from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Row, Tx, asking
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+
+Found = TypeVar("Found")
 
 COMMAND_TIMEOUT = 2.0
 """Seconds a statement may take: a half-open connection then fails instead of hanging for ever."""
@@ -33,6 +36,8 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", size: int) -> None:
         self._pool = pool
         self._size = size
+        self._reads = Gathering(self._read_together)
+        self._writes = Gathering(self._send)
 
     @classmethod
     async def open(
@@ -90,31 +95,52 @@ class Database:
 
     def one_statement(self, caisse: CaisseSlug) -> OneStatement:
         """For a read by itself: the same rows as in `transaction(caisse)`, by one message instead of three."""
-        return OneStatement(self._read_alone, caisse)
+        return OneStatement(self._read_alone, self._reads.ask, caisse)
 
-    async def write_alone(self, sql: str, args: Sequence[object]) -> None:
-        """One INSERT, whole or not at all, that sets its own caisse (`set_config('espace.caisse', …, true)`).
+    async def write_alone(self, caisse: CaisseSlug, sql: str, args: Arguments, *, shares: bool) -> None:
+        """One statement of one row, whole or not at all, that sets `caisse` (`set_config('espace.caisse', …, true)`).
 
-        Never sent twice: a connection lost under way raises `DatabaseUnavailable`, and the caller's
-        key decides whether its retry was the first.
+        `shares`: by one commit with those of its kind that others ask for meanwhile. Not for one that
+        changes a row which many change: two messages that took two such rows in turn would wait for each
+        other. Never sent twice: a connection lost under way raises `DatabaseUnavailable`, and the
+        caller's key decides whether its retry was the first.
         """
+        if shares:
+            await self._writes.ask(Kind(sql, caisse), args)
+        else:
+            await self._send(sql, [args])
+
+    async def _send(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
+        """The same statement with the arguments of each caller, by one message and in one transaction."""
         connection = await self._acquire()
         try:
             with asking(connection):
-                await connection.fetchval(sql, *args)
+                if len(callers) == 1:
+                    row = await connection.fetchrow(sql, *callers[0])
+                    return [] if row is None else [row]
+                return await connection.fetchmany(sql, callers)
         finally:
             await self._pool.release(connection)
 
-    async def _read_alone(self, verb: Verb, sql: str, args: tuple[object, ...]) -> Any:
+    async def _read_together(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
+        return await self._read(lambda: self._send(sql, callers))
+
+    async def _read_alone(self, verb: Verb, sql: str, args: Arguments) -> Any:
+        async def once() -> Any:
+            connection = await self._acquire()
+            try:
+                with asking(connection):
+                    return await getattr(connection, verb)(sql, *args)
+            finally:
+                await self._pool.release(connection)
+
+        return await self._read(once)
+
+    async def _read(self, once: Callable[[], Awaitable[Found]]) -> Found:
         # As in `_begin`: every pooled connection may be dead, and reading twice changes nothing.
         for attempt in range(self._size + 1):
             try:
-                connection = await self._acquire()
-                try:
-                    with asking(connection):
-                        return await getattr(connection, verb)(sql, *args)
-                finally:
-                    await self._pool.release(connection)
+                return await once()
             except DatabaseUnavailable as error:
                 if attempt == self._size or isinstance(error.__cause__, TimeoutError):
                     raise

@@ -14,11 +14,20 @@ LOST_CONNECTION = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ReadOnlySQLTransactionError,
     InternalClientError,
     OSError,
 )
-"""What PostgreSQL's client says when the server is gone, or silent (`TimeoutError` is an `OSError`)."""
+"""What PostgreSQL's client says when the server is gone, or silent (`TimeoutError` is an `OSError`), or
+for now cannot: no connection, disk or memory left (class 53), or become a standby (25006).
+"""
+
+
+UNWRITABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+"""U+0000 in a text, and in JSON."""
 
 
 class DatabaseUnavailable(DomainError):
@@ -72,6 +81,13 @@ class Tx:
         with asking(self._connection):
             return await self._connection.fetchrow(sql, *args)
 
+    async def one_row(self, sql: str, *args: object) -> Row:
+        """What a SELECT that always gives exactly one row found."""
+        row = await self.fetchrow(sql, *args)
+        if row is None:
+            raise RuntimeError(f"no row where one was due: {sql}")
+        return row
+
     async def fetchval(self, sql: str, *args: object) -> Any:
         with asking(self._connection):
             return await self._connection.fetchval(sql, *args)
@@ -111,7 +127,7 @@ class asking:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             return
-        if isinstance(error, asyncpg.CharacterNotInRepertoireError):
+        if isinstance(error, UNWRITABLE):
             raise UnwritableText from error
         if isinstance(error, asyncpg.PostgresError) and error.sqlstate == RACE_LOST:
             raise RaceLost(int(error.detail or "0")) from error
@@ -120,4 +136,7 @@ class asking:
         # An InterfaceError on a living connection is a misuse of ours, not an outage.
         if isinstance(error, asyncpg.InterfaceError) and not self._connection.is_closed():
             return
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            # This server serves another now: the next connection finds the primary.
+            self._connection.terminate()
         raise DatabaseUnavailable from error

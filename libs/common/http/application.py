@@ -25,6 +25,7 @@ from libs.common.http.deadlines import Deadlines, SlowBody
 from libs.common.http.forms import MalformedForm
 from libs.common.http.health import Check, live, metrics, ready
 from libs.common.http.hosts import believed_hosts
+from libs.common.http.json_bodies import StrictRequest, UnreadableBody
 from libs.common.http.problems import (
     PROBLEMS,
     Problem,
@@ -32,7 +33,6 @@ from libs.common.http.problems import (
     on_defect,
     on_domain_error,
     on_http_error,
-    on_recursion,
 )
 from libs.common.http.security_headers import SecurityHeaders, dress_bare_answer
 from libs.common.http.thin import ThinDoor, ThinEndpoint
@@ -53,6 +53,7 @@ PROBLEMS[csrf.ForgedForm] = Problem(
     403, "forged-form", "Ce formulaire n'est plus valable. Revenez à la page précédente et rechargez-la."
 )
 PROBLEMS[MalformedForm] = Problem(400, "malformed-form", "Ce formulaire est incorrect.")
+PROBLEMS[UnreadableBody] = Problem(400, "unreadable-body", "La demande n'est pas un JSON lisible, en UTF-8.")
 
 
 TOO_SLOW = Problem(408, "too-slow", "La demande a mis trop de temps à arriver.")
@@ -132,6 +133,7 @@ def build_application(
         logging_config=None,
         middleware=[security, csrf.RememberBrowser(), Deadlines()],
         openapi_config=openapi,
+        request_class=StrictRequest,
         request_max_body_size=largest_body,
         signature_types=[Clock, CaisseSlug, *signature_types],
         state=State({"service": name, "keys": keys, "clock": clock, "problem_page": problem_page, **told}),
@@ -172,7 +174,6 @@ TOLD_BY: dict[int | type[Exception], Any] = {
     HTTPException: on_http_error,
     InvalidValue: _on_invalid_value,
     SlowBody: _on_slow_body,
-    RecursionError: on_recursion,
     Exception: on_defect,
 }
 """Every exception's way to HTTP; the nearest class in its ancestry counts."""

@@ -114,13 +114,6 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     return answer(request, problem, **members)
 
 
-def on_recursion(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
-    """JSON nested without end, which msgspec gives up reading, is the caller's; any other recursion is ours."""
-    if "deserializing" in str(error):
-        return on_http_error(request, HTTPException(status_code=400))
-    return on_defect(request, error)
-
-
 def on_defect(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Any other exception is our bug."""
     log.exception("request.failed", path=request.url.path, exc_info=error)

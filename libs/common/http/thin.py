@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.types import Message, Receive, Send
 
 from libs.common.http import deadlines
@@ -150,8 +150,14 @@ class ThinDoor:
     def handlers(self, path: str) -> tuple[str, dict[str, Handler]] | None:
         """The caisse that `path` names and what answers there, by method; `None` when it is the router's."""
         slug, _, rest = path[1:].partition("/")
-        found = self._by_path.get(rest)
-        return None if found is None or not slug else (slug, found)
+        if slug and (found := self._by_path.get(rest)) is not None:
+            return slug, found
+        if "//" in path or path.endswith("/"):
+            # The router forgives slashes, and would answer a shared path without what its thin half decides.
+            slug, _, rest = "/".join(filter(None, path.split("/"))).partition("/")
+            if rest in self._by_path:
+                return slug, NOWHERE
+        return None
 
     async def answer(
         self, app: Litestar, slug: str, handlers: dict[str, Handler], scope: Any, receive: Receive, send: Send
@@ -209,6 +215,13 @@ OTHERS = "*"
 async def _leave_to_the_router(_: Call) -> None:
     return None
 
+
+async def _nowhere(_: Call) -> Reply:
+    raise NotFoundException
+
+
+NOWHERE: dict[str, Handler] = {OTHERS: _nowhere}
+"""What answers at an address spelt otherwise than ours."""
 
 JSON: Headers = ((b"content-type", b"application/json"),)
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import msgspec
 from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from libs.common.http.application import Clock
+from libs.common.http.json_bodies import UnreadableBody
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.pages.brand import DEFAULT_COLOUR, Brand, ColourNotReadable, parse_colour
 from libs.common.pages.environment import PLATFORM, Pages, language_of
@@ -128,8 +128,8 @@ async def _typed_code(request: AnyRequest) -> str:
     """The code, from a form or a JSON object; anything else is a code nobody has."""
     if request.content_type[0] == "application/json":
         try:
-            told: Any = msgspec.json.decode(await request.body())
-        except msgspec.MsgspecError:
+            told = await request.json()
+        except UnreadableBody:
             return ""
         typed = told.get("code") if isinstance(told, dict) else ""  # type: ignore[reportUnknownMemberType]
     else:

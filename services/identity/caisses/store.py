@@ -2,6 +2,7 @@
 
 import msgspec
 
+from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row, Tx
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.caisses.caisse import Caisse, CaisseSettings, OpenRegistration
@@ -11,8 +12,8 @@ def _caisse(row: Row) -> Caisse:
     return Caisse(*row)._replace(settings=msgspec.json.decode(row["settings"], type=CaisseSettings))
 
 
-async def find(tx: Tx, slug: CaisseSlug) -> Caisse | None:
-    row = await tx.fetchrow(
+async def find(read: Reader, slug: CaisseSlug) -> Caisse | None:
+    row = await read.fetchrow(
         """
         SELECT slug, name, network_number, siren, address, phone, email, website, mail_from,
                settings::text AS settings, created_at

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from libs.common.access.rights import PAYMENT_ORDER, allowed_to
 from libs.common.database.transaction import Tx
-from services.identity.delegation import write_down
-from services.identity.delegation.mandate import ALL, Mandate
+from services.identity.delegation import store, write_down
+from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.once import Receipt, already_done, mandate_of_adherent, mandate_of_cabinet
 from services.identity.delegation.parties import MayAnswerForCabinet, MayManageMandates
 from services.identity.delegation.term import paris_day
-from services.identity.delegation.terms import InvalidTerms
+from services.identity.delegation.terms import InvalidTerms, are_within
 
 
 class Less(NamedTuple):
@@ -60,7 +60,8 @@ async def narrow(
         tx, key, "narrow", by.person_id, [mandate_id], now, asked=(mandate_id, less)
     ):
         return done
-    kept = _within(mandate, less, now)
+    own = await store.establishments_of(tx, mandate.adherent_id)
+    kept = _within(mandate, less, own, now)
     narrowed = await write_down.move(
         tx,
         mandate,
@@ -82,16 +83,14 @@ def _role_of(mandate: Mandate, scopes: Collection[str]) -> str:
     return "observer" if frozenset(scopes) <= allowed_to("observer", mandate.family) else mandate.role
 
 
-def _within(mandate: Mandate, less: Less, now: datetime) -> Less:
+def _within(mandate: Mandate, less: Less, own: frozenset[str], now: datetime) -> Less:
     if mandate.state != "active":
         return less  # the table refuses the move with its own reason
     present = what_remains(mandate)
     errors: dict[str, str] = {}
     if not less.scopes or not less.scopes <= present.scopes:
         errors["scopes"] = "Vous pouvez seulement retirer des droits, et il doit en rester un."
-    if not less.establishments or not (
-        present.establishments == ALL or frozenset(less.establishments) <= frozenset(present.establishments)
-    ):
+    if not are_within(less.establishments, present.establishments, own):
         errors["establishments"] = (
             "Vous pouvez seulement retirer des établissements, et il doit en rester un."
         )

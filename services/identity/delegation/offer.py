@@ -58,9 +58,7 @@ async def offer(
     asked = (by.adherent_id, cabinet_id, former_id, terms)
     if done := await already_done(tx, key, "offer", by.person_id, list(ids.values()), now, asked=asked):
         return done
-    own = [
-        public_id("est", establishment) for establishment in await store.establishments_of(tx, by.adherent_id)
-    ]
+    own = await store.establishments_of(tx, by.adherent_id)
     terms = check_terms(terms, establishments=own, now=now)
     if not await store.may_be_given_power(tx, cabinet_id):
         raise CabinetNotEligible

@@ -49,6 +49,11 @@ async def power_for_exchange(
     return power_of(row) if row else None
 
 
+def joined_power(row: Row) -> MandatePower | None:
+    """What a LEFT JOIN of `store.POWER` found."""
+    return None if row["mandate_id"] is None else power_of(row)
+
+
 def power_of(row: Row) -> MandatePower:
     """Read one row of `store.POWER`, joined or alone."""
     ends_at = end_of(row["ends_on"])
@@ -57,8 +62,8 @@ def power_of(row: Row) -> MandatePower:
     return MandatePower(
         mandate_id=row["mandate_id"],
         version=row["mandate_version"],
-        adherent_id=row["adherent_id"],
-        adherent_number=row["adherent_number"],
+        adherent_id=row["mandator_id"],
+        adherent_number=row["mandator_number"],
         family=row["family"],
         role=row["role"],
         scopes=narrowed(row["scopes"], row["group_scopes"]),
@@ -78,10 +83,8 @@ def machine_power_of(row: Row) -> MandatePower | None:
     An order is stepped up each time (delegation.md §1) and a machine has no second factor; the firm that lets the
     cabinet's software act is told "never to order a payment".
     """
-    if row["mandate_id"] is None:
-        return None
-    power = power_of(row)
-    return power._replace(scopes=power.scopes - {PAYMENT_ORDER}, amount_cap_cents=None)
+    power = joined_power(row)
+    return power and power._replace(scopes=power.scopes - {PAYMENT_ORDER}, amount_cap_cents=None)
 
 
 def narrowed(scopes: Collection[str], *masks: Collection[str] | None) -> frozenset[str]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.database.transaction import Tx
-from libs.common.values.identifiers import new_id, public_id
+from libs.common.values.identifiers import new_id
 from services.identity.delegation import store, write_down
 from services.identity.delegation.begun import begun_mandate
 from services.identity.delegation.clocks import settle
@@ -28,9 +28,7 @@ async def request(
     asked = (by.cabinet_id, adherent_id, terms)
     if done := await already_done(tx, key, "request", by.person_id, list(ids.values()), now, asked=asked):
         return done
-    own = [
-        public_id("est", establishment) for establishment in await store.establishments_of(tx, adherent_id)
-    ]
+    own = await store.establishments_of(tx, adherent_id)
     terms = check_terms(terms, establishments=own, now=now)
     if not await store.may_be_given_power(tx, by.cabinet_id):
         raise CabinetNotEligible

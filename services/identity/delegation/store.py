@@ -12,12 +12,13 @@ from libs.common.access.rights import Family
 from libs.common.database.forgetting import BATCH
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row, Tx
+from libs.common.values.identifiers import public_id
 from services.identity.delegation.mandate import Event, Mandate, MandateChanged, Side
 
 POWER = """
-SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adherent_id,
-       adherent.adherent_number, mandate.family, mandate.role, mandate.scopes, mandate.establishments,
-       mandate.ends_on, mandate.amount_cap_cents, mandate.machine,
+SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adherent_id AS mandator_id,
+       adherent.adherent_number AS mandator_number, mandate.family, mandate.role, mandate.scopes,
+       mandate.establishments, mandate.ends_on, mandate.amount_cap_cents, mandate.machine,
        cabinet.id AS cabinet_id, cabinet.siren AS cabinet_siren,
        seen.group_id, seen.group_scopes, seen.group_ends_at
   FROM mandate
@@ -49,7 +50,7 @@ SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adh
 """
 """The power of one person under one mandate, at most one row; fill in the four expressions
 (`mandate`, `person` uuid, `now` timestamptz, `today` the day in Paris) and read it with
-`power.power_of`. It stands alone or as a LATERAL join."""
+`power.power_of`. It stands alone or as a LATERAL join, beside the adhérent of a grant."""
 
 
 POWER_OF_ONE = POWER.format(mandate="$1", person="$2", now="$3", today="$4")
@@ -326,10 +327,10 @@ async def may_be_given_power(tx: Tx, cabinet_id: UUID) -> bool:
     )
 
 
-async def establishments_of(tx: Tx, adherent_id: UUID) -> list[UUID]:
-    """Every establishment of the firm, closed ones included: their past is declared too."""
-    rows = await tx.fetch("SELECT id FROM establishment WHERE adherent_id = $1 ORDER BY id", adherent_id)
-    return [row["id"] for row in rows]
+async def establishments_of(read: Reader, adherent_id: UUID) -> frozenset[str]:
+    """Public ids of every establishment of the firm, closed ones included: their past is declared too."""
+    rows = await read.fetch("SELECT id FROM establishment WHERE adherent_id = $1", adherent_id)
+    return frozenset(public_id("est", row["id"]) for row in rows)
 
 
 class Names(NamedTuple):

@@ -57,6 +57,15 @@ def grants_of_scopes(scopes: Collection[str]) -> Mapping[Family, Grant]:
     return by_family(scopes)
 
 
+def are_within(chosen: Collection[str], held: Collection[str], own: Collection[str]) -> bool:
+    """Some establishments among those held, of a firm whose own are `own`; `ALL` is within nothing but itself."""
+    if frozenset(held) == frozenset(ALL):
+        return frozenset(chosen) == frozenset(ALL) or (
+            len(chosen) > 0 and frozenset(chosen) <= frozenset(own)
+        )
+    return len(chosen) > 0 and frozenset(chosen) <= frozenset(held)
+
+
 def check_terms(terms: Terms, *, establishments: Collection[str], now: datetime) -> Terms:
     """The same terms, tidied and believed. Raises `InvalidTerms` naming every field at fault.
 
@@ -70,8 +79,7 @@ def check_terms(terms: Terms, *, establishments: Collection[str], now: datetime)
         for family, grant in terms.grants.items()
     ):
         errors["scopes"] = "Choisissez au moins un droit de la liste."
-    chosen = frozenset(terms.establishments)
-    if chosen != frozenset(ALL) and (not chosen or not chosen <= frozenset(establishments)):
+    if not are_within(terms.establishments, ALL, establishments):
         errors["establishments"] = "Choisissez au moins un de vos établissements."
     if terms.starts_on < paris_day(now):
         errors["starts_on"] = "La délégation ne peut pas commencer avant aujourd’hui."
@@ -82,6 +90,6 @@ def check_terms(terms: Terms, *, establishments: Collection[str], now: datetime)
     if errors:
         raise InvalidTerms(errors)
     return terms._replace(
-        establishments=tuple(sorted(chosen)),
+        establishments=tuple(sorted(set(terms.establishments))),
         amount_cap_cents=terms.amount_cap_cents if orders else None,
     )

@@ -5,11 +5,14 @@ at the exchange, what a mandate gives. Anything unknown is refused: a limit that
 we do not understand would be a limit not held.
 """
 
+from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from libs.common.values.foreign_json import UnreadableJson, read_json
+from services.identity.delegation.terms import are_within
 from services.identity.openid.refusals import InvalidAuthorizationDetails
 
 TYPES = ("adherent", "mandate")
@@ -33,27 +36,32 @@ class MandateDetail(Struct, frozen=True, forbid_unknown_fields=True):
 
 Detail = TypeVar("Detail", AdherentDetail, MandateDetail)
 
+_adherent_details = msgspec.json.Decoder(list[AdherentDetail])
+_mandate_details = msgspec.json.Decoder(list[MandateDetail])
+
 
 def parse_adherent(text: str | None) -> str | None:
     """The identifier of the firm chosen at authorization, `caisse:number`, if any."""
     if text is None:
         return None
-    details = _parse(text, list[AdherentDetail])
+    details = _parse(text, _adherent_details)
     return details[0].identifier
 
 
-def narrow_mandate(detail: dict[str, Any], text: str | None) -> dict[str, Any]:
-    """The mandate's own detail ∩ what was asked. Raises `InvalidAuthorizationDetails` on anything wider."""
+def narrow_mandate(detail: dict[str, Any], text: str | None, own: Collection[str]) -> dict[str, Any]:
+    """The mandate's own detail ∩ what was asked. Raises `InvalidAuthorizationDetails` on anything wider.
+
+    `own` are the firm's establishments, where the mandate is for all of them.
+    """
     if text is None:
         return detail
-    asked = _parse(text, list[MandateDetail])[0]
+    asked = _parse(text, _mandate_details)[0]
     if asked.mandate not in (None, detail["mandate"]):
         raise InvalidAuthorizationDetails
     narrowed = dict(detail)
     if asked.establishments is not None:
-        held = detail["establishments"]
-        if not asked.establishments or (held != ["*"] and not set(asked.establishments) <= set(held)):
-            raise InvalidAuthorizationDetails("An establishment is outside the mandate.")
+        if not are_within(asked.establishments, detail["establishments"], own):
+            raise InvalidAuthorizationDetails("The establishments are not all within the mandate.")
         narrowed["establishments"] = list(asked.establishments)
     if asked.amount_cap_cents is not None:
         cap = detail.get("amount_cap_cents")
@@ -63,10 +71,10 @@ def narrow_mandate(detail: dict[str, Any], text: str | None) -> dict[str, Any]:
     return narrowed
 
 
-def _parse(text: str, kind: type[list[Detail]]) -> list[Detail]:
+def _parse(text: str, decoder: msgspec.json.Decoder[list[Detail]]) -> list[Detail]:
     try:
-        details = msgspec.json.decode(text, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        details = read_json(text, decoder)
+    except UnreadableJson as error:
         raise InvalidAuthorizationDetails("Unknown type or member.") from error
     if len(details) != 1:
         raise InvalidAuthorizationDetails("One detail is expected.")

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 from authlib.oauth2.rfc6749.errors import UnsupportedResponseTypeError
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid import audiences
 from services.identity.openid.authorization_details import parse_adherent
 from services.identity.openid.bucket_names import ANY_OF_FOUR, Span
@@ -23,6 +24,7 @@ from services.identity.openid.refusals import (
     InvalidScope,
     UnauthorizedClient,
 )
+from services.identity.openid.tokens import SUPPORTED_CLAIMS
 from services.identity.openid.wire import Parameters
 
 RESPONSE_MODES = ("query", "form_post")
@@ -61,6 +63,28 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     """The hash of the PAR handle, spent when the request completes."""
     pushed_in: Span = ANY_OF_FOUR
     """Its buckets; the version before says none."""
+
+
+class AskedAcr(Struct, frozen=True):
+    """`{"essential": true, "values": ["mfa"]}` (OpenID Connect Core §5.5.1.1)."""
+
+    essential: bool = False
+    value: str | UnsetType = UNSET
+    values: tuple[str, ...] = ()
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return self.values if self.value is UNSET else (*self.values, self.value)
+
+
+class AskedClaims(Struct, frozen=True):
+    """The `claims` parameter, by place (OpenID Connect Core §5.5); other places are left out."""
+
+    id_token: dict[str, Any] | None = None
+    userinfo: dict[str, Any] | None = None
+
+
+_asked_claims = msgspec.json.Decoder(AskedClaims)
 
 
 class ReturnAddress(Struct, frozen=True):
@@ -145,9 +169,9 @@ def ages_and_words_are_well_formed(parameters: Parameters, client: Client, issue
         raise InvalidRequest("A parameter is too long.")
 
 
-def claims_are_json(parameters: Parameters, client: Client, issuer: Issuer) -> None:
-    """OpenID Connect Core §5.5."""
-    _claims(parameters)
+def claims_are_well_formed(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §5.5, §5.5.1.1."""
+    asked_acr(asked_claims(parameters))
 
 
 def hint_is_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
@@ -171,7 +195,7 @@ CHECKS = (
     details_are_ours,
     prompt_is_coherent,
     ages_and_words_are_well_formed,
-    claims_are_json,
+    claims_are_well_formed,
     hint_is_ours,
     proof_key_is_well_formed,
 )
@@ -183,8 +207,8 @@ def checked(
     """The request, believed. Raises the refusal of the first check that fails."""
     for check in CHECKS:
         check(parameters, client, issuer)
-    claims = _claims(parameters)
-    acr, essential = _wanted_acr(parameters, client, claims)
+    claims = asked_claims(parameters)
+    acr, essential = _wanted_acr(parameters, client, asked_acr(claims))
     age = parameters.get("max_age")
     return AuthorizationRequest(
         client_id=client.client_id,
@@ -201,7 +225,7 @@ def checked(
         max_age=int(age) if age is not None else client.metadata.default_max_age,
         acr=acr,
         acr_is_essential=essential,
-        claims=claims,
+        claims=_kept(claims),
         login_hint=parameters.get("login_hint"),
         hinted_subject=_hinted_subject(parameters, client, issuer),
         ui_locales=parameters.get("ui_locales"),
@@ -215,28 +239,40 @@ def known_scopes(parameters: Parameters, client: Client) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in (parameters.get("scope") or "").split() if word in known))
 
 
-def _claims(parameters: Parameters) -> dict[str, Any]:
-    text = parameters.get("claims")
-    if text is None:
-        return {}
+def asked_claims(parameters: Parameters) -> AskedClaims:
+    """Raises `InvalidRequest`."""
     try:
-        claims = msgspec.json.decode(text, type=dict[str, dict[str, Any] | None])
-    except msgspec.MsgspecError as error:
+        return read_json(parameters.get("claims") or "{}", _asked_claims)
+    except UnreadableJson as error:
         raise InvalidRequest("The claims parameter is not a JSON object of objects.") from error
-    return {place: wanted for place, wanted in claims.items() if place in {"id_token", "userinfo"} and wanted}
 
 
-def _wanted_acr(parameters: Parameters, client: Client, claims: dict[str, Any]) -> tuple[str | None, bool]:
+def _kept(asked: AskedClaims) -> dict[str, Any]:
+    """By place, the names that mean something here: all that is ever read of them again."""
+    places = {"id_token": asked.id_token, "userinfo": asked.userinfo}
+    return {
+        place: {name: None for name in wanted if name in SUPPORTED_CLAIMS}
+        for place, wanted in places.items()
+        if wanted
+    }
+
+
+def asked_acr(asked: AskedClaims) -> AskedAcr | None:
+    """Raises `InvalidRequest`."""
+    try:
+        return msgspec.convert((asked.id_token or {}).get("acr"), AskedAcr | None)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest("The acr of the claims parameter is not a request for levels.") from error
+
+
+def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) -> tuple[str | None, bool]:
     """The lowest acceptable level, and whether less is an error (OpenID Connect Core §5.5.1.1)."""
-    asked = claims.get("id_token", {}).get("acr")
-    if isinstance(asked, dict):
-        values: list[Any] = [*asked.get("values", ()), *([asked["value"]] if "value" in asked else [])]  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
-        known = [str(value) for value in values if value in ACR_RANK]
-        essential = asked.get("essential") is True  # pyright: ignore[reportUnknownMemberType]
-        if essential and values and not known:
+    if asked is not None:
+        known = [level for level in asked.levels if level in ACR_RANK]
+        if asked.essential and asked.levels and not known:
             return "mfa", True
         if known:
-            return min(known, key=ACR_RANK.__getitem__), essential
+            return min(known, key=ACR_RANK.__getitem__), asked.essential
     words = (parameters.get("acr_values") or "").split() or client.metadata.default_acr_values
     known = [word for word in words if word in ACR_RANK]
     return (min(known, key=ACR_RANK.__getitem__) if known else None), False

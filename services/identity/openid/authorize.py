@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from libs.common.database.journal import Act, Actor
 from libs.common.database.one_statement import Reader
 from libs.common.values.identifiers import new_id, public_id
-from services.identity.openid import flow_store, store
+from services.identity.openid import flow_store
 from services.identity.openid.authorization_request import (
     AuthorizationRequest,
     ReturnAddress,
@@ -24,6 +24,7 @@ from services.identity.openid.authorization_request import (
     checked,
 )
 from services.identity.openid.bucket_names import (
+    Place,
     code_place,
     handle_place,
     kept_handle,
@@ -37,11 +38,11 @@ from services.identity.openid.effects import (
     Effect,
     FinishFlow,
     Note,
+    RelyOnConsent,
     RememberConsent,
     SpendPushedRequest,
     StoreGrant,
 )
-from services.identity.openid.flow_store import Present
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
 from services.identity.openid.provider import Provider
@@ -65,6 +66,7 @@ from services.identity.openid.steps import (
     subject_of,
 )
 from services.identity.openid.subjects import subject_for
+from services.identity.openid.visit_store import Present, Pushed, visited
 from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import note_seen, sought, was_seen_long_ago
 
@@ -99,6 +101,10 @@ class Visit(Struct, frozen=True):
     session_cookie: str | None
     browser: str
 
+    def sought_at(self, now: datetime) -> tuple[bytes, datetime, datetime] | None:
+        """What finds the live session of this browser (`sign_in.store.LIVE`); `None` without a cookie."""
+        return sought(self.session_cookie, now) if self.session_cookie else None
+
     @property
     def browser_hash(self) -> bytes:
         return sha256(self.browser.encode()).digest()
@@ -110,12 +116,15 @@ async def answer_authorize(
     """RFC 6749 §4.1.1. Raises a `Refusal` when there is only an error page to show."""
     client_id = parameters.need("client_id")
     read = provider.db.one_statement(issuer.caisse)
-    client = await store.load_client(read, client_id)
+    handle = pushed_handle(parameters)
+    client, pushed, present = await visited(
+        read, client_id, now, session=visit.sought_at(now), pushed_at=handle
+    )
     if client is None or client.state != "active":
         raise InvalidRequest("The client is unknown.")
-    pushed = await _pushed(read, parameters, client, now)
-    if pushed is not None:
-        return await proceed(provider, issuer, pushed, Flow(started_at=now), visit, now, client)
+    if handle is not None:
+        request = _as_pushed(pushed, handle, client, now)
+        return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
     inside = await _parameters_that_count(provider, issuer, parameters, client, now)
     address = addressed(inside, client)
     try:
@@ -124,25 +133,21 @@ async def answer_authorize(
             raise InvalidRequest("This client must push its requests.")
     except Refusal as error:
         return refused(address, error, issuer)
-    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client)
+    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
 
 
-async def _pushed(
-    read: Reader, parameters: Parameters, client: Client, now: datetime
-) -> AuthorizationRequest | None:
-    """RFC 9126 §4: of this client, fresh, unspent; nothing outside it counts. Raises `InvalidRequestUri`."""
+def pushed_handle(parameters: Parameters) -> Place | None:
+    """Where a `request_uri` of ours leads; any other is no handle."""
     uri = parameters.get("request_uri")
-    if uri is None or not uri.startswith(PUSHED):
-        return None
-    handle = handle_place(uri.removeprefix(PUSHED))
-    found = await store.pushed_request(read, handle)
-    if found is None or found[0] != client.client_id or found[2] <= now or found[3]:
+    return handle_place(uri.removeprefix(PUSHED)) if uri is not None and uri.startswith(PUSHED) else None
+
+
+def _as_pushed(pushed: Pushed | None, handle: Place, client: Client, now: datetime) -> AuthorizationRequest:
+    """RFC 9126 §4: of this client, fresh, unspent; nothing outside it counts. Raises `InvalidRequestUri`."""
+    if pushed is None or pushed.client_id != client.client_id or pushed.expires_at <= now or pushed.spent:
         raise InvalidRequestUri("The request_uri is unknown, expired or used.")
-    return replace(
-        msgspec.json.decode(found[1], type=AuthorizationRequest),
-        pushed_as=handle.digest,
-        pushed_in=handle.rows,
-    )
+    request = msgspec.json.decode(pushed.request, type=AuthorizationRequest)
+    return replace(request, pushed_as=handle.digest, pushed_in=handle.rows)
 
 
 async def _parameters_that_count(
@@ -179,21 +184,24 @@ async def continue_flow(
 ) -> ToClient | ToPage:
     """After a page. Raises `InvalidRequestUri` for a flow of another browser, finished or too old: one answer."""
     read = provider.db.one_statement(issuer.caisse)
-    flow, request, client = await under_way(read, flow_id, visit, now)
-    return await proceed(provider, issuer, request, flow, visit, now, client)
+    flow, request, client, present = await under_way(read, flow_id, visit, now)
+    return await proceed(provider, issuer, request, flow, visit, now, client, present)
 
 
 async def under_way(
     read: Reader, flow_id: UUID, visit: Visit, now: datetime
-) -> tuple[Flow, AuthorizationRequest, Client]:
-    """A flow of this browser with what is asked and by whom. Raises `InvalidRequestUri` and `InvalidRequest`."""
+) -> tuple[Flow, AuthorizationRequest, Client, Present | None]:
+    """A flow of this browser: what is asked, by whom, and who is there.
+
+    Raises `InvalidRequestUri` and `InvalidRequest`.
+    """
     found = await flow_store.flow_of_browser(read, flow_id, visit.browser_hash, now)
     if found is None:
         raise InvalidRequestUri("This request is unknown, finished or too old.")
-    client = await store.load_client(read, found[1].client_id)
+    client, _, present = await visited(read, found[1].client_id, now, session=visit.sought_at(now))
     if client is None:
         raise InvalidRequest("The client is unknown.")
-    return *found, client
+    return *found, client, present
 
 
 async def proceed(
@@ -204,11 +212,11 @@ async def proceed(
     visit: Visit,
     now: datetime,
     client: Client,
+    present: Present | None,
 ) -> ToClient | ToPage:
     """Take the steps; then a page, a refusal, or a code."""
     try:
-        read = provider.db.one_statement(issuer.caisse)
-        view = await look(read, provider, issuer, request, flow, visit, now, client)
+        view = await look(provider, issuer, request, flow, now, client, present)
         page = missing_page(view)
         if page is not None:
             return ToPage(page, flow.id or await _opened_flow(provider, issuer, request, visit, now), view)
@@ -217,6 +225,8 @@ async def proceed(
     except Refusal as error:
         return refused(return_address(request), error, issuer)
     except LostRace as lost:
+        if isinstance(lost.effect, RelyOnConsent):
+            return refused(return_address(request), lost.effect.lost, issuer)
         raise lost.effect.lost from lost
     return _to_client(return_address(request), {"code": code}, issuer)
 
@@ -231,25 +241,23 @@ async def _opened_flow(
 
 
 async def look(
-    read: Reader,
     provider: Provider,
     issuer: Issuer,
     request: AuthorizationRequest,
     flow: Flow,
-    visit: Visit,
     now: datetime,
     client: Client,
+    present: Present | None,
 ) -> View:
-    """Everything the steps read, as of now."""
+    """Everything the steps judge, as of now; the session's idle clock starts anew."""
     view = View(request=request, client=client, now=now, flow=flow)
-    if not visit.session_cookie:
-        return view
-    present = await flow_store.present(read, *sought(visit.session_cookie, now))
     if present is None:
         return view
     if was_seen_long_ago(present.last_seen_at, now):
         async with provider.db.transaction(issuer.caisse) as tx:
             await note_seen(tx, present.session_id, present.last_seen_at, now)
+    # The caisse's own portal asks for no consent, so none counts.
+    consents = () if client.metadata.consent == "implicit" else present.consents
     return replace(
         view,
         flow=answers_in(flow, present.session_id),
@@ -257,17 +265,8 @@ async def look(
         firms=present.firms,
         person=present.person,
         works_in_a_cabinet=present.works_in_a_cabinet,
-        consented=await _consented(read, present, client, now),
+        consented=tuple((one.account_id, one.scopes) for one in consents),
     )
-
-
-async def _consented(
-    read: Reader, present: Present, client: Client, now: datetime
-) -> tuple[tuple[UUID | None, frozenset[str]], ...]:
-    """Consents in force; the caisse's own portal asks for none."""
-    if client.metadata.consent == "implicit":
-        return ()
-    return tuple(await flow_store.consents_of(read, present.person_id, client.client_id, now))
 
 
 def _signed_in(present: Present, provider: Provider, issuer: Issuer, client: Client) -> SignedIn:
@@ -317,6 +316,8 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
         changes.insert(0, SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
     if view.flow.consented_at is not None:
         changes.append(_consent(view, session))
+    elif view.client.metadata.consent == "explicit":
+        changes.append(_relied_on(view, session))
     return code, changes
 
 
@@ -333,6 +334,16 @@ def _granted(view: View, session: SignedIn) -> Granted:
         claims=view.request.claims,
         # OpenID Connect Core §11: offline access only with the person's explicit consent.
         offline="offline_access" in scopes and consented,
+    )
+
+
+def _relied_on(view: View, session: SignedIn) -> RelyOnConsent:
+    return RelyOnConsent(
+        person_id=session.person_id,
+        client_id=view.client.client_id,
+        account_id=subject_of(view).account_id,
+        scopes=tuple(sorted(granted_scopes(view))),
+        at=view.now,
     )
 
 

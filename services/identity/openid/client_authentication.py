@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 from msgspec import Struct
 
-from services.identity.openid.clients import Client
+from services.identity.openid.clients import Client, may_name_a_client
 from services.identity.openid.effects import RememberJti
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS, NotVerified, unverified_claims, verify
 from services.identity.openid.refusals import InvalidClient, InvalidRequest
@@ -35,7 +35,7 @@ class Credentials(Struct, frozen=True):
 
 
 def credentials_of(parameters: Parameters, authorization: str | None) -> Credentials:
-    """Exactly one method (RFC 6749 §2.3), and a body `client_id` that agrees with it.
+    """Exactly one method (RFC 6749 §2.3), a body `client_id` that agrees with it, and a name that a client can have.
 
     Raises `InvalidRequest` and `InvalidClient`.
     """
@@ -45,6 +45,8 @@ def credentials_of(parameters: Parameters, authorization: str | None) -> Credent
     found = _read(said[0] if said else "none", parameters, authorization)
     in_body = parameters.get("client_id")
     if in_body is not None and in_body != found.client_id:
+        raise InvalidClient
+    if not may_name_a_client(found.client_id):
         raise InvalidClient
     return found
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from libs.common.access.signatures import PRIVATE_MEMBERS, UnusableKey, verifying_key
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
     CODE,
@@ -28,6 +29,8 @@ MOST_URIS = 20
 LONGEST_URI = 2000
 LONGEST_AGE = 10 * 365 * 86400
 """Seconds; ten years."""
+
+_anything = msgspec.json.Decoder(Any)
 
 
 class InvalidClientMetadata(Exception):
@@ -145,13 +148,13 @@ def times_are_sane(metadata: ClientMetadata) -> None:
 
 
 def can_be_kept(metadata: ClientMetadata) -> None:
-    """JSON that our own encoder and PostgreSQL both write: no endless integer, no U+0000."""
+    """JSON that our own encoder and PostgreSQL both write, and that is read again by whoever loads the client."""
     try:
-        kept = msgspec.json.encode(metadata)
-    except (OverflowError, RecursionError) as error:
-        raise InvalidClientMetadata("A number of the metadata is too large.") from error
-    if b"\\u0000" in kept:
-        raise InvalidClientMetadata("The metadata holds a character that is never written.")
+        read_json(msgspec.json.encode(metadata), _anything)
+    except (OverflowError, RecursionError, UnreadableJson) as error:
+        raise InvalidClientMetadata(
+            "The metadata cannot be kept as they are: U+0000, depth, size."
+        ) from error
 
 
 RULES = (

@@ -65,7 +65,7 @@ async def registered_with(tx: Tx, client_id: str, registration_hash: bytes) -> C
         """,
         client_id, registration_hash,
     )  # fmt: skip
-    return client_of(row)
+    return client_of(row) if row else None
 
 
 async def add_initial_token(

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,9 @@ CODE = "authorization_code"
 REFRESH = "refresh_token"
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+CLIENT_ID = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Every client's name; anything else is nobody's, and is looked for nowhere."""
 
 
 class ClientMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -134,6 +138,10 @@ class Client(Struct, frozen=True, kw_only=True):
 
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type in self.metadata.grant_types
+
+
+def may_name_a_client(said: str) -> bool:
+    return re.fullmatch(CLIENT_ID, said) is not None
 
 
 def is_registered(uri: str, registered: Iterable[str], application_type: str) -> bool:

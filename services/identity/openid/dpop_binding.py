@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from libs.common.access import refusals
-from libs.common.access.dpop import DpopProof, verify_proof
+from libs.common.access.dpop import DpopProof, Nonces, verify_proof
 from services.identity.openid.clients import Client
 from services.identity.openid.refusals import InvalidDpopProof, UseDpopNonce
 from services.identity.openid.snapshot import Snapshot
@@ -19,11 +19,22 @@ class ProofHeaders(Struct, frozen=True):
     url: str = ""
 
 
+def nonces_for(client: Client, nonces: Nonces) -> Nonces | None:
+    """The nonces that this client's proofs must come from, if it is registered for them (RFC 9449 §8)."""
+    return nonces if client.metadata.require_dpop_nonce else None
+
+
+def next_nonce(client: Client, snapshot: Snapshot) -> dict[str, str]:
+    """RFC 9449 §8.2: a client that must use nonces hears the next one with each answer."""
+    nonces = nonces_for(client, snapshot.nonces)
+    return {"DPoP-Nonce": nonces.current(snapshot.now)} if nonces else {}
+
+
 def read_proof(headers: ProofHeaders, client: Client, snapshot: Snapshot) -> DpopProof | None:
     """The proof of this request, if it carries one. Raises `InvalidDpopProof` and `UseDpopNonce`."""
     if not headers.proofs:
         return None
-    nonces = snapshot.nonces if client.metadata.require_dpop_nonce else None
+    nonces = nonces_for(client, snapshot.nonces)
     try:
         return verify_proof(
             headers.proofs, method=headers.method, url=headers.url, now=snapshot.now, nonces=nonces

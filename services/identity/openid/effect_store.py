@@ -31,12 +31,14 @@ class Change(NamedTuple):
     """How one kind of effect is written. `values` are `$1`, `$2`… of all its `parts`, in which
     `{before}` is the part just before.
 
-    `must`: without a row from its last part, the race is lost.
+    `must`: without a row from its last part, the race is lost. `hot`: its row is one that many decisions
+    change.
     """
 
     parts: tuple[str, ...]
     values: Callable[[Any, CaisseSlug], tuple[object, ...]]
     must: bool
+    hot: bool = False
 
 
 def _jti(effect: effects.RememberJti, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -101,6 +103,12 @@ def _grant(effect: effects.StoreGrant, caisse: CaisseSlug) -> tuple[object, ...]
 
 def _finished(effect: effects.FinishFlow, caisse: CaisseSlug) -> tuple[object, ...]:
     return caisse, effect.flow_id, effect.at, *flow_span(effect.flow_id)
+
+
+def _relied_on(effect: effects.RelyOnConsent, caisse: CaisseSlug) -> tuple[object, ...]:
+    return (
+        caisse, effect.person_id, effect.client_id, effect.account_id, list(effect.scopes), effect.at,
+    )  # fmt: skip
 
 
 def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -253,6 +261,19 @@ CHANGES: dict[type[Effect], Change] = {
         ),
         _finished, must=True,
     ),
+    # Locked until the grant is committed: who takes the consent back meanwhile finds the grant and revokes it.
+    effects.RelyOnConsent: Change(
+        (
+            """
+            SELECT true FROM consent
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND person_id = $2 AND client_id = $3 AND account_id IS NOT DISTINCT FROM $4::uuid
+               AND scopes @> $5::text[] AND revoked_at IS NULL AND expires_at > $6
+               FOR SHARE
+            """,
+        ),
+        _relied_on, must=True,
+    ),
     effects.RememberConsent: Change(
         (
             """
@@ -263,7 +284,7 @@ CHANGES: dict[type[Effect], Change] = {
         ),
         _consent, must=True,
     ),
-    effects.SpendPass: Change((f"{LET_THROUGH} RETURNING true",), _passed, must=True),
+    effects.SpendPass: Change((f"{LET_THROUGH} RETURNING true",), _passed, must=True, hot=True),
     effects.NoteUse: Change(
         (
             """
@@ -273,31 +294,37 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,
         ),
-        _used, must=False,
+        _used, must=False, hot=True,
     ),
     effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, must=True),
 }  # fmt: skip
 
 
 @lru_cache(maxsize=512)
-def together(kinds: tuple[type[Effect], ...]) -> str:
+def together(kinds: tuple[type[Effect], ...], *, judged: bool = True) -> str:
     """The statement that writes effects of these kinds, in this order.
 
     A part that finds its row taken raises through `found_or_lost`, so that the
-    others are undone with it; the error names the effect's place.
+    others are undone with it; the error names the effect's place. Unless `judged`,
+    it changes nothing and the others are written.
     """
     named: list[str] = []
-    judged: list[str] = []
+    verdicts: list[str] = []
     first = 1
     for place, kind in enumerate(kinds):
         change = CHANGES[kind]
         for text in change.parts:
             before = f"part{len(named) - 1}"
             named.append(f"part{len(named)} AS ({_from(first, text).replace('{before}', before)})")
-        if change.must:
-            judged.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
+        if change.must and judged:
+            verdicts.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
         first += _values_in(change.parts)
-    return f"WITH {', '.join(named)} SELECT {', '.join(judged) or 'true'}"
+    return f"WITH {', '.join(named)} SELECT {', '.join(verdicts) or 'true'}"
+
+
+def shares_a_message(changes: Sequence[Effect]) -> bool:
+    """Whether the decision may be committed with others: it changes no row that they change too."""
+    return not any(CHANGES[type(change)].hot for change in changes)
 
 
 def values_of(changes: Sequence[Effect], caisse: CaisseSlug) -> list[object]:

@@ -2,7 +2,8 @@
 
 A conditional effect that finds its row already taken has lost a race: the
 whole transaction is undone and the caller gets `lost`, the refusal named here.
-What must happen all the same (a replayed code kills its grant) is `aftermath`.
+What is true all the same (an assertion was shown) `stands`, and what must then
+happen (a replayed code kills its grant) is `aftermath`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
 from services.identity.openid.bucket_names import Place
 from services.identity.openid.refusals import (
+    AccessDenied,
     InvalidClient,
     InvalidDpopProof,
     InvalidGrant,
@@ -36,9 +38,14 @@ class Effect(Struct, frozen=True):
     def aftermath(self) -> "Sequence[Effect]":
         return ()
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is written even when its decision loses: what was shown once is not shown anew."""
+        return False
+
 
 class RememberJti(Effect, frozen=True):
-    """A client's assertion, or its signed request, is good once, on every instance (RFC 7523 §3)."""
+    """A client's assertion is good once, on every instance (RFC 7523 §3)."""
 
     kind: str
     party: str
@@ -49,6 +56,10 @@ class RememberJti(Effect, frozen=True):
     def lost(self) -> Refusal:
         return InvalidClient()
 
+    @property
+    def stands(self) -> bool:
+        return True
+
 
 class RememberProof(Effect, frozen=True):
     """A DPoP proof is good once, on every instance (RFC 9449 §11.1)."""
@@ -58,6 +69,10 @@ class RememberProof(Effect, frozen=True):
     @property
     def lost(self) -> Refusal:
         return InvalidDpopProof("The proof was used before.")
+
+    @property
+    def stands(self) -> bool:
+        return True
 
 
 class RevokeGrant(Effect, frozen=True):
@@ -156,6 +171,20 @@ class FinishFlow(Effect, frozen=True):
     @property
     def lost(self) -> Refusal:
         return InvalidRequestUri("This request is finished.")
+
+
+class RelyOnConsent(Effect, frozen=True):
+    """What the person agreed to before still stands when the grant that rests on it is written."""
+
+    person_id: UUID
+    client_id: str
+    account_id: UUID | None
+    scopes: tuple[str, ...]
+    at: datetime
+
+    @property
+    def lost(self) -> Refusal:
+        return AccessDenied("The consent was taken back.")
 
 
 class RememberConsent(Effect, frozen=True):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from libs.common.access.signatures import Malformed, UnusableKey, split_compact, verifying_key
+from libs.common.values.foreign_json import UnreadableJson, read_json
 
 LIMIT = 16 * 1024
 MOST_CANDIDATES = 4
@@ -21,6 +22,9 @@ PROFILE_ALGORITHMS: dict[str, tuple[str, ...]] = {
 """openid.md line 12: `fapi` refuses RS256; `none` and HS* exist nowhere."""
 
 
+_objects = msgspec.json.Decoder(dict[str, Any])
+
+
 class NotVerified(Exception):
     """The JWT is malformed, or none of the client's keys made it."""
 
@@ -28,16 +32,16 @@ class NotVerified(Exception):
 def unverified_claims(compact: str) -> dict[str, Any]:
     """The claims before any check: only to find which client to load. Raises `NotVerified`."""
     try:
-        return msgspec.json.decode(split_compact(compact, limit=LIMIT).payload, type=dict[str, Any])
-    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return read_json(split_compact(compact, limit=LIMIT).payload, _objects)
+    except (Malformed, UnreadableJson) as error:
         raise NotVerified from error
 
 
 def kid_of(compact: str) -> str | None:
     """The key that an unverified JWT names: only to know whether the client's keys must be read anew."""
     try:
-        header = msgspec.json.decode(split_compact(compact, limit=LIMIT).header, type=dict[str, Any])
-    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError):
+        header = read_json(split_compact(compact, limit=LIMIT).header, _objects)
+    except (Malformed, UnreadableJson):
         return None
     kid = header.get("kid")
     return kid if isinstance(kid, str) else None
@@ -56,7 +60,7 @@ def verify(
     """
     try:
         parts = split_compact(compact, limit=LIMIT)
-        header = msgspec.json.decode(parts.header, type=dict[str, Any])
+        header = read_json(parts.header, _objects)
         alg = header.get("alg")
         if alg not in algorithms or "crit" in header or (types and header.get("typ") not in types):
             raise NotVerified
@@ -64,8 +68,8 @@ def verify(
             _vouches(key, str(alg), parts.signature, parts.signed) for key in _candidates(keys, header)
         ):
             raise NotVerified
-        return msgspec.json.decode(parts.payload, type=dict[str, Any])
-    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return read_json(parts.payload, _objects)
+    except (Malformed, UnreadableJson) as error:
         raise NotVerified from error
 
 

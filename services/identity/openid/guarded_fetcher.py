@@ -23,6 +23,7 @@ import httpx
 import msgspec
 
 from libs.common.runtime.settings import Settings
+from libs.common.values.foreign_json import UnreadableJson, read_json
 
 LARGEST = 256 * 1024
 TIMEOUT = 3.0
@@ -35,6 +36,9 @@ MOST_REMEMBERED = 1024
 
 class _JwkSet(msgspec.Struct):
     keys: list[dict[str, Any]]
+
+
+_jwk_sets = msgspec.json.Decoder(_JwkSet)
 
 
 class FetchRefused(Exception):
@@ -93,8 +97,8 @@ class GuardedFetcher:
             return known[1]
         body, _ = await self.get(url)
         try:
-            found = tuple(msgspec.json.decode(body, type=_JwkSet).keys)
-        except msgspec.MsgspecError as error:
+            found = tuple(read_json(body, _jwk_sets).keys)
+        except UnreadableJson as error:
             raise FetchRefused("not a JWK Set") from error
         if len(self._jwks) >= MOST_REMEMBERED:
             self._jwks.clear()

@@ -63,15 +63,16 @@ def token_response(
     *,
     nonce: str | None = None,
 ) -> dict[str, Any]:
-    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked."""
+    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked. No token outlives its grant."""
     jkt = kernel.proof.jkt if kernel.proof else None
+    life = tokens.lifetime(kernel.snapshot.now, grant.expires_at, longest=tokens.ACCESS_TOKEN_LIFE)
     access_token = tokens.own_token(
-        kernel.snapshot, client, grant, audience=audience.uri, scopes=scopes, jkt=jkt
+        kernel.snapshot, client, grant, audience=audience.uri, scopes=scopes, jkt=jkt, life=life
     )
     answer: dict[str, Any] = {
         "access_token": access_token,
         "token_type": "DPoP" if jkt else "Bearer",
-        "expires_in": int(tokens.ACCESS_TOKEN_LIFE.total_seconds()),
+        "expires_in": int(life.total_seconds()),
         "scope": " ".join(scopes),
     }
     if "openid" in grant.granted.scopes:

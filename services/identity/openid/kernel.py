@@ -189,10 +189,7 @@ class Kernel(AuthorizationServer):
         return Answer(status, body, dict(headers) | self.next_nonce())
 
     def next_nonce(self) -> dict[str, str]:
-        """RFC 9449 §8.2: a client that must use nonces hears the next one with each answer."""
-        if self._client is None or not self._client.metadata.require_dpop_nonce:
-            return {}
-        return {"DPoP-Nonce": self.snapshot.nonces.current(self.snapshot.now)}
+        return {} if self._client is None else dpop_binding.next_nonce(self._client, self.snapshot)
 
     def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Answer:
         return refusal_answer(error, self.snapshot)

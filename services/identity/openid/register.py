@@ -16,9 +16,9 @@ from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
-from services.identity.openid.clients import Client, ClientMetadata, Profile
+from services.identity.openid.clients import CLIENT_ID, Client, ClientMetadata, Profile
 
-NAMEABLE = r"(?!(per|adh|cab|mch|acc|mdt)_)[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAMEABLE = f"(?!(per|adh|cab|mch|acc|mdt)_){CLIENT_ID}"
 """A client's own subject can never be mistaken for a person's or a firm's (openid.md, line 23)."""
 
 

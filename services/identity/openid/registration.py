@@ -13,10 +13,11 @@ import msgspec
 from msgspec.structs import asdict
 
 from libs.common.database.transaction import Tx
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.caisses import store as caisses
 from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata
-from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile
+from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile, may_name_a_client
 from services.identity.openid.guarded_fetcher import FetchRefused
 from services.identity.openid.issuer import OPENID_SCOPES, Issuer
 from services.identity.openid.kernel import Answer
@@ -32,6 +33,9 @@ ANSWERED = frozenset({"client_id", "client_secret", "client_id_issued_at", "clie
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 KNOWN = frozenset(ClientMetadata.__struct_fields__)
+
+_objects = msgspec.json.Decoder(dict[str, Any])
+_addresses = msgspec.json.Decoder(list[str])
 
 
 def refused(error: str, description: str, status: int = 400) -> Answer:
@@ -99,8 +103,10 @@ async def answer_management(
     token_hash = bearer(authorization)
     try:
         async with provider.db.transaction(issuer.caisse) as tx:
-            client = token_hash and await client_store.registered_with(tx, client_id, token_hash)
-            if not client:
+            client = None
+            if token_hash is not None and may_name_a_client(client_id):
+                client = await client_store.registered_with(tx, client_id, token_hash)
+            if client is None:
                 return refused("invalid_token", "The registration access token is not valid.", 401)
             if method == "DELETE":
                 await disable_client(tx, client_id, now=now, by=ITSELF)
@@ -120,30 +126,34 @@ async def answer_management(
 def read_metadata(body: bytes, profile: Profile, *, client_id: str | None = None) -> ClientMetadata:
     """The request's metadata within the profile. Unknown members are ignored (RFC 7591 §2)."""
     try:
-        said = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise InvalidClientMetadata("The body is not a JSON object.") from error
+        said = read_json(body, _objects)
+    except UnreadableJson as error:
+        raise InvalidClientMetadata("The body is not a JSON object that can be kept.") from error
     if client_id is not None and said.get("client_id") != client_id:
         raise InvalidClientMetadata("The client_id does not match.")
     asked = {name: value for name, value in said.items() if name in KNOWN - OURS and value is not None}
     asked.setdefault("client_name", "Client")
     asked.setdefault("scope", " ".join(sorted(OPENID_SCOPES)))
-    asked = _with_defaults(asked, profile)
     try:
-        return msgspec.convert({**asked, "profile": profile}, ClientMetadata)
+        return msgspec.convert({**_with_defaults(asked, profile), "profile": profile}, ClientMetadata)
     except msgspec.ValidationError as error:
         raise InvalidClientMetadata(str(error)) from error
 
 
 def _with_defaults(asked: dict[str, Any], profile: Profile) -> dict[str, Any]:
-    """openid.md §1: the specification's defaults in `compat`, safer ones elsewhere; the answer tells them."""
+    """openid.md §1: the specification's defaults in `compat`, safer ones elsewhere; the answer tells them.
+
+    Raises `msgspec.ValidationError`.
+    """
     if profile == "compat":
         asked.setdefault("id_token_signed_response_alg", "RS256")
         asked.setdefault("token_endpoint_auth_method", "client_secret_basic")
     asked.setdefault("grant_types", [CODE])
-    if CODE not in asked["grant_types"]:
+    if CODE not in msgspec.convert(asked["grant_types"], tuple[str, ...]):
         asked.setdefault("response_types", [])
-    asked["scope"] = " ".join(word for word in str(asked["scope"]).split() if word in OPENID_SCOPES)
+    asked["scope"] = " ".join(
+        word for word in msgspec.convert(asked["scope"], str).split() if word in OPENID_SCOPES
+    )
     return asked
 
 
@@ -153,8 +163,8 @@ async def check_sector(provider: Provider, metadata: ClientMetadata) -> None:
         return
     try:
         body, _ = await provider.fetcher.get(metadata.sector_identifier_uri)
-        listed = msgspec.json.decode(body, type=list[str])
-    except (FetchRefused, msgspec.MsgspecError) as error:
+        listed = read_json(body, _addresses)
+    except (FetchRefused, UnreadableJson) as error:
         raise InvalidClientMetadata(
             "The sector_identifier_uri does not answer a list of addresses."
         ) from error

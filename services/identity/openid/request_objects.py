@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from libs.common.access.signatures import Malformed, unb64url
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid.client_authentication import check_dates
 from services.identity.openid.clients import Client
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS, NotVerified, verify
@@ -18,12 +19,14 @@ LONGEST_REQUEST = timedelta(minutes=60)
 
 PUSHED = "urn:ietf:params:oauth:request_uri:"
 
+_objects = msgspec.json.Decoder(dict[str, Any])
+
 
 def unsigned_header(compact: str) -> bool:
     """Whether a request object says `alg: none`, which has a refusal of its own."""
     try:
-        header = msgspec.json.decode(unb64url(compact.split(".")[0]), type=dict[str, Any])
-    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError):
+        header = read_json(unb64url(compact.partition(".")[0]), _objects)
+    except (Malformed, UnreadableJson):
         return False
     return header.get("alg") == "none"
 
@@ -38,9 +41,14 @@ def open_request_object(compact: str, client: Client, snapshot: Snapshot) -> Par
     try:
         claims = verify(compact, snapshot.client_keys, algorithms)
     except NotVerified as error:
-        raise InvalidRequestObject("The request object's signature does not hold.") from error
+        raise InvalidRequestObject(
+            "The request object is unreadable, or its signature does not hold."
+        ) from error
     _check_claims(claims, client, snapshot)
-    return parameters_of_claims(claims)
+    try:
+        return parameters_of_claims(claims)
+    except InvalidRequest as error:
+        raise InvalidRequestObject(error.description) from error
 
 
 def _check_claims(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:

@@ -60,6 +60,8 @@ class Grant(Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime
     revoked: bool
+    outdated: bool = False
+    """Given before the person's last change of password, or suspension."""
     subject: Subject
 
     def check_client(self, client: Client) -> bool:
@@ -124,3 +126,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     machine: Machine | None = None
     """The cabinet's software that the client is: the one that calls, or the one the token was issued to."""
     power: MandatePower | None = None
+    establishments: frozenset[str] = frozenset()
+    """The firm's own, by public id, when the request may name some of them under `power`."""

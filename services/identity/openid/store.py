@@ -12,12 +12,14 @@ import msgspec
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Row
 from services.identity.cabinets.machine_store import MACHINE, MACHINE_JOINS, Machine, machine_of
-from services.identity.delegation.power import MandatePower, machine_power_of
+from services.identity.delegation.power import MandatePower, joined_power, machine_power_of
+from services.identity.delegation.store import POWER
 from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
+from services.identity.sign_in.store import PROVEN_FROM
 
 _decoder = msgspec.json.Decoder(ClientMetadata)
 _granted = msgspec.json.Decoder(Granted)
@@ -25,13 +27,13 @@ _granted = msgspec.json.Decoder(Granted)
 CLIENT = """
        client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata
 """
-GRANT = """
+GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
        g.expires_at AS grant_expires_at, g.revoked_at IS NOT NULL AS grant_revoked, g.session_id, g.account_id,
        person.id AS person_id, person.state AS person_state, person.email, person.full_name, person.locale,
        coalesce(session.revoked_at IS NULL AND session.person_id = g.person_id
-                AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time), false)
-           AS session_is_live,
+                AND session.auth_time >= {PROVEN_FROM}, false) AS session_is_live,
+       g.created_at < {PROVEN_FROM} AS grant_is_outdated,
        account.state AS account_state, coalesce(account.is_administrator, false) AS is_administrator, account.rights,
        adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret,
        adherent.legal_name, adherent.address
@@ -48,6 +50,15 @@ IS_REVOKED = """
        EXISTS (SELECT FROM revoked_token AS revoked WHERE revoked.jti = $3 AND revoked.bucket = $5) AS token_is_revoked
 """
 
+OF_THE_PERSON = (
+    """
+  LEFT JOIN LATERAL ("""
+    + POWER.format(mandate="$6", person="g.person_id", now="$7", today="$8")
+    + """) AS power ON true
+"""
+)
+"""What the person behind the grant holds under the mandate `$6` at `$7`, on the day `$8` in Paris."""
+
 
 @lru_cache(maxsize=2048)
 def _metadata(text: str) -> ClientMetadata:
@@ -55,8 +66,8 @@ def _metadata(text: str) -> ClientMetadata:
     return _decoder.decode(text)
 
 
-def client_of(row: Row | None) -> Client | None:
-    if row is None or row["metadata"] is None:
+def client_of(row: Row) -> Client | None:
+    if row["metadata"] is None:
         return None
     return Client(
         client_id=row["client_id"],
@@ -66,8 +77,8 @@ def client_of(row: Row | None) -> Client | None:
     )
 
 
-def grant_of(row: Row | None) -> Grant | None:
-    if row is None or row["grant_id"] is None or row["person_id"] is None:
+def grant_of(row: Row) -> Grant | None:
+    if row["grant_id"] is None or row["person_id"] is None:
         return None
     return Grant(
         id=row["grant_id"],
@@ -76,6 +87,7 @@ def grant_of(row: Row | None) -> Grant | None:
         created_at=row["grant_created_at"],
         expires_at=row["grant_expires_at"],
         revoked=row["grant_revoked"],
+        outdated=row["grant_is_outdated"],
         subject=_subject_of(row),
     )
 
@@ -103,7 +115,9 @@ def _subject_of(row: Row) -> Subject:
 
 
 async def load_client(read: Reader, client_id: str) -> Client | None:
-    row = await read.fetchrow(f"SELECT {CLIENT} FROM client WHERE client_id = $1", client_id)
+    row = await read.one_row(
+        f"SELECT {CLIENT} FROM (VALUES (1)) AS one LEFT JOIN client ON client.client_id = $1", client_id
+    )
     return client_of(row)
 
 
@@ -111,16 +125,21 @@ async def load_for_machine(
     read: Reader, client_id: str, mandate_id: UUID | None, now: datetime
 ) -> tuple[Client | None, Machine | None, MandatePower | None]:
     """Client, the cabinet's software that it is, and the power that it has under the mandate at `now`."""
-    row = await read.fetchrow(
-        f"SELECT {CLIENT}, {MACHINE}, power.* FROM client {MACHINE_JOINS} WHERE client.client_id = $1",
+    row = await read.one_row(
+        f"""
+        SELECT {CLIENT}, {MACHINE}, power.*
+          FROM (VALUES (1)) AS one
+          LEFT JOIN client ON client.client_id = $1
+        {MACHINE_JOINS}
+        """,
         client_id, mandate_id, now, paris_day(now),
     )  # fmt: skip
-    return client_of(row), machine_of(row), machine_power_of(row) if row else None
+    return client_of(row), machine_of(row), machine_power_of(row)
 
 
 async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Client | None, Code | None]:
     """Client, code, grant and subject at once."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT},
                code.redirect_uri, code.code_challenge, code.dpop_jkt, code.nonce,
@@ -136,7 +155,7 @@ async def load_for_code(read: Reader, client_id: str, place: Place) -> tuple[Cli
         client_id, place.digest, *place.rows, *place.grants,
     )  # fmt: skip
     grant = grant_of(row)
-    if row is None or grant is None:
+    if grant is None:
         return client_of(row), None
     return client_of(row), Code(
         place=place,
@@ -154,7 +173,7 @@ async def load_for_refresh(
     read: Reader, client_id: str, place: Place
 ) -> tuple[Client | None, Refresh | None]:
     """Client, refresh token, grant and subject at once."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT},
                token.dpop_jkt, token.expires_at AS token_expires_at, token.spent_at IS NOT NULL AS spent
@@ -169,7 +188,7 @@ async def load_for_refresh(
         client_id, place.digest, *place.rows, *place.grants,
     )  # fmt: skip
     grant = grant_of(row)
-    if row is None or grant is None:
+    if grant is None:
         return client_of(row), None
     return client_of(row), Refresh(
         place=place,
@@ -187,7 +206,7 @@ async def load_for_token(
 
     `exp` is the token's own claim, in seconds: its revocation is where that says.
     """
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED}
           FROM (VALUES (1)) AS one
@@ -197,14 +216,39 @@ async def load_for_token(
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp),
     )  # fmt: skip
-    return client_of(row), grant_of(row), bool(row and row["token_is_revoked"])
+    return client_of(row), grant_of(row), row["token_is_revoked"]
+
+
+async def load_for_exchange(
+    read: Reader,
+    client_id: str,
+    grant_id: UUID | None,
+    jti: str,
+    exp: int,
+    mandate_id: UUID | None,
+    now: datetime,
+) -> tuple[Client | None, Grant | None, bool, MandatePower | None]:
+    """As `load_for_token`, for an actor's: last, the power that the person has under the mandate at `now`."""
+    row = await read.one_row(
+        f"""
+        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, power.*
+          FROM (VALUES (1)) AS one
+          LEFT JOIN client ON client.client_id = $1
+          LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
+        {GRANT_JOINS}
+        {OF_THE_PERSON}
+        """,
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), mandate_id, now,
+        paris_day(now),
+    )  # fmt: skip
+    return client_of(row), grant_of(row), row["token_is_revoked"], joined_power(row)
 
 
 async def load_presented(
     read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int
 ) -> tuple[Client | None, Grant | None, bool, Client | None]:
     """As `load_for_token`, for somebody else's token: last, the client that it was issued to."""
-    row = await read.fetchrow(
+    row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED},
                issued_to.client_id AS issued_to, issued_to.state AS issued_to_state,
@@ -217,8 +261,6 @@ async def load_presented(
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), issued_to,
     )  # fmt: skip
-    if row is None:
-        return None, None, False, None
     owner = None
     if row["issued_to_metadata"] is not None:
         owner = Client(
@@ -228,17 +270,3 @@ async def load_presented(
             metadata=_metadata(row["issued_to_metadata"]),
         )
     return client_of(row), grant_of(row), row["token_is_revoked"], owner
-
-
-async def pushed_request(read: Reader, place: Place) -> tuple[str, bytes, datetime, bool] | None:
-    """Client, request, expiry, and whether it was spent."""
-    row = await read.fetchrow(
-        """
-        SELECT client_id, request::text AS request, expires_at, spent_at IS NOT NULL AS spent
-          FROM pushed_request WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3
-        """,
-        place.digest, *place.rows,
-    )  # fmt: skip
-    return (
-        None if row is None else (row["client_id"], row["request"].encode(), row["expires_at"], row["spent"])
-    )

@@ -37,16 +37,21 @@ def check_subject(subject: Subject) -> None:
             raise Stopped("adherent_struck_off")
 
 
-def check_grant(grant: Grant, client: Client, *, offline: bool | None = None) -> None:
-    """A grant in force, of this client, whose subject may act; a session that lives unless it is offline."""
+def check_grant(grant: Grant, client: Client) -> None:
+    """A grant in force, of this client, whose subject may act.
+
+    It lives as its session does; one that is offline, until the person changes their password or is suspended.
+    """
     check_client(client)
     if grant.revoked:
         raise Stopped("grant_revoked")
     if not grant.check_client(client):
         raise Stopped("grant_of_another_client")
     check_subject(grant.subject)
-    survives_session = grant.granted.offline if offline is None else offline
-    if not survives_session and not grant.subject.session_is_live:
+    if grant.granted.offline:
+        if grant.outdated:
+            raise Stopped("grant_outdated")
+    elif not grant.subject.session_is_live:
         raise Stopped("session_over")
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
-from services.identity.delegation.power import power_for_exchange
+from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
 from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
@@ -70,15 +70,19 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             found["presented"] = claims if claims and is_access_token(claims, issuer) else None
             known = found["presented"] or {"jti": "", "exp": 0}
             jti: str = known["jti"]
-            client, found["grant"], found["presented_is_revoked"] = await store.load_for_token(
-                read, client_id, grant_of_jti(jti), jti, known["exp"]
-            )
             mandate_id = _mandate_id(parameters.get("subject_token") or "")
-            if found["grant"] is not None and mandate_id is not None:
-                person_id = found["grant"].subject.person_id
-                found["power"] = await power_for_exchange(read, mandate_id, person_id, now)
+            (
+                client,
+                found["grant"],
+                found["presented_is_revoked"],
+                found["power"],
+            ) = await store.load_for_exchange(
+                read, client_id, grant_of_jti(jti), jti, known["exp"], mandate_id, now
+            )
         case _:
             client = await store.load_client(read, client_id)
+    if (power := found.get("power")) is not None and parameters.get("authorization_details") is not None:
+        found["establishments"] = await establishments_of(read, power.adherent_id)
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

@@ -196,7 +196,8 @@ def acting_in(kernel: Kernel) -> Acting:
     """Whoever acts, proven by the checks before."""
     if by_itself(kernel.asked.parameters):
         return machine_acting(machine_of(kernel))
-    return person_acting(actor_of(kernel), expiry_of(kernel.snapshot.presented or {}))
+    grant = actor_of(kernel)
+    return person_acting(grant, min(grant.expires_at, expiry_of(kernel.snapshot.presented or {})))
 
 
 def expiry_of(claims: dict[str, Any]) -> datetime:
@@ -204,7 +205,7 @@ def expiry_of(claims: dict[str, Any]) -> datetime:
 
 
 def issue(kernel: Kernel) -> dict[str, Any]:
-    """Lifetime = min(300 s, rest of the actor token, rest of the mandate, rest of the group). No refresh token."""
+    """Lifetime = min(300 s, rest of actor token, of its grant, of mandate and group). No refresh token."""
     snapshot, asked = kernel.snapshot, kernel.asked.parameters
     power, acting, client = power_of(kernel), acting_in(kernel), snapshot.client
     if client is None or kernel.proof is None:
@@ -215,7 +216,8 @@ def issue(kernel: Kernel) -> dict[str, Any]:
         scopes &= frozenset(wanted.split())
     if not scopes:
         raise InvalidScope
-    details = [narrow_mandate(tokens.mandate_detail(snapshot, power), asked.get("authorization_details"))]
+    whole, narrowing = tokens.mandate_detail(snapshot, power), asked.get("authorization_details")
+    details = [narrow_mandate(whole, narrowing, snapshot.establishments)]
     ends = [power.not_after] if acting.until is None else [power.not_after, acting.until]
     life = tokens.lifetime(snapshot.now, *ends, longest=tokens.DELEGATED_TOKEN_LIFE)
     jti = tokens.new_jti(acting.grant_id)

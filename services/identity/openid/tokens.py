@@ -51,10 +51,17 @@ def _confirmed(claims: dict[str, Any], jkt: str | None) -> dict[str, Any]:
 
 
 def own_token(
-    snapshot: Snapshot, client: Client, grant: Grant, *, audience: str, scopes: Iterable[str], jkt: str | None
+    snapshot: Snapshot,
+    client: Client,
+    grant: Grant,
+    *,
+    audience: str,
+    scopes: Iterable[str],
+    jkt: str | None,
+    life: timedelta,
 ) -> str:
     """A person's own token, for the firm they chose to act for, if any."""
-    claims = _base(snapshot, client, audience, scopes, ACCESS_TOKEN_LIFE)
+    claims = _base(snapshot, client, audience, scopes, life)
     claims |= {"sub": public_id("per", grant.subject.person_id), "jti": new_jti(grant.id)} | _authentication(
         grant
     )

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from libs.common.access import refusals as access
-from libs.common.access.dpop import verify_proof
+from libs.common.access.dpop import Nonces, verify_proof
 from services.identity.openid import store, subject_gate, tokens
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
-from services.identity.openid.dpop_binding import ProofHeaders
+from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonces_for
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Decision
@@ -19,12 +19,16 @@ from services.identity.openid.subject_gate import Stopped
 
 
 class Presented(Exception):
-    """The token is missing or does not do; `error` is the code of RFC 6750 §3.1, empty when nothing came."""
+    """The token is missing or does not do; `error` is the code of RFC 6750 §3.1, empty when nothing came.
 
-    def __init__(self, error: str = "", status: int = 401) -> None:
+    `nonce` is what the next proof must hold (RFC 9449 §9).
+    """
+
+    def __init__(self, error: str = "", status: int = 401, nonce: str | None = None) -> None:
         super().__init__(error)
         self.error = error
         self.status = status
+        self.nonce = nonce
 
 
 def token_of(authorization: str | None, form_token: str | None) -> tuple[str, str]:
@@ -55,11 +59,12 @@ async def answer_userinfo(
         )
         if client is None or grant is None or revoked:
             raise Presented("invalid_token")
-        snapshot = await provider.snapshot(issuer, now, None)
-        effects = _check_proof(scheme, token, claims, proof, now)
+        nonces = nonces_for(client, provider.nonces)
+        effects = _check_proof(scheme, token, claims, proof, now, nonces)
         _check_gate(grant, client)
     except Presented as refusal:
         return challenge(refusal)
+    snapshot = await provider.snapshot(issuer, now, None)
     body = userinfo_claims(grant, client, claims["scope"].split())
     return await commit(
         provider.db, issuer.caisse, Decision(_answer(body, client, snapshot), effects), snapshot
@@ -83,9 +88,12 @@ def _own_claims(issuer: Issuer, token: str, now: datetime) -> dict[str, Any]:
 
 
 def _check_proof(
-    scheme: str, token: str, claims: dict[str, Any], proof: ProofHeaders, now: datetime
+    scheme: str, token: str, claims: dict[str, Any], proof: ProofHeaders, now: datetime, nonces: Nonces | None
 ) -> tuple[Effect, ...]:
-    """RFC 9449 §7.1, §7.2: a bound token needs its scheme and its proof; a bearer token has neither."""
+    """RFC 9449 §7.1, §7.2: a bound token needs its scheme and its proof; a bearer token has neither.
+
+    §9: the proof holds one of `nonces`, where the client is registered for them.
+    """
     jkt = bound_key(claims)
     if jkt is None:
         if scheme != "bearer":
@@ -95,8 +103,16 @@ def _check_proof(
         raise Presented("invalid_token")
     try:
         verified = verify_proof(
-            proof.proofs, method=proof.method, url=proof.url, now=now, access_token=token, jkt=jkt
+            proof.proofs,
+            method=proof.method,
+            url=proof.url,
+            now=now,
+            access_token=token,
+            jkt=jkt,
+            nonces=nonces,
         )
+    except access.NonceWanted as error:
+        raise Presented("use_dpop_nonce", nonce=nonces.current(now) if nonces else None) from error
     except access.InvalidProof as error:
         raise Presented("invalid_dpop_proof") from error
     return (RememberProof(verified),)
@@ -122,12 +138,13 @@ def userinfo_claims(grant: Grant, client: Client, scopes: list[str]) -> dict[str
 
 def _answer(body: dict[str, Any], client: Client, snapshot: Snapshot) -> Answer:
     """JSON, or a JWT for the clients registered so (§5.3.2)."""
-    algorithm = client.metadata.userinfo_signed_response_alg
+    algorithm, headers = client.metadata.userinfo_signed_response_alg, {"Cache-Control": "no-store"}
+    headers |= next_nonce(client, snapshot)
     if algorithm is None:
-        return Answer(200, body, {"Cache-Control": "no-store"})
+        return Answer(200, body, headers)
     claims = {**body, "iss": snapshot.issuer.url, "aud": client.client_id}
     signed = snapshot.issuer.keys.sign(claims, typ="JWT", algorithm=algorithm)
-    return Answer(200, signed, {"Cache-Control": "no-store"}, "application/jwt")
+    return Answer(200, signed, headers, "application/jwt")
 
 
 def challenge(refusal: Presented) -> Answer:
@@ -136,4 +153,7 @@ def challenge(refusal: Presented) -> Answer:
     said = f'error="{refusal.error}"' if refusal.error else ""
     schemes = [f"Bearer {said}".strip(), f'DPoP {said + ", " if said else ""}algs="{algorithms}"']
     body = {"error": refusal.error} if refusal.error else {}
-    return Answer(refusal.status, body, {"WWW-Authenticate": ", ".join(schemes), "Cache-Control": "no-store"})
+    headers = {"WWW-Authenticate": ", ".join(schemes), "Cache-Control": "no-store"}
+    if refusal.nonce is not None:
+        headers["DPoP-Nonce"] = refusal.nonce
+    return Answer(refusal.status, body, headers)

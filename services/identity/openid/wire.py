@@ -18,8 +18,10 @@ FORM = "application/x-www-form-urlencoded"
 
 # RFC 6749 appendix A: visible ASCII. People's own words are elsewhere.
 _VISIBLE = re.compile(r"[\x20-\x7e]*")
+# Error descriptions quote names: RFC 6749 §5.2 bars the quote and the backslash there.
+_NAME = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{0,64}")
 _FREE_TEXT = frozenset({"login_hint", "claims", "ui_locales", "claims_locales", "authorization_details"})
-# Values that error descriptions quote: RFC 6749 §5.2 bars the quote and the backslash there.
+# Values that they quote too.
 _QUOTED = frozenset({"client_id", "redirect_uri", "response_type", "grant_type", "scope", "response_mode"})
 _NO_QUOTE = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")
 
@@ -73,12 +75,12 @@ def parameters_of(pairs: Iterable[tuple[str, str]]) -> Parameters:
     values: dict[str, str] = {}
     resources: list[str] = []
     for name, value in pairs:
-        if not _VISIBLE.fullmatch(name):
-            raise InvalidRequest("A parameter's name is not ASCII.")
+        if not _NAME.fullmatch(name):
+            raise InvalidRequest("A parameter's name is too long, or not plain ASCII.")
         if name == "resource":
             resources.append(value)
         elif name in values:
-            raise InvalidRequest("A parameter is given more than once.")
+            raise InvalidRequest(f"The parameter {name} is given more than once.")
         else:
             _check_characters(name, value)
             values[name] = value
@@ -90,9 +92,9 @@ def parameters_of(pairs: Iterable[tuple[str, str]]) -> Parameters:
 def _check_characters(name: str, value: str) -> None:
     if name in _FREE_TEXT:
         if any(ord(character) < 0x20 for character in value):
-            raise InvalidRequest("A parameter holds a control character.")
+            raise InvalidRequest(f"The parameter {name} holds a control character.")
     elif not (_NO_QUOTE if name in _QUOTED else _VISIBLE).fullmatch(value):
-        raise InvalidRequest("A parameter holds a character outside visible ASCII.")
+        raise InvalidRequest(f"The parameter {name} holds a character outside visible ASCII.")
 
 
 def parameters_of_claims(claims: Mapping[str, object]) -> Parameters:

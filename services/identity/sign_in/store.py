@@ -79,11 +79,14 @@ async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
     )
 
 
-LIVE = """session.token_hash = $1
+PROVEN_FROM = "coalesce(greatest(person.password_changed_at, person.suspended_at), '-infinity')"
+"""What a person proved before their last change of password, or suspension, is worth nothing in any caisse."""
+
+LIVE = f"""session.token_hash = $1
            AND session.revoked_at IS NULL
            AND session.last_seen_at > $2
            AND session.created_at > $3
-           AND session.auth_time >= coalesce(person.password_changed_at, session.auth_time)"""
+           AND session.auth_time >= {PROVEN_FROM}"""
 """The session of a cookie, alive, beside its person: hash, seen after, created after."""
 
 
@@ -194,8 +197,26 @@ async def find_person(
     return Person(*row) if row else None
 
 
+async def suspend(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
+    """Whether this call did it."""
+    done = await tx.execute(
+        "UPDATE person SET state = 'suspended', suspended_at = $2 WHERE id = $1 AND state = 'active'",
+        person_id,
+        now,
+    )
+    return done == 1
+
+
+async def restore(tx: Tx, person_id: UUID) -> bool:
+    """Whether this call did it; `suspended_at` stays."""
+    done = await tx.execute(
+        "UPDATE person SET state = 'active' WHERE id = $1 AND state = 'suspended'", person_id
+    )
+    return done == 1
+
+
 async def set_password(tx: Tx, person_id: UUID, password_hash: str, *, now: datetime) -> None:
-    """Sessions of this person proven before `now` end with it, in whatever caisse."""
+    """Sessions of this person proven before `now`, and grants that outlive theirs, end with it in every caisse."""
     await tx.execute(
         "UPDATE person SET password_hash = $2, password_changed_at = $3 WHERE id = $1",
         person_id,
@@ -233,16 +254,16 @@ async def open_proof(
 
 
 async def find_proof(tx: Tx, token_hash: bytes, *, now: datetime, most_failures: int) -> Proof | None:
-    """The proof under way behind a cookie. One begun with a former password is none, in whatever caisse."""
+    """The proof under way behind a cookie. One begun with a former password, or before a suspension, is none."""
     row = await tx.fetchrow(
-        """
+        f"""
         SELECT sign_in.id, sign_in.person_id, sign_in.session_id, sign_in.password_at, sign_in.code_expires_at,
                sign_in.failures
           FROM sign_in
           JOIN person ON person.id = sign_in.person_id
          WHERE sign_in.token_hash = $1 AND sign_in.completed_at IS NULL
            AND sign_in.expires_at > $2 AND sign_in.failures < $3
-           AND sign_in.password_at >= coalesce(person.password_changed_at, sign_in.password_at)
+           AND sign_in.password_at >= {PROVEN_FROM}
         """,
         token_hash,
         now,

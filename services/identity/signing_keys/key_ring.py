@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -24,6 +25,7 @@ from libs.common.access.signatures import (
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.signing_keys import store
 from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 from services.identity.signing_keys.rotation import complete_keys, missing
@@ -31,6 +33,9 @@ from services.identity.signing_keys.sealing import open_key
 
 FRESH_FOR = 1.0
 """Seconds a ring is believed before the database is asked again."""
+
+
+_objects = msgspec.json.Decoder(dict[str, Any])
 
 
 class UnknownSigningKey(Exception):
@@ -121,14 +126,14 @@ class KeyRing:
     def _verify(self, compact: str, typ: str) -> dict[str, Any] | None:
         try:
             parts = split_compact(compact, limit=OWN_JWT_LIMIT)
-            header = msgspec.json.decode(parts.header, type=dict[str, Any])
+            header = read_json(parts.header, _objects)
             key = self._published.get(header.get("kid", ""))
             if key is None or header.get("alg") != key.alg or header.get("typ") != typ or "crit" in header:
                 return None
             if not key.verifies(parts.signature, parts.signed):
                 return None
-            return msgspec.json.decode(parts.payload, type=dict[str, Any])
-        except (Malformed, TypeError, msgspec.MsgspecError):
+            return read_json(parts.payload, _objects)
+        except (Malformed, TypeError, UnreadableJson):
             return None
 
 
@@ -147,7 +152,9 @@ class KeyRings:
         self._db = db
         self._keys = keys
         self._rings: dict[CaisseSlug, Known] = {}
-        self._locks: dict[CaisseSlug, asyncio.Lock] = {}
+        # A lock lives while somebody holds or awaits it: any slug may be asked for, an outage included,
+        # and what does not exist must not fill the memory.
+        self._locks: WeakValueDictionary[CaisseSlug, asyncio.Lock] = WeakValueDictionary()
         self._verified = VerifiedJwts()
 
     def __len__(self) -> int:
@@ -157,15 +164,12 @@ class KeyRings:
         known = self._rings.get(caisse)
         if known and time.monotonic() - known.read_at < FRESH_FOR:
             return known.ring
-        async with self._locks.setdefault(caisse, asyncio.Lock()):
+        lock = self._locks.setdefault(caisse, asyncio.Lock())
+        async with lock:
             known = self._rings.get(caisse)
             if known and time.monotonic() - known.read_at < FRESH_FOR:
                 return known.ring
-            ring = await self._reread(caisse, known)
-        if ring.is_empty:
-            # Any slug may be asked for: what does not exist must not fill the memory.
-            self._locks.pop(caisse, None)
-        return ring
+            return await self._reread(caisse, known)
 
     def forget(self, caisse: CaisseSlug) -> None:
         """Reread at the next use: this process has just rotated."""

@@ -86,8 +86,7 @@ class Site(NamedTuple):
 async def provide_caisse(slug: FromPath[str], db: NamedDependency[Database]) -> Caisse:
     """The caisse of the address. Raises `InvalidCaisseSlug` or `NotFound`: one answer."""
     key = parse_caisse_slug(slug)
-    async with db.transaction(key) as tx:
-        found = await caisses.find(tx, key)
+    found = await caisses.find(db.one_statement(key), key)
     if found is None:
         raise NotFound
     return found

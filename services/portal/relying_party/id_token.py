@@ -13,10 +13,13 @@ from libs.common.access.issuer_keys import IssuerKeys
 from libs.common.access.signatures import Malformed, split_compact
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 
 LIMIT: Final = 8192
 SKEW: Final = 30
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+
+_objects = msgspec.json.Decoder(dict[str, Any])
 
 
 class InvalidIdToken(DomainError):
@@ -90,15 +93,15 @@ async def _signed(keys: IssuerKeys, text: str, caisse: CaisseSlug, *, typ: tuple
     """The claims, once the issuer's key has signed them; the algorithm is the key's."""
     try:
         parts = split_compact(text, limit=LIMIT)
-        header: dict[str, Any] = msgspec.json.decode(parts.header, type=dict[str, Any])
+        header = read_json(parts.header, _objects)
         kind = str(header.get("typ", "")).lower().removeprefix("application/")
         if kind not in typ or "crit" in header:
             _refuse("typ")
         key = await keys.find(caisse, str(header.get("kid", "")))
         if key is None or header.get("alg") != key.alg or not key.verifies(parts.signature, parts.signed):
             _refuse("signature")
-        return msgspec.json.decode(parts.payload, type=dict[str, Any])
-    except (Malformed, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return read_json(parts.payload, _objects)
+    except (Malformed, UnreadableJson) as error:
         raise InvalidIdToken("malformed") from error
 
 

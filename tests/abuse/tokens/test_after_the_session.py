@@ -2,17 +2,23 @@
 
 import time
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from libs.common.access.access_token import TokenVerifier
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import VerifyingKey, verifying_key
+from libs.common.database.journal import THE_SYSTEM
 from libs.common.database.pool import Database
 from libs.common.events.envelope import decode
 from libs.common.events.identity import FloorRaised
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import public_id
 from services.identity.sign_in.session import end_session
 from services.identity.sign_in.store import set_password
-from tests.openid.party import Issuer
+from services.identity.sign_in.suspend import restore, suspend
+from tests.openid.party import Issuer, Party
 
 
 class PublishedKeys:
@@ -69,6 +75,65 @@ async def test_signing_out_kills_the_access_tokens_at_every_service(
     for floor in await floors_told(identity_db, issuer.caisse):
         floors.raise_floor(issuer.caisse, floor)
     assert floors.judge(believed) is Verdict.REVOKED
+
+
+async def everything_is_dead(client: Party, tokens: dict[str, Any], code: str) -> None:
+    """At every door of identity."""
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await client.redeem(code)).json()["error"] == "invalid_grant"
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    for token in (tokens["access_token"], tokens["refresh_token"]):
+        assert (await client.post("/introspect", {"token": token})).json() == {"active": False}
+
+
+@pytest.mark.parametrize("scope", ["openid email", "openid email offline_access"])
+async def test_a_suspension_kills_for_good(issuer: Issuer, scope: str) -> None:
+    """Grants, codes, refresh tokens and sessions stay dead after the person is restored."""
+    client = await issuer.client(consent="explicit")
+    who = await (await issuer.person()).sign_in()
+    tokens, code = await client.tokens(who, scope=scope), await client.code(who, scope=scope)
+    issuer.clock.forward(seconds=1)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        assert await suspend(tx, who.id, by=THE_SYSTEM, reason="vol", now=issuer.clock())
+        assert not await suspend(tx, who.id, by=THE_SYSTEM, reason="vol", now=issuer.clock())
+    await everything_is_dead(client, tokens, code)
+    assert (await client.authorize(who, scope=scope, prompt="none")).status_code == 303
+
+    issuer.clock.forward(seconds=1)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        assert await restore(tx, who.id, by=THE_SYSTEM, reason="vérifié", now=issuer.clock())
+    await everything_is_dead(client, tokens, code)
+    assert (await client.answer(who, scope=scope, prompt="none"))["error"] == "login_required"
+
+    await who.sign_in()
+    anew = await client.tokens(who, scope=scope)
+    assert (await client.refresh(anew["refresh_token"])).status_code == 200
+
+
+async def test_a_suspension_reaches_the_access_tokens_of_every_caisse(issuer: Issuer) -> None:
+    who = await issuer.person()
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await suspend(tx, who.id, by=THE_SYSTEM, reason="vol", now=issuer.clock())
+    floor = (await floors_told(issuer.db, issuer.caisse))[-1]
+    assert (floor.kind, floor.key) == ("actor", public_id("per", who.id))
+
+
+async def test_a_suspension_by_hand_is_dated_too(issuer: Issuer) -> None:
+    who = await issuer.person()
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await tx.execute("UPDATE person SET state = 'suspended' WHERE id = $1", who.id)
+        assert await tx.fetchval("SELECT suspended_at FROM person WHERE id = $1", who.id) is not None
+
+
+async def test_a_new_password_ends_what_outlives_the_session_too(issuer: Issuer) -> None:
+    client = await issuer.client(consent="explicit")
+    who = await (await issuer.person()).sign_in()
+    scope = "openid offline_access"
+    tokens, code = await client.tokens(who, scope=scope), await client.code(who, scope=scope)
+    issuer.clock.forward(seconds=1)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await set_password(tx, who.id, "another", now=issuer.clock())
+    await everything_is_dead(client, tokens, code)
 
 
 async def test_a_new_password_ends_what_clients_hold_in_every_caisse(

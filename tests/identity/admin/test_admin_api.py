@@ -190,7 +190,7 @@ async def test_a_kept_answer_is_sealed_and_forgotten_after_a_day(
                 "metadata": {"client_name": "a\u0000b"}
                 | {n: v for n, v in a_client().items() if n != "client_name"}
             },
-            422,
+            400,
         ),
         ({"metadata": a_client(default_max_age=10**18)}, 422),
         ({"metadata": a_client(), "client_id": "per_01J"}, 422),
@@ -218,6 +218,17 @@ async def test_a_body_nested_without_end_is_the_callers_fault(machine: Machine) 
     assert issuer.caisse in str(refused.request.url)
     assert refused.status_code == 400
     assert large.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"metadata":{"client_name":"\xff"}}', b"\xff", b'{"a":"\\u0000"}', b"{", b"[" * 40]
+)
+async def test_a_body_that_is_no_text_is_the_callers_fault(machine: Machine, body: bytes) -> None:
+    refused = await _raw(machine, body)
+
+    assert refused.status_code == 400
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json()["type"] == "urn:espace:problem:unreadable-body"
 
 
 async def _raw(machine: Machine, body: bytes) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 from libs.common.database.pool import Database
 from libs.common.refusals import NotFound
-from libs.common.values.identifiers import new_id
+from libs.common.values.identifiers import new_id, public_id
 from services.identity.delegation import store
 from services.identity.delegation.accept import accept_offer, accept_request
 from services.identity.delegation.clocks import settle
@@ -337,6 +337,10 @@ async def test_case_12_more_is_not_less(identity_db: Database, clock: HeldClock)
         present._replace(scopes=present.scopes | {"payment.prepare"}),
         present._replace(ends_on=present.ends_on + timedelta(days=1)),
         present._replace(machine=True),
+        present._replace(establishments=()),
+        present._replace(establishments=("banana",)),
+        present._replace(establishments=(public_id("est", new_id()),)),
+        present._replace(establishments=("*", public_id("est", scene.establishment_id))),
         present,
     ):
         for by in (scene.cabinet, scene.firm):

@@ -36,8 +36,13 @@ on('#sign-out', () => manager.signoutRedirect())
 on('#call', async () => {
   const found = await manager.getUser()
   const url = await manager.metadataService.getUserInfoEndpoint()
-  const proof = await manager.dpopProof(url, found, 'GET')
-  const answer = await fetch(url, { headers: { authorization: `DPoP ${found.access_token}`, dpop: proof } })
+  const call = async (nonce) => {
+    const dpop = await manager.dpopProof(url, found, 'GET', nonce)
+    return fetch(url, { headers: { authorization: `DPoP ${found.access_token}`, dpop } })
+  }
+  // The first proof of a page knows no nonce; the answer names one (RFC 9449 §9).
+  let answer = await call()
+  if (answer.status === 401) answer = await call(answer.headers.get('dpop-nonce'))
   show(`called ${answer.status}`, answer.ok ? await answer.json() : answer.headers.get('www-authenticate'))
 })
 

@@ -428,3 +428,17 @@ async def test_par_assertion_is_good_once(client: Party) -> None:
 async def test_every_answer_names_its_issuer(client: Party, who: Somebody) -> None:
     answer = await client.authorize(who)
     assert dict(parse_qsl(urlsplit(answer.headers["location"]).query))["iss"] == client.issuer.url
+
+
+async def test_a_request_object_shown_again_opens_nothing_that_is_spent(client: Party, who: Somebody) -> None:
+    """A request and no proof: shown twice it asks twice; each answer is good once, for who holds the verifier."""
+    request = signed_request(client, jti="once")
+    codes: list[str] = []
+    for _ in range(2):
+        pushed = await client.post("/par", {"request": request})
+        codes.append(callback(await follow(client, who, pushed))["code"])
+        assert (await follow(client, who, pushed)).status_code == 400
+    assert len(set(codes)) == 2
+    refused(await client.redeem(codes[0], code_verifier="w" * 64), "invalid_grant")
+    assert (await client.redeem(codes[1])).status_code == 200
+    refused(await client.redeem(codes[1]), "invalid_grant")

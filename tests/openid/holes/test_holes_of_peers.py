@@ -311,3 +311,26 @@ async def test_ending_the_session_ends_its_tokens(issuer: Issuer, who: Somebody)
     assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
     assert (await client.userinfo(tokens["access_token"])).status_code == 401
     assert (await client.post("/introspect", {"token": tokens["access_token"]})).json() == {"active": False}
+
+
+async def test_the_loser_of_a_race_has_spent_its_assertion_and_its_proof(
+    issuer: Issuer, who: Somebody
+) -> None:
+    client = await issuer.client()
+    code = await client.code(who)
+    shown = [(client.credentials(), client.proof("/token")) for _ in range(6)]
+    form = {
+        "grant_type": "authorization_code", "code": code, "redirect_uri": GOOD, "code_verifier": client.verifier,
+    }  # fmt: skip
+    answers = await asyncio.gather(
+        *(client.post("/token", form, credentials=said, proof=proof) for said, proof in shown)
+    )
+    assert sorted(answer.status_code for answer in answers) == [200] + [400] * 5
+    for said, proof in shown:
+        assert (await client.post("/token", form, credentials=said)).json()["error"] == "invalid_client"
+        again = await client.post("/token", form, proof=proof)
+        assert again.json()["error"] in ("invalid_dpop_proof", "invalid_grant")
+        refreshed = await client.post(
+            "/token", {"grant_type": "refresh_token", "refresh_token": "x"}, proof=proof
+        )
+        assert refreshed.json()["error"] == "invalid_dpop_proof"

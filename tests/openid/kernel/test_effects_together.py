@@ -1,5 +1,6 @@
 """The effects of a decision are one statement: all written, or none, and the loser named."""
 
+import secrets
 from datetime import timedelta
 from itertools import permutations
 from uuid import UUID
@@ -7,15 +8,18 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import new_id
 from services.identity.openid import effects
 from services.identity.openid.bucket_names import Place, code_place, new_code, new_grant_id
-from services.identity.openid.commit import LostRace, write
+from services.identity.openid.commit import LostRace, commit, write
 from services.identity.openid.effect_store import CHANGES, together, values_of
 from services.identity.openid.effects import Effect
+from services.identity.openid.kernel import Answer, Decision, refusal_answer
+from tests.openid.kernel.world import snapshot
 from tests.openid.party import Issuer
 
 
@@ -28,6 +32,7 @@ async def test_every_statement_is_valid_alone_and_beside_any_other(settings: Set
     try:
         for kind in CHANGES:
             await connection.prepare(together((kind,)))
+            await connection.prepare(together((kind,), judged=False))
         for pair in permutations(CHANGES, 2):
             await connection.prepare(together(pair))
     finally:
@@ -140,3 +145,48 @@ async def test_rows_written_alone_are_of_their_caisse(issuer: Issuer) -> None:
         await read.fetchval("SELECT DISTINCT caisse FROM journal WHERE action = 'test.noted'")
         == issuer.caisse
     )
+
+
+def a_proof(issuer: Issuer) -> effects.RememberProof:
+    key = secrets.token_bytes(32)
+    return effects.RememberProof(DpopProof("jkt", key.hex(), issuer.clock(), key))
+
+
+async def is_spent(issuer: Issuer, effect: Effect) -> bool:
+    try:
+        await write(issuer.db, issuer.caisse, [effect])
+    except LostRace:
+        return True
+    return False
+
+
+async def test_what_was_shown_is_spent_even_when_the_decision_loses(issuer: Issuer) -> None:
+    """And nothing else of it is written: neither the note nor the refresh token."""
+    before = await count_notes(issuer)
+    shown, proof = jti(issuer, "shown"), a_proof(issuer)
+    lost_code = effects.ConsumeCode(a_place(issuer), new_id(), issuer.clock())
+    decision = Decision(Answer(200, {}), (shown, proof, note(issuer), lost_code))
+    answer = await commit(issuer.db, issuer.caisse, decision, snapshot())
+
+    assert (answer.status, answer.body) == (400, refusal_answer(lost_code.lost).body)
+    assert await is_spent(issuer, shown) and await is_spent(issuer, proof)
+    assert await count_notes(issuer) == before
+
+
+async def test_a_replayed_assertion_spends_the_proof_beside_it_and_still_kills_the_grant(
+    issuer: Issuer,
+) -> None:
+    shown, proof = jti(issuer, "again"), a_proof(issuer)
+    await write(issuer.db, issuer.caisse, [shown])
+    grant_id = await a_grant(issuer)
+    decision = Decision(Answer(200, {}), (shown, proof))
+    assert (await commit(issuer.db, issuer.caisse, decision, snapshot())).status == 401
+    assert await is_spent(issuer, proof)
+
+    lost_code = effects.ConsumeCode(a_place(issuer), grant_id, issuer.clock())
+    await commit(
+        issuer.db, issuer.caisse, Decision(Answer(200, {}), (a_proof(issuer), lost_code)), snapshot()
+    )
+    read = issuer.db.one_statement(issuer.caisse)
+    why = "SELECT revoked_why FROM authorization_grant WHERE id = $1"
+    assert await read.fetchval(why, grant_id) == "code_replayed"

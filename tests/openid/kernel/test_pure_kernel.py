@@ -105,6 +105,18 @@ def test_a_wrong_verifier_consumes_nothing() -> None:
     assert not any(isinstance(effect, ConsumeCode) for effect in decision.effects)
 
 
+@pytest.mark.parametrize("grant_type", OF_PEOPLE)
+@given(left=st.integers(1, 900), mandate=st.integers(1, 900))
+def test_no_token_outlives_its_grant_nor_its_mandate(grant_type: str, left: int, mandate: int) -> None:
+    ending = world.grant(expires_at=world.NOW + timedelta(seconds=left))
+    power = world.power(not_after=world.NOW + timedelta(seconds=mandate))
+    snapshot = world.whole_snapshot(ending, grant=ending, power=power)
+    answer = body(decide(world.asked(grant_type), snapshot).answer)
+    longest = min(300, left, mandate) if grant_type == TOKEN_EXCHANGE else min(600, left)
+    claims = claims_of(answer["access_token"])
+    assert claims["exp"] - claims["iat"] == answer["expires_in"] == longest
+
+
 words = st.sampled_from(
     [*world.SCOPES.split(), "payment.order", "leave.read", "mandate.manage", "x", "openid"]
 )

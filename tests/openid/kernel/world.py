@@ -151,7 +151,15 @@ def snapshot(**changes: Any) -> Snapshot:
 
 def presented(the_grant: Grant, scopes: tuple[str, ...] = ("openid",)) -> dict[str, Any]:
     """The claims of an actor token that this grant would have given a moment ago."""
-    token = own_token(snapshot(), client(), the_grant, audience=URL, scopes=scopes, jkt=keys()["dpop"].kid)
+    token = own_token(
+        snapshot(),
+        client(),
+        the_grant,
+        audience=URL,
+        scopes=scopes,
+        jkt=keys()["dpop"].kid,
+        life=timedelta(minutes=10),
+    )
     return issuer().keys.read_own_jwt(token, typ="at+jwt") or {}
 
 

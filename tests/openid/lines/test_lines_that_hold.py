@@ -217,6 +217,29 @@ async def test_line_14_a_nonce_is_wanted_where_registered(issuer: Issuer, who: S
     assert wrong.json()["error"] == "use_dpop_nonce"
 
 
+async def test_line_14_userinfo_wants_a_nonce_where_registered(issuer: Issuer, who: Somebody) -> None:
+    """RFC 9449 §9: a challenge of 401 that carries the nonce, then each answer the next."""
+    client = await issuer.client(require_dpop_nonce=True)
+    nonce = (await client.push()).headers["dpop-nonce"]
+    pushed = await client.post("/par", client.request(), proof=client.proof("/par", nonce=nonce))
+    query = urlencode({"client_id": client.client_id, "request_uri": pushed.json()["request_uri"]})
+    code = callback(await who.get(f"/{issuer.caisse}/authorize?{query}"))["code"]
+    token = (await client.redeem(code, proof=client.proof("/token", nonce=nonce))).json()["access_token"]
+
+    async def ask(**nonce: str) -> httpx.Response:
+        proof = client.proof("/userinfo", "GET", access_token=token, **nonce)
+        async with issuer.http() as http:
+            headers = {"Authorization": f"DPoP {token}", "DPoP": proof}
+            return await http.get(f"/{issuer.caisse}/userinfo", headers=headers)
+
+    asked = await ask()
+    assert (asked.status_code, asked.json()["error"]) == (401, "use_dpop_nonce")
+    assert 'error="use_dpop_nonce"' in asked.headers["www-authenticate"]
+    answered = await ask(nonce=asked.headers["dpop-nonce"])
+    assert answered.status_code == 200 and answered.headers["dpop-nonce"]
+    assert (await ask(nonce="forged")).json()["error"] == "use_dpop_nonce"
+
+
 async def test_line_16_public_refresh_is_rotated_and_the_family_dies_on_reuse(
     public: Party, who: Somebody
 ) -> None:
@@ -452,6 +475,33 @@ async def test_line_29_consent_is_remembered_and_its_revocation_bites_at_once(
     assert (await client.post("/introspect", {"token": tokens["access_token"]})).json() == {"active": False}
     assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
     assert (await client.authorize(who, scope="openid")).status_code == 200
+
+
+async def test_line_29_a_consent_taken_back_meanwhile_gives_no_code(issuer: Issuer, who: Somebody) -> None:
+    """The decision read it before it was gone; nothing is granted, and the client hears why."""
+    from services.identity.openid import consents
+
+    client = await issuer.client(consent="explicit")
+    await client.tokens(who, scope="openid email")
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        (given,) = await consents.given_by(tx, who.id, issuer.clock())
+        assert await consents.revoke(tx, who.id, given.id, now=issuer.clock())
+        deciding = asyncio.create_task(client.authorize(who, scope="openid"))
+        await somebody_awaits_a_row(issuer)
+    assert callback(await deciding)["error"] == "access_denied"
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        living = "SELECT count(*) FROM authorization_grant WHERE person_id = $1 AND revoked_at IS NULL"
+        assert await tx.fetchval(living, who.id) == 0
+
+
+async def somebody_awaits_a_row(issuer: Issuer) -> None:
+    """Returns once a statement waits for the transaction that holds its row."""
+    async with asyncio.timeout(10):
+        while not await issuer.db.one_statement(issuer.caisse).fetchval(  # noqa: ASYNC110
+            "SELECT EXISTS (SELECT FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock')"
+        ):
+            await asyncio.sleep(0.02)
 
 
 async def test_line_30_unknown_details_are_refused(public: Party, who: Somebody) -> None:

@@ -1,5 +1,8 @@
 """What stands before the router keeps every rule of the router: host, methods, sizes, headers, refusals."""
 
+from typing import Any
+from urllib.parse import unquote
+
 import pytest
 
 from libs.common.http.application import LARGEST_BODY
@@ -85,3 +88,40 @@ async def test_no_such_caisse_is_one_answer(issuer: Issuer, slug: str, path: str
 def test_a_path_or_an_access_that_the_door_cannot_hold_is_refused(path: str, access: str) -> None:
     with pytest.raises(ValueError, match=r"slug|token|x"):
         thin(path, "GET", access=access)
+
+
+SPELLINGS = ["//{}{}", "/{}/{}", "/{}{}/", "/{}{}//", "/./{}{}", "/x/../{}{}", "/{}%2f{}", "/{}{}%00"]
+"""Addresses that another component may take for ours; caisse and path are put in."""
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("path", [*PATHS, "/authorize"])
+async def test_another_spelling_of_an_address_is_another_address(
+    issuer: Issuer, path: str, spelling: str
+) -> None:
+    """As the router itself says of an address that it does not have: 404, whatever the method."""
+    raw = spelling.format(issuer.caisse, path)
+    for method in ("GET", "POST", "OPTIONS", "DELETE"):
+        status, _ = await asked_as_it_is(issuer, method, unquote(raw))
+        assert status == 404, (method, raw)
+
+
+async def asked_as_it_is(issuer: Issuer, method: str, path: str) -> tuple[int, bytes]:
+    """A request whose path no client has tidied; `path` as a server hands it to an application."""
+    host = issuer.settings.identity.base.partition("//")[2]
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https",
+        "path": path, "raw_path": path.encode(), "root_path": "", "query_string": b"", "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 443), "headers": [(b"host", host.encode())],
+    }  # fmt: skip
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    app: Any = issuer.transport
+    await app.app(scope, receive, send)
+    return said[0]["status"], b"".join(message.get("body", b"") for message in said[1:])

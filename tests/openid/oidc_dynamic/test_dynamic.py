@@ -13,6 +13,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.database.pool import Database
+from libs.common.values.identifiers import public_id
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.guarded_fetcher import GuardedFetcher
@@ -214,6 +215,16 @@ async def test_registration_sector_uri(issuer: Issuer, who: Somebody, listener: 
     assert subjects[0] == subjects[1] and len(set(subjects)) == 3
 
 
+async def test_a_pairwise_subject_is_said_by_id_token_and_userinfo(issuer: Issuer, who: Somebody) -> None:
+    """The access token names the person as our APIs know them: docs/reference/divergences.md, §8.1."""
+    client, _ = await register(issuer, subject_type="pairwise")
+    tokens = await client.tokens(who)
+    pairwise, public = claims_of(tokens["id_token"])["sub"], public_id("per", who.id)
+    assert pairwise != public
+    assert (await client.userinfo(tokens["access_token"])).json()["sub"] == pairwise
+    assert claims_of(tokens["access_token"])["sub"] == public
+
+
 async def test_registration_sector_bad(issuer: Issuer, listener: Listener) -> None:
     listener.pages["/sector"] = json.dumps(["https://elsewhere.example/cb"]).encode()
     answer = await post(
@@ -372,3 +383,35 @@ async def test_another_client_s_token_manages_nothing(issuer: Issuer) -> None:
     _, mine = await register(issuer)
     _, theirs = await register(issuer)
     assert (await manage(issuer, theirs, "GET", token=mine["registration_access_token"])).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff", b'{"client_name":"\xff"}', b'{"client_name":"\\u0000"}', b'{"jwks":' * 5000 + b"1" + b"}" * 5000,
+        b'{"jwks":' + b"[" * 900 + b"]" * 900 + b"}", b"[]", b"", b'{"grant_types":5}', b'{"grant_types":[{}]}',
+        b'{"grant_types":{"a":1}}', b'{"scope":{}}', b'{"redirect_uris":"https://a.example"}', b'{"jwks":{"keys":[1]}}',
+        b'{"jwks":{"keys":{}}}', b'{"default_max_age":' + b"9" * 4000 + b"}",
+    ],
+    ids=lambda raw: ascii(raw[:30]),
+)  # fmt: skip
+async def test_metadata_that_cannot_be_read_or_kept_are_refused(issuer: Issuer, body: bytes) -> None:
+    token = await invitation(issuer)
+    async with issuer.http() as http:
+        answer = await http.post(
+            f"/{issuer.caisse}/register", content=body, headers={"Authorization": f"Bearer {token}"}
+        )
+    refusals = {"invalid_client_metadata", "invalid_redirect_uri"}
+    assert answer.status_code == 400 and answer.json()["error"] in refusals, answer.text
+
+
+async def test_a_client_cannot_update_itself_to_what_cannot_be_read(issuer: Issuer) -> None:
+    party, told = await register(issuer)
+    for body in (b'{"client_id":"\xff"}', b'{"client_id":' * 5000, b'{"client_name":"\\u0000"}'):
+        async with issuer.http() as http:
+            answer = await http.put(
+                f"/{issuer.caisse}/register/{party.client_id}",
+                content=body,
+                headers={"Authorization": f"Bearer {told['registration_access_token']}"},
+            )
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")

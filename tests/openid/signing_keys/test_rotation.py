@@ -9,9 +9,7 @@ import pytest
 from libs.common.access.issuer_keys import IssuerKeys
 from libs.common.access.signatures import SigningKey, thumbprint
 from libs.common.keys.key_encryption import KeyEncryption, SealBroken
-from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
-from services.identity.signing_keys.key_ring import KeyRings
 from services.identity.signing_keys.rotation import SIGNS_FOR, VERIFIES_FOR, rotate, sweep_keys
 from services.identity.signing_keys.sealing import PURPOSE, context
 from tests.openid.party import Issuer, header_of
@@ -108,14 +106,3 @@ async def test_rotation_under_load_fails_no_validation(issuer: Issuer, keys: Key
 
     _, *failures = await asyncio.gather(turn(), use(), use())
     assert failures == [0, 0] and len(seen) >= 3
-
-
-async def test_a_caisse_that_does_not_exist_leaves_nothing_in_memory(
-    issuer: Issuer, keys: KeyEncryption
-) -> None:
-    rings = KeyRings(issuer.db, keys)
-    for number in range(50):
-        assert (await rings.of(CaisseSlug(f"nowhere-{number}"))).is_empty
-    assert len(rings) == 0
-    assert not (await rings.of(issuer.caisse)).is_empty
-    assert len(rings) == 2

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import asyncpg
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.database.gathering import Kind
 from libs.common.database.one_statement import OneStatement, Reader, Verb
 from libs.common.database.pool import Database
-from libs.common.database.transaction import Tx
+from libs.common.database.transaction import Row, Tx
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
 from services.identity.openid import effects, flow_store, store
@@ -33,9 +35,12 @@ from services.identity.openid.buckets import RINGS, Bucketed, bucket_of
 from services.identity.openid.effect_store import together, values_of
 from services.identity.openid.effects import Effect
 from services.identity.openid.steps import FLOW_LASTS
+from services.identity.openid.visit_store import visited
 from tests.openid.party import Issuer
 from tests.openid.sweeping.test_table_sizes import REQUEST, a_grant, a_refresh_token
 
+YEAR_2000 = datetime(2000, 1, 1, tzinfo=UTC)
+SOUGHT = (b"s" * 32, YEAR_2000, YEAR_2000)
 SEARCHED = "SELECT relname, coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_xact_user_tables"
 ROWS_READ = (
     "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables"
@@ -116,7 +121,7 @@ def steps(now: datetime) -> Sequence[tuple[str, Step, set[str]]]:
         ("refresh", lambda tx: store.load_for_refresh(tx, "c", token.place), both),
         ("token", lambda tx: store.load_for_token(tx, "c", grant.grant_id, "jti", exp),
          {"authorization_grant", "revoked_token"}),
-        ("pushed", lambda tx: store.pushed_request(tx, handle), {"pushed_request"}),
+        ("visited", lambda tx: visited(tx, "c", now, session=SOUGHT, pushed_at=handle), {"pushed_request"}),
         ("spend pushed", writing(effects.SpendPushedRequest(handle, now)), {"pushed_request"}),
         ("consume code", writing(effects.ConsumeCode(grant.code, grant.grant_id, now)), {"authorization_code"}),
         ("prolong", writing(effects.ProlongRefresh(token.place, now + timedelta(days=14))), {"refresh_token"}),
@@ -188,10 +193,12 @@ async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer,
     await owner.execute("ANALYZE")
     await owner.close()
     exp = int(now.timestamp()) + 600
+    a_hash = sha256(b"7").digest()
     asked: dict[str, Callable[[Reader], Awaitable[object]]] = {
         "code": lambda read: store.load_for_code(read, "c", grant.code),
         "refresh": lambda read: store.load_for_refresh(read, "c", token.place),
         "token": lambda read: store.load_for_token(read, "c", grant.grant_id, "jti", exp),
+        "visited": lambda read: visited(read, "c", now, session=(a_hash, YEAR_2000, YEAR_2000)),
         "presented": lambda read: store.load_presented(read, "c", "c", grant.grant_id, "jti", exp),
     }
     connection = await asyncpg.connect(
@@ -201,12 +208,17 @@ async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer,
     async def ask(verb: Verb, sql: str, args: tuple[object, ...]) -> Any:
         return await getattr(connection, verb)(sql, *args)
 
+    async def gather(kind: Kind, args: tuple[object, ...]) -> Row:
+        row = await connection.fetchrow(kind.sql, *args)
+        assert row is not None
+        return row
+
     read_rows: dict[str, int] = {}
     try:
         for name, look_up in asked.items():
             async with connection.transaction():
                 before = await connection.fetchval(ROWS_READ)
-                found = await look_up(OneStatement(ask, issuer.caisse))
+                found = await look_up(OneStatement(ask, gather, issuer.caisse))
                 read_rows[name] = await connection.fetchval(ROWS_READ) - before
             assert found is not None
     finally:

@@ -13,7 +13,7 @@ from uuid import UUID
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.identifiers import new_id
-from services.identity.openid import flow_store, store
+from services.identity.openid import flow_store
 from services.identity.openid.bucket_names import (
     code_place,
     flow_span,
@@ -24,6 +24,7 @@ from services.identity.openid.bucket_names import (
 )
 from services.identity.openid.buckets import FORMER
 from services.identity.openid.duties import empty_what_the_version_before_left, sweep
+from services.identity.openid.visit_store import visited
 from tests.conftest import HeldClock
 from tests.openid.party import Issuer, Party, Somebody
 from tests.openid.sweeping.test_table_sizes import REQUEST
@@ -178,7 +179,8 @@ async def test_pushed_requests_and_flows_pass_from_one_version_to_the_other(issu
             insert, issuer.caisse, handle_place(handle).digest, now, handle_place(handle).rows.first
         )
         await flow_store.open_flow(tx, flow, b"b" * 32, REQUEST, now, now + timedelta(minutes=30))
-        assert await store.pushed_request(tx, handle_place(former)) is not None
+        _, pushed, _ = await visited(tx, "c", now, session=None, pushed_at=handle_place(former))
+        assert pushed is not None
         assert await tx.execute(SPEND_PUSHED, handle_place(handle).digest, now) == 1
         assert flow_span(flow) == (0, 3)
         assert await flow_store.flow_of_browser(tx, flow, b"b" * 32, now) is not None

@@ -348,13 +348,19 @@ class Counting(Database):
         super().__init__(real._pool, real._size)  # pyright: ignore[reportPrivateUsage]
         self.messages: list[str] = []
 
-    async def _read_alone(self, verb: Any, sql: str, args: tuple[object, ...]) -> Any:
+    async def _read_alone(self, verb: Any, sql: str, args: Sequence[object]) -> Any:
         self.messages.append("read")
         return await super()._read_alone(verb, sql, args)
 
-    async def write_alone(self, sql: str, args: Sequence[object]) -> None:
+    async def _read_together(self, sql: str, callers: Sequence[Sequence[object]]) -> Any:
+        self.messages.append("read")
+        return await super()._read_together(sql, callers)
+
+    async def write_alone(
+        self, caisse: CaisseSlug, sql: str, args: Sequence[object], *, shares: bool
+    ) -> None:
         self.messages.append("write")
-        await super().write_alone(sql, args)
+        await super().write_alone(caisse, sql, args, shares=shares)
 
     def transaction(self, caisse: CaisseSlug) -> Any:
         self.messages.append("transaction")

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from libs.common.access.signatures import SigningKey
@@ -145,6 +146,15 @@ async def test_details_only_narrow(delegation: Delegation) -> None:
         authorization_details=f'[{{"type":"mandate","establishments":["{est}"]}}]'
     )
     assert narrowed.json()["authorization_details"][0]["establishments"] == [est]
+    for named in (
+        [], ["banana"], [public_id("est", new_id())], [est, public_id("est", new_id())], ["*", est], [est, "*"], [""],
+    ):  # fmt: skip
+        wrong = msgspec.json.encode([{"type": "mandate", "establishments": named}]).decode()
+        answer = await delegation.exchange(authorization_details=wrong)
+        refused(answer, "invalid_authorization_details")
+        assert "establishments" in answer.json()["error_description"]
+    whole = await delegation.exchange(authorization_details='[{"type":"mandate","establishments":["*"]}]')
+    assert whole.json()["authorization_details"][0]["establishments"] == ["*"]
     for wrong in ('[{"type":"other"}]', '[{"type":"mandate","amount_cap_cents":1}]', '{"type":"mandate"}', "[]",
                   '[{"type":"mandate","unknown":1}]'):  # fmt: skip
         refused(await delegation.exchange(authorization_details=wrong), "invalid_authorization_details")

@@ -14,7 +14,7 @@ from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from services.identity.openid import store
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
-from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.clients import Client, ClientMetadata, may_name_a_client
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import Hand
 from services.identity.openid.registration import check_sector
@@ -61,7 +61,7 @@ def refuse_beyond(token: AccessToken, *scopes: str) -> None:
 
 async def client_named(tx: Tx, client_id: str) -> Client:
     """Raises `NotFound` alike for an unknown client and for another caisse's."""
-    found = await store.load_client(tx, client_id)
+    found = await store.load_client(tx, client_id) if may_name_a_client(client_id) else None
     if found is None:
         raise NotFound
     return found

@@ -173,8 +173,8 @@ async def _under_way(
     flow_id = _flow_id(flow)
     now = clock()
     read = provider.db.one_statement(issuer.caisse)
-    under, asked, client = await under_way(read, flow_id, who, now)
-    return await look(read, provider, issuer, asked, under, who, now, client), flow_id
+    under, asked, client, present = await under_way(read, flow_id, who, now)
+    return await look(provider, issuer, asked, under, now, client, present), flow_id
 
 
 async def _go_on(

@@ -1,0 +1,182 @@
+"""Callers who ask the same of one caisse at once: one message, and each its own answer."""
+
+import asyncio
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+
+from libs.common.database.gathering import CARRIED, UNDER_WAY, Arguments, Gathering, Kind
+from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable, Row
+from libs.common.runtime.settings import Settings
+from libs.common.values.caisse_slug import parse_caisse_slug
+
+MEDITERRANEE, GRAND_OUEST = parse_caisse_slug("mediterranee"), parse_caisse_slug("grand-ouest")
+TWICE = "SELECT 2 * $1::int AS answer"
+SHARE = "SELECT 100 / $1::int AS answer"
+SEEN = "SELECT count(*) AS answer FROM inbox WHERE consumer = $1"
+WRITE = """
+    WITH part AS (INSERT INTO inbox (caisse, consumer, event_id)
+                  SELECT set_config('espace.caisse', $1, true), $2, md5($3::text)::uuid FROM pg_sleep($4)
+                  RETURNING true)
+    SELECT true FROM part"""
+
+
+class Post:
+    """The messages of one gathering over one real connection."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self.connection = connection
+        self.carried: list[int] = []
+        self.left = asyncio.Event()
+        self.gathering = Gathering(self.send)
+        self._one_at_a_time = asyncio.Lock()
+
+    async def send(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
+        self.carried.append(len(callers))
+        self.left.set()
+        async with self._one_at_a_time:
+            return await self.connection.fetchmany(sql, callers)
+
+    async def ask(self, number: int, sql: str = TWICE) -> int:
+        return (await self.gathering.ask(Kind(sql, MEDITERRANEE), (number,)))["answer"]
+
+
+@pytest.fixture
+async def post(settings: Settings):
+    connection = await asyncpg.connect(settings.identity.dsn)
+    yield Post(connection)
+    await connection.close()
+
+
+@pytest.fixture
+async def empty_inbox(identity_db: Database) -> Database:
+    for caisse in (MEDITERRANEE, GRAND_OUEST):
+        async with identity_db.transaction(caisse) as tx:
+            await tx.execute("DELETE FROM inbox")
+    return identity_db
+
+
+async def test_callers_at_once_leave_together_and_each_has_its_own_answer(post: Post) -> None:
+    assert await asyncio.gather(*(post.ask(number) for number in range(20))) == [2 * n for n in range(20)]
+    assert post.carried == [20]
+
+
+async def test_callers_who_come_while_others_wait_leave_with_the_next_message(post: Post) -> None:
+    first = [asyncio.create_task(post.ask(0)) for _ in range(3)]
+    await post.left.wait()
+    assert await asyncio.gather(*(post.ask(number) for number in range(9))) == [2 * n for n in range(9)]
+    await asyncio.gather(*first)
+    assert post.carried == [3, 9]
+
+
+async def test_a_message_carries_so_many_and_no_more(post: Post) -> None:
+    crowd = 2 * CARRIED + 5
+    assert await asyncio.gather(*(post.ask(n) for n in range(crowd))) == [2 * n for n in range(crowd)]
+    assert post.carried == [CARRIED, CARRIED, 5]
+
+
+async def test_the_fault_of_one_is_nobody_else_s(post: Post) -> None:
+    found = await asyncio.gather(*(post.ask(n, SHARE) for n in (1, 0, 4, 5)), return_exceptions=True)
+    assert [found[0], found[2], found[3]] == [100, 25, 20]
+    assert isinstance(found[1], asyncpg.DivisionByZeroError)
+
+
+async def test_a_value_that_cannot_even_be_sent_is_nobody_else_s_fault(post: Post) -> None:
+    found = await asyncio.gather(*(post.ask(n) for n in (1, 2**40, 3)), return_exceptions=True)
+    assert [found[0], found[2]] == [2, 6] and isinstance(found[1], asyncpg.DataError)
+
+
+async def test_whoever_leaves_before_the_message_is_not_in_it(post: Post) -> None:
+    staying = [asyncio.create_task(post.ask(n)) for n in range(3)]
+    leaving = asyncio.create_task(post.ask(9))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await asyncio.gather(*staying) == [0, 2, 4]
+    assert leaving.cancelled() and sum(post.carried) == 3
+
+
+async def test_whoever_leaves_afterwards_takes_no_answer_from_the_others(post: Post) -> None:
+    tasks = [asyncio.create_task(post.ask(n)) for n in range(4)]
+    await post.left.wait()
+    tasks[1].cancel()
+    found = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [found[0], found[2], found[3]] == [0, 4, 6]
+
+
+async def test_a_statement_that_may_find_nothing_has_no_place_here(post: Post) -> None:
+    with pytest.raises(RuntimeError, match="not one row"):
+        await post.ask(1, "SELECT 1 AS answer WHERE $1::int = 0")
+
+
+async def test_nothing_is_kept_of_a_kind_once_answered(post: Post) -> None:
+    await asyncio.gather(*(post.ask(n, f"{TWICE} -- {n}") for n in range(50)))
+    assert len(post.gathering) == 0
+
+
+async def test_two_caisses_ask_the_same_at_once_and_each_sees_its_own(empty_inbox: Database) -> None:
+    async with empty_inbox.transaction(MEDITERRANEE) as tx:
+        await tx.execute(
+            "INSERT INTO inbox (caisse, consumer, event_id) SELECT $1, 'c', gen_random_uuid() "
+            "FROM generate_series(1, 3)",
+            MEDITERRANEE,
+        )
+
+    async def seen(turn: int) -> int:
+        read = empty_inbox.one_statement((MEDITERRANEE, GRAND_OUEST)[turn % 2])
+        return (await read.one_row(SEEN, "c"))["answer"]
+
+    assert await asyncio.gather(*(seen(turn) for turn in range(60))) == [3, 0] * 30
+
+
+async def remember(db: Database, name: int, after: float = 0) -> None:
+    await db.write_alone(MEDITERRANEE, WRITE, (MEDITERRANEE, "w", str(name), after), shares=True)
+
+
+async def written(db: Database) -> int:
+    return await db.one_statement(MEDITERRANEE).fetchval("SELECT count(*) FROM inbox WHERE consumer = 'w'")
+
+
+async def test_of_two_who_write_the_same_row_at_once_one_wins_and_nobody_else_loses(
+    empty_inbox: Database,
+) -> None:
+    names = [0, 1, 2, 2, 3, 4, 5]
+    found = await asyncio.gather(
+        *(remember(empty_inbox, name) for name in names),
+        return_exceptions=True,
+    )
+    assert len([lost for lost in found if isinstance(lost, asyncpg.UniqueViolationError)]) == 1
+    assert found.count(None) == 6 and await written(empty_inbox) == 6
+
+
+async def test_a_message_whose_connection_dies_is_heard_by_all_and_not_sent_again(
+    empty_inbox: Database, settings: Settings
+) -> None:
+    writing = [asyncio.create_task(remember(empty_inbox, name, 1.5)) for name in range(4)]
+    killer = await asyncpg.connect(settings.identity.dsn)
+    try:
+        killed = 0
+        while not killed:
+            await asyncio.sleep(0.01)
+            killed = await killer.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE query LIKE '%pg_sleep($4)%' AND state = 'active' AND pid <> pg_backend_pid()"
+            )
+    finally:
+        await killer.close()
+    found = await asyncio.gather(*writing, return_exceptions=True)
+
+    assert all(isinstance(heard, DatabaseUnavailable) for heard in found)
+    assert await written(empty_inbox) == 0
+
+
+async def test_one_message_that_hangs_does_not_hold_the_next(empty_inbox: Database) -> None:
+    assert UNDER_WAY > 1
+    read = empty_inbox.one_statement(MEDITERRANEE)
+    sleeping = "SELECT $1::float8 AS answer FROM pg_sleep($1)"
+    slow = asyncio.create_task(read.one_row(sleeping, 1.5))
+    await asyncio.sleep(0.2)
+    assert (await asyncio.wait_for(read.one_row(sleeping, 0.0), 1))["answer"] == 0
+    assert not slow.done()
+    await slow
