@@ -36,8 +36,13 @@ on('#sign-out', () => manager.signoutRedirect())
 on('#call', async () => {
   const found = await manager.getUser()
   const url = await manager.metadataService.getUserInfoEndpoint()
-  const proof = await manager.dpopProof(url, found, 'GET')
-  const answer = await fetch(url, { headers: { authorization: `DPoP ${found.access_token}`, dpop: proof } })
+  const ask = async (nonce) => {
+    const dpop = await manager.dpopProof(url, found, 'GET', nonce)
+    return fetch(url, { headers: { authorization: `DPoP ${found.access_token}`, dpop } })
+  }
+  // RFC 9449 §9: the first answer says which nonce the proof must hold.
+  let answer = await ask()
+  if (answer.status === 401 && answer.headers.has('dpop-nonce')) answer = await ask(answer.headers.get('dpop-nonce'))
   show(`called ${answer.status}`, answer.ok ? await answer.json() : answer.headers.get('www-authenticate'))
 })
 
