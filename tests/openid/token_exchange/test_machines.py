@@ -226,6 +226,25 @@ async def test_a_sponsor_who_left_stops_it_and_the_journal_says_why(
     )
 
 
+async def test_what_it_held_when_its_sponsor_was_suspended_stays_dead_once_they_are_restored(
+    issuer: Issuer, identity_db: Database
+) -> None:
+    it = await delegated(identity_db, issuer, "machine")
+    server = await a_resource_server(issuer)
+    before = (await it.exchange()).json()["access_token"]
+    async with identity_db.across_caisses() as tx:
+        await tx.execute(
+            "UPDATE person SET state = 'suspended', suspended_at = $2 WHERE id = $1",
+            it.scene.member, issuer.clock(),
+        )  # fmt: skip
+        await tx.execute("UPDATE person SET state = 'active' WHERE id = $1", it.scene.member)
+    assert (await server.post("/introspect", {"token": before})).json() == {"active": False}
+
+    issuer.clock.forward(seconds=1)
+    after = (await it.exchange()).json()["access_token"]
+    assert (await server.post("/introspect", {"token": after})).json()["active"]
+
+
 async def test_another_sponsor_answers_with_their_own_power_and_the_former_tokens_die(
     issuer: Issuer, identity_db: Database
 ) -> None:
