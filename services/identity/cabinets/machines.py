@@ -34,8 +34,12 @@ from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable
 OPEN_TO_MACHINES = DELEGABLE - {PAYMENT_ORDER}
 """The firm that lets the cabinet's software act is told: never to order a payment."""
 
-NAME = r"[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f]{0,98}[^\s\x00-\x1f\x7f-\x9f])?"
-"""One to a hundred characters of one line: the firms read it."""
+_UNREADABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+NAME = rf"[^\s{_UNREADABLE}](?:[^{_UNREADABLE}]{{0,98}}[^\s{_UNREADABLE}])?"
+"""One to a hundred characters of one line: the firms read it, in the order in which it is written."""
+
+KID = r"[A-Za-z0-9_-][A-Za-z0-9._~:@=+-]{0,199}"
+"""What an address can name: a key is retired by its `kid`, and one that was stolen in a hurry."""
 
 Jwk = dict[str, Any]
 
@@ -73,7 +77,9 @@ def ceiling(scopes: Collection[str]) -> str:
 def key_set(keys: Sequence[Jwk]) -> dict[str, Any]:
     """Public keys that the `fapi` profile verifies with, each by a `kid` of its own. Raises `InvalidClientMetadata`."""
     kids = [key.get("kid") for key in keys]
-    if not all(isinstance(kid, str) and 0 < len(kid) <= 200 for kid in kids) or len(set(kids)) < len(kids):
+    if not all(isinstance(kid, str) and re.fullmatch(KID, kid) for kid in kids):
+        raise InvalidClientMetadata("A kid is 1 to 200 letters, digits and signs among . _ ~ : @ = + -.")
+    if len(set(kids)) < len(kids):
         raise InvalidClientMetadata("Each key has a kid of its own.")
     if not all(map(_is_verifiable, keys)):
         raise InvalidClientMetadata("A key is not one that the fapi profile verifies with.")
