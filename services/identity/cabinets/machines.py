@@ -9,20 +9,20 @@ import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
 from libs.common.access.rights import DELEGABLE, PAYMENT_ORDER
 from libs.common.access.signatures import UnusableKey, verifying_key
-from libs.common.database import journal, outbox
+from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
-from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.cabinets import machine_store as store
+from services.identity.cabinets.floors import raise_floor
 from services.identity.cabinets.machine_store import Registered
 from services.identity.delegation import store as mandates
 from services.identity.delegation.offer import CabinetNotEligible
@@ -158,7 +158,7 @@ async def change_sponsor(
         raise NotASponsor
     if await store.change_sponsor(tx, machine_id, sponsor_id, now):
         machine = await find_machine(tx, machine_id)
-        await _raise_floor(tx, machine_id, now)
+        await raise_floor(tx, "actor", public_id("mch", machine_id), now)
         await _note(tx, machine, "machine.sponsor_changed", now, by)
     return machine
 
@@ -236,14 +236,7 @@ async def _write(tx: Tx, machine: Registered, metadata: ClientMetadata, now: dat
 
 async def _kill_tokens(tx: Tx, machine_id: UUID, now: datetime) -> None:
     await store.kill_tokens(tx, machine_id, now)
-    await _raise_floor(tx, machine_id, now)
-
-
-async def _raise_floor(tx: Tx, machine_id: UUID, now: datetime) -> None:
-    floor = FloorRaised(
-        event_id=uuid4(), at=now, kind="actor", key=public_id("mch", machine_id), not_before=now
-    )
-    await outbox.record(tx, floor)
+    await raise_floor(tx, "actor", public_id("mch", machine_id), now)
 
 
 async def _note(
