@@ -23,6 +23,9 @@ UNDER_WAY = 2
 CARRIED = 32
 """Callers in one message at most: as many results are held before the first is handed on."""
 
+LONGEST_WAIT = 3.0
+"""Seconds after which whoever still waits for a message to leave is told to come back: those before it hang."""
+
 Arguments = Sequence[object]
 Send = Callable[[str, Sequence[Arguments]], Awaitable[list[Row]]]
 
@@ -39,20 +42,26 @@ class Kind(NamedTuple):
 class Caller(NamedTuple):
     args: Arguments
     answer: asyncio.Future[Row]
+    asked_at: float
+
+    def refuse(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Queue:
-    """The callers of one kind: those who wait, and how many messages have left without an answer."""
+    """The callers of one kind: those who wait, and when each message without an answer left."""
 
-    __slots__ = ("left_at", "under_way", "waiting")
+    __slots__ = ("under_way", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[Caller] = []
-        self.under_way = 0
-        self.left_at = 0.0
+        self.under_way: list[float] = []
 
     def lets_one_leave(self, now: float) -> bool:
-        return self.under_way == 0 or (self.under_way < UNDER_WAY and now - self.left_at > PATIENCE)
+        return not self.under_way or (
+            len(self.under_way) < UNDER_WAY and now - max(self.under_way) > PATIENCE
+        )
 
 
 class Gathering:
@@ -77,27 +86,40 @@ class Gathering:
         if queue is None:
             queue = self._queues[kind] = Queue()
         answer: asyncio.Future[Row] = loop.create_future()
-        queue.waiting.append(Caller(args, answer))
-        if queue.lets_one_leave(loop.time()):
-            queue.under_way += 1
-            messages = loop.create_task(self._carry(kind, queue))
+        now = loop.time()
+        queue.waiting.append(Caller(args, answer, now))
+        if queue.lets_one_leave(now):
+            queue.under_way.append(now)
+            messages = loop.create_task(self._carry(kind, queue, now))
             self._messages.add(messages)
             messages.add_done_callback(self._messages.discard)
         return await answer
 
-    async def _carry(self, kind: Kind, queue: Queue) -> None:
-        """One message after another until nobody waits."""
+    async def _carry(self, kind: Kind, queue: Queue, left_at: float) -> None:
+        """One message after another, until nobody waits or another message is there to take them along."""
         loop = asyncio.get_running_loop()
-        while queue.waiting:
-            # Whoever has gone before the message leaves is not in it.
-            callers = [caller for caller in queue.waiting if not caller.answer.done()]
-            queue.waiting = callers[CARRIED:]
-            queue.left_at = loop.time()
+        while True:
+            callers = self._who_leaves(queue, loop.time())
             if callers:
-                await self._one_message(kind, callers[:CARRIED])
-        queue.under_way -= 1
+                await self._one_message(kind, callers)
+            queue.under_way.remove(left_at)
+            left_at = loop.time()
+            if not queue.waiting or not queue.lets_one_leave(left_at):
+                break
+            queue.under_way.append(left_at)
         if not queue.under_way:
             del self._queues[kind]
+
+    def _who_leaves(self, queue: Queue, now: float) -> list[Caller]:
+        """The first of those who wait. Whoever has gone before the message leaves is not in it."""
+        waiting: list[Caller] = []
+        for caller in queue.waiting:
+            if now - caller.asked_at > LONGEST_WAIT:
+                caller.refuse(DatabaseUnavailable())
+            elif not caller.answer.done():
+                waiting.append(caller)
+        queue.waiting = waiting[CARRIED:]
+        return waiting[:CARRIED]
 
     async def _one_message(self, kind: Kind, callers: list[Caller]) -> None:
         try:
@@ -107,11 +129,11 @@ class Gathering:
         except Exception as error:
             if len(callers) > 1 and not isinstance(error, DatabaseUnavailable):
                 for caller in callers:
-                    await self._one_message(kind, [caller])
+                    if not caller.answer.done():
+                        await self._one_message(kind, [caller])
                 return
             for caller in callers:
-                if not caller.answer.done():
-                    caller.answer.set_exception(error)
+                caller.refuse(error)
             return
         for caller, row in zip(callers, rows, strict=True):
             if not caller.answer.done():

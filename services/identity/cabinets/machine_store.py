@@ -11,7 +11,7 @@ from services.identity.delegation.store import POWER
 class Machine(NamedTuple):
     """A cabinet's software at the moment of use, and how its sponsor stands now.
 
-    Tokens issued until `not_before` are dead, as are those of before its sponsor was last suspended.
+    `not_before`: its tokens issued until then are dead, since it changed or since its sponsor was suspended.
     """
 
     id: UUID
