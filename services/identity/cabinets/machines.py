@@ -5,7 +5,6 @@ for delegated tokens. One of the cabinet's people, its sponsor, answers for it: 
 can never do more than they can, and does nothing once they are gone.
 """
 
-import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,6 +21,7 @@ from libs.common.database.transaction import Tx
 from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import new_id, public_id
+from libs.common.values.one_line import is_one_line
 from services.identity.cabinets import machine_store as store
 from services.identity.cabinets.machine_store import Registered
 from services.identity.delegation import store as mandates
@@ -34,8 +34,7 @@ from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable
 OPEN_TO_MACHINES = DELEGABLE - {PAYMENT_ORDER}
 """The firm that lets the cabinet's software act is told: never to order a payment."""
 
-NAME = r"[^\s\x00-\x1f\x7f-\x9f](?:[^\x00-\x1f\x7f-\x9f]{0,98}[^\s\x00-\x1f\x7f-\x9f])?"
-"""One to a hundred characters of one line: the firms read it."""
+LONGEST_NAME = 100
 
 Jwk = dict[str, Any]
 
@@ -107,7 +106,7 @@ async def register_machine(
     `resources` are the audiences it may ask tokens for. Raises `CabinetNotEligible`, `NotASponsor`,
     `InvalidClientMetadata`, `MachineAlreadyThere`.
     """
-    if not re.fullmatch(NAME, name):
+    if not is_one_line(name, longest=LONGEST_NAME):
         raise InvalidClientMetadata("The name is one line of 1 to 100 characters.")
     if not await mandates.may_be_given_power(tx, cabinet_id):
         raise CabinetNotEligible
