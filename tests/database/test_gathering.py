@@ -224,6 +224,32 @@ async def test_two_processes_that_write_the_same_rows_in_other_orders_do_not_hol
     assert took < 0.95
 
 
+async def test_a_row_that_many_change_holds_half_of_the_connections_at_most(
+    empty_inbox: Database, settings: Settings
+) -> None:
+    """One cabinet's machines, all at its allowance, leave the others room."""
+    db = await Database.open(settings.identity.dsn, name="one process", max_size=4)
+    try:
+        async with empty_inbox.transaction(MEDITERRANEE) as tx:
+            await tx.execute(
+                "INSERT INTO inbox (caisse, consumer, event_id) VALUES ($1, 'w', md5('0')::uuid)",
+                MEDITERRANEE,
+            )
+            hot = [
+                asyncio.create_task(
+                    db.write_alone(MEDITERRANEE, WRITE, (MEDITERRANEE, "w", "0", 0.0), shares=False)
+                )
+                for _ in range(12)
+            ]
+            await asyncio.sleep(0.2)
+            read = db.one_statement(MEDITERRANEE)
+            assert await asyncio.wait_for(read.fetchval("SELECT 1"), 0.5) == 1
+        found = await asyncio.gather(*hot, return_exceptions=True)
+    finally:
+        await db.close()
+    assert all(isinstance(lost, asyncpg.UniqueViolationError) for lost in found)
+
+
 async def test_one_message_that_hangs_does_not_hold_the_next(empty_inbox: Database) -> None:
     assert UNDER_WAY > 1
     read = empty_inbox.one_statement(MEDITERRANEE)

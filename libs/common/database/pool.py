@@ -46,6 +46,7 @@ class Database:
         self._size = size
         self._reads = Gathering(self._read_together)
         self._writes = Gathering(self._write_together)
+        self._apart = asyncio.Semaphore(max(1, size // 2))
 
     @classmethod
     async def open(
@@ -111,13 +112,25 @@ class Database:
 
         `shares`: by one commit with those of its kind that others ask for meanwhile. Not for one that
         changes a row which many change: two messages that took two such rows in turn would wait for each
-        other. Never sent twice: a connection lost under way raises `DatabaseUnavailable`, and the
-        caller's key decides whether its retry was the first.
+        other; it goes by itself, on half of the connections at most. Never sent twice: a connection lost
+        under way raises `DatabaseUnavailable`, and the caller's key decides whether its retry was the first.
         """
         if shares:
             await self._writes.ask(Kind(sql, caisse), args)
         else:
+            await self._write_apart(sql, args)
+
+    async def _write_apart(self, sql: str, args: Arguments) -> None:
+        # Those who change one row wait for each other there: more of them would only hold the connections of others.
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT):
+                await self._apart.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable from error
+        try:
             await self._write_together(sql, [args])
+        finally:
+            self._apart.release()
 
     async def _write_together(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
         wait = PATIENT if len(callers) == 1 else IMPATIENT
