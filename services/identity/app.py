@@ -28,6 +28,7 @@ from services.identity.cabinets import routes as cabinets
 from services.identity.caisses.caisse import Caisse
 from services.identity.delegation import routes as delegation
 from services.identity.delegation.api import routes as delegation_api
+from services.identity.delegation.api.acknowledged import Questions
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.one_mandate import routes as one_mandate
 from services.identity.first_connection import routes as first_connection
@@ -128,7 +129,7 @@ def create_app(
             "passwords": _always(passwords),
             "paper": _always(paper),
             "pages": _always(pages),
-            "access": _always(access),
+            "questions": _always(Questions(access)),
         },
         before_send=[hand_out_nonce],
         lifespan=[opened],
@@ -211,7 +212,7 @@ TYPES = [
     PaperSecrets,
     Passwords,
     Provider,
-    ResourceServer,
+    Questions,
     Session,
     Settings,
     Site,

@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from libs.common.access.access_token import AccessToken
-from libs.common.access.floor_feed import FloorFeed, Receipt
+from libs.common.access.floor_feed import FloorFeed, Receipt, receipt_subject
 from libs.common.access.receipts import Receipts
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
@@ -160,8 +161,9 @@ async def test_a_killed_broker_is_noticed_and_caught_up_with(
 async def test_a_receipt_names_who_applied_a_revocation_and_who_did_not(
     settings: Settings, identity_db: Database, identity_relay: Database
 ) -> None:
-    key, floors, receipts = SigningKey.generate(), Floors(), Receipts()
+    key, floors = SigningKey.generate(), Floors()
     floor, services = a_floor("sid", "s_1"), ("adherent", "documents")
+    receipts = Receipts(floor.event_id)
     async with (
         linked(settings, "identity") as ours,
         linked(settings, "adherent") as theirs,
@@ -170,7 +172,7 @@ async def test_a_receipt_names_who_applied_a_revocation_and_who_did_not(
         running(FloorFeed(theirs, floors, "adherent", signing_key=key).run()),
     ):
         await record(identity_db, floor)
-        answered = await receipts.of(floor.event_id, services, timeout=3)
+        answered = await receipts.of(services, timeout=3)
 
     assert answered["documents"] is None
     receipt = answered["adherent"]
@@ -181,7 +183,8 @@ async def test_a_receipt_names_who_applied_a_revocation_and_who_did_not(
 
 
 async def test_no_service_answers_in_anothers_name(settings: Settings) -> None:
-    receipts, key = Receipts(), new_id()
+    key = new_id()
+    receipts = Receipts(key)
     async with (
         linked(settings, "identity") as ours,
         linked(settings, "adherent") as theirs,
@@ -190,6 +193,29 @@ async def test_no_service_answers_in_anothers_name(settings: Settings) -> None:
         forged = Receipt(key, "documents", new_id(), datetime.now(UTC))
         await theirs.announce("documents.authz.applied.v1", msgspec.json.encode(forged))
         await theirs.announce("adherent.authz.applied.v1", msgspec.json.encode(forged))
-        answered = await receipts.of(key, ("adherent", "documents"), timeout=0.5)
+        answered = await receipts.of(("adherent", "documents"), timeout=0.5)
 
     assert answered == {"adherent": None, "documents": None}
+
+
+async def test_made_up_receipts_push_no_true_one_out(settings: Settings) -> None:
+    key, services = new_id(), ("adherent", "documents")
+    receipts = Receipts(key)
+
+    async def says(bus: Bus, service: str, event_id: UUID) -> None:
+        receipt = Receipt(event_id, service, new_id(), datetime.now(UTC))
+        await bus.announce(receipt_subject(service), msgspec.json.encode(receipt))
+
+    async with (
+        linked(settings, "identity") as ours,
+        linked(settings, "adherent") as theirs,
+        linked(settings, "documents") as others,
+        receipts.listening(ours, services),
+    ):
+        await says(others, "documents", key)
+        for _ in range(3000):
+            await says(theirs, "adherent", new_id())
+        await says(theirs, "adherent", key)
+        answered = await receipts.of(services, timeout=5)
+
+    assert all(answered.values())

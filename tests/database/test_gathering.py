@@ -30,7 +30,7 @@ WRITE = """
     WITH part AS (INSERT INTO inbox (caisse, consumer, event_id)
                   SELECT set_config('espace.caisse', $1, true), $2, md5($3::text)::uuid FROM pg_sleep($4)
                   RETURNING true)
-    SELECT true FROM part"""
+    SELECT set_config('lock_timeout', $5, true) FROM part"""
 
 
 class Post:
@@ -93,6 +93,13 @@ async def test_the_fault_of_one_is_nobody_else_s(post: Post) -> None:
     assert isinstance(found[1], asyncpg.DivisionByZeroError)
 
 
+async def test_the_fault_of_one_costs_its_message_a_few_more_and_not_one_for_each(post: Post) -> None:
+    asked = [post.ask(n % CARRIED, SHARE) for n in range(1, CARRIED + 1)]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert len([fault for fault in found if isinstance(fault, asyncpg.DivisionByZeroError)]) == 1
+    assert len(post.carried) <= 1 + 2 * CARRIED.bit_length()
+
+
 async def test_a_value_that_cannot_even_be_sent_is_nobody_else_s_fault(post: Post) -> None:
     found = await asyncio.gather(*(post.ask(n) for n in (1, 2**40, 3)), return_exceptions=True)
     assert [found[0], found[2]] == [2, 6] and isinstance(found[1], asyncpg.DataError)
@@ -113,6 +120,29 @@ async def test_whoever_leaves_afterwards_takes_no_answer_from_the_others(post: P
     tasks[1].cancel()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert [found[0], found[2], found[3]] == [0, 4, 6]
+
+
+async def test_a_message_ended_before_its_time_leaves_nobody_waiting_and_the_next_goes_on(
+    settings: Settings,
+) -> None:
+    stuck = asyncio.Event()
+
+    async def send(sql: str, callers: Sequence[Arguments]) -> list[Row]:
+        if not stuck.is_set():
+            stuck.set()
+            raise asyncio.CancelledError
+        connection = await asyncpg.connect(settings.identity.dsn)
+        try:
+            return await connection.fetchmany(sql, callers)
+        finally:
+            await connection.close()
+
+    gathering = Gathering(send)
+    asking = [gathering.ask(Kind(TWICE, MEDITERRANEE), (n,)) for n in range(2 * CARRIED)]
+    found = await asyncio.wait_for(asyncio.gather(*asking, return_exceptions=True), 5)
+    assert all(isinstance(heard, DatabaseUnavailable) for heard in found)
+    assert (await asyncio.wait_for(gathering.ask(Kind(TWICE, MEDITERRANEE), (4,)), 5))["answer"] == 8
+    assert len(gathering) == 0
 
 
 async def test_a_statement_that_may_find_nothing_has_no_place_here(post: Post) -> None:
@@ -179,6 +209,54 @@ async def test_a_message_whose_connection_dies_is_heard_by_all_and_not_sent_agai
 
     assert all(isinstance(heard, DatabaseUnavailable) for heard in found)
     assert await written(empty_inbox) == 0
+
+
+async def test_two_processes_that_write_the_same_rows_in_other_orders_do_not_hold_each_other(
+    empty_inbox: Database, settings: Settings
+) -> None:
+    """PostgreSQL looks for a deadlock after a second only: whoever replays could stop all others for that long."""
+    other = await Database.open(settings.identity.dsn, name="another process")
+    try:
+        # Connected both, and the statement prepared.
+        await asyncio.gather(remember(empty_inbox, -1), remember(other, -2))
+        began = time.monotonic()
+        found = await asyncio.gather(
+            *(remember(empty_inbox, name, 0.05) for name in (0, 1, 2)),
+            *(remember(other, name, 0.05) for name in (1, 0, 3)),
+            return_exceptions=True,
+        )
+        took = time.monotonic() - began
+    finally:
+        await other.close()
+    assert len([lost for lost in found if isinstance(lost, asyncpg.UniqueViolationError)]) == 2
+    assert found.count(None) == 4 and await written(empty_inbox) == 6
+    assert took < 0.95
+
+
+async def test_a_row_that_many_change_holds_half_of_the_connections_at_most(
+    empty_inbox: Database, settings: Settings
+) -> None:
+    """One cabinet's machines, all at its allowance, leave the others room."""
+    db = await Database.open(settings.identity.dsn, name="one process", max_size=4)
+    try:
+        async with empty_inbox.transaction(MEDITERRANEE) as tx:
+            await tx.execute(
+                "INSERT INTO inbox (caisse, consumer, event_id) VALUES ($1, 'w', md5('0')::uuid)",
+                MEDITERRANEE,
+            )
+            hot = [
+                asyncio.create_task(
+                    db.write_alone(MEDITERRANEE, WRITE, (MEDITERRANEE, "w", "0", 0.0), shares=False)
+                )
+                for _ in range(12)
+            ]
+            await asyncio.sleep(0.2)
+            read = db.one_statement(MEDITERRANEE)
+            assert await asyncio.wait_for(read.fetchval("SELECT 1"), 0.5) == 1
+        found = await asyncio.gather(*hot, return_exceptions=True)
+    finally:
+        await db.close()
+    assert all(isinstance(lost, asyncpg.UniqueViolationError) for lost in found)
 
 
 async def test_one_message_that_hangs_does_not_hold_the_next(empty_inbox: Database) -> None:

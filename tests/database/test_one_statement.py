@@ -103,7 +103,7 @@ async def test_a_write_alone_that_may_have_happened_is_not_sent_again(
             MEDITERRANEE,
             "WITH slow AS (SELECT pg_sleep(5)), part AS (INSERT INTO inbox (caisse, consumer, event_id) "
             "SELECT set_config('espace.caisse', $1, true), 'alone', gen_random_uuid() FROM slow RETURNING true) "
-            "SELECT true FROM part",
+            "SELECT set_config('lock_timeout', $2, true) FROM part",
             [MEDITERRANEE],
             shares=False,
         )

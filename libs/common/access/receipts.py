@@ -4,10 +4,8 @@ A service that did not answer in time is named; nothing else depends on receipts
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -15,16 +13,15 @@ import msgspec
 from libs.common.access.floor_feed import Receipt, receipt_subject
 from libs.common.bus.connection import Bus
 
-MOST_REMEMBERED: Final = 2000
-
 _receipts = msgspec.json.Decoder(Receipt)
 
 
 class Receipts:
-    """The receipts heard by this process since it listens, a bounded number of them."""
+    """The receipts of one floor, `event_id`; nothing is kept of any other's, however many a service may say."""
 
-    def __init__(self) -> None:
-        self._by_event: OrderedDict[UUID, dict[str, Receipt]] = OrderedDict()
+    def __init__(self, event_id: UUID) -> None:
+        self._event_id = event_id
+        self._by_service: dict[str, Receipt] = {}
         self._news = asyncio.Condition()
 
     @asynccontextmanager
@@ -35,17 +32,14 @@ class Receipts:
                 await subscriptions.enter_async_context(bus.hearing(receipt_subject(service), self._hear))
             yield
 
-    async def of(
-        self, event_id: UUID, services: Collection[str], *, timeout: float
-    ) -> dict[str, Receipt | None]:
-        """Each service's first receipt for a floor; None for one that said nothing within `timeout` seconds."""
+    async def of(self, services: Collection[str], *, timeout: float) -> dict[str, Receipt | None]:
+        """Each service's first receipt; None for one that said nothing within `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout), self._news:
-                await self._news.wait_for(lambda: set(services) <= self._by_event.get(event_id, {}).keys())
+                await self._news.wait_for(lambda: set(services) <= self._by_service.keys())
         except TimeoutError:
             pass
-        answered = self._by_event.get(event_id, {})
-        return {service: answered.get(service) for service in services}
+        return {service: self._by_service.get(service) for service in services}
 
     async def _hear(self, subject: str, body: bytes) -> None:
         try:
@@ -53,10 +47,8 @@ class Receipts:
         except msgspec.MsgspecError:
             return
         # The broker lets a service speak under its own name only.
-        if not subject.startswith(f"{receipt.service}."):
+        if receipt.event_id != self._event_id or not subject.startswith(f"{receipt.service}."):
             return
         async with self._news:
-            self._by_event.setdefault(receipt.event_id, {}).setdefault(receipt.service, receipt)
-            if len(self._by_event) > MOST_REMEMBERED:
-                self._by_event.popitem(last=False)
+            self._by_service.setdefault(receipt.service, receipt)
             self._news.notify_all()

@@ -21,6 +21,14 @@ COMMAND_TIMEOUT = 2.0
 ACQUIRE_TIMEOUT = 1.0
 """Seconds one waits for a connection before the caller is told to come back."""
 
+PATIENT, IMPATIENT = "0", "50ms"
+"""How long a write waits for a row that another transaction has written: its statement's time, or hardly.
+
+A message of several writes the rows of each caller in turn, so two processes may hold what the other awaits.
+PostgreSQL looks for that after a second, and whoever shows one proof twice could stop all others for as long:
+the message gives up first, and each of its callers goes on without the others.
+"""
+
 
 async def _nothing_to_undo(_: "asyncpg.Connection[asyncpg.Record]") -> None:
     """What a returned connection needs besides the rollback that the pool does first when a transaction is open.
@@ -37,7 +45,8 @@ class Database:
         self._pool = pool
         self._size = size
         self._reads = Gathering(self._read_together)
-        self._writes = Gathering(self._send)
+        self._writes = Gathering(self._write_together)
+        self._apart = asyncio.Semaphore(max(1, size // 2))
 
     @classmethod
     async def open(
@@ -98,17 +107,34 @@ class Database:
         return OneStatement(self._read_alone, self._reads.ask, caisse)
 
     async def write_alone(self, caisse: CaisseSlug, sql: str, args: Arguments, *, shares: bool) -> None:
-        """One statement of one row, whole or not at all, that sets `caisse` (`set_config('espace.caisse', …, true)`).
+        """One statement of one row, whole or not at all, that sets `caisse` (`set_config('espace.caisse', …, true)`)
+        and, by one parameter after `args`, how long it waits for a row (`set_config('lock_timeout', …, true)`).
 
         `shares`: by one commit with those of its kind that others ask for meanwhile. Not for one that
         changes a row which many change: two messages that took two such rows in turn would wait for each
-        other. Never sent twice: a connection lost under way raises `DatabaseUnavailable`, and the
-        caller's key decides whether its retry was the first.
+        other; it goes by itself, on half of the connections at most. Never sent twice: a connection lost
+        under way raises `DatabaseUnavailable`, and the caller's key decides whether its retry was the first.
         """
         if shares:
             await self._writes.ask(Kind(sql, caisse), args)
         else:
-            await self._send(sql, [args])
+            await self._write_apart(sql, args)
+
+    async def _write_apart(self, sql: str, args: Arguments) -> None:
+        # Those who change one row wait for each other there: more of them would only hold the connections of others.
+        try:
+            async with asyncio.timeout(ACQUIRE_TIMEOUT):
+                await self._apart.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable from error
+        try:
+            await self._write_together(sql, [args])
+        finally:
+            self._apart.release()
+
+    async def _write_together(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
+        wait = PATIENT if len(callers) == 1 else IMPATIENT
+        return await self._send(sql, [(*args, wait) for args in callers])
 
     async def _send(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
         """The same statement with the arguments of each caller, by one message and in one transaction."""

@@ -12,6 +12,7 @@ from libs.common.http.forms import Form, read_form
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import NotFound
+from libs.common.values.one_line import is_one_line
 from services.identity.account import store
 from services.identity.account.change_account import (
     FactorIsMandatory,
@@ -115,9 +116,9 @@ async def change_name(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """Any name of at most 80 characters, as people write theirs."""
+    """Any name of at most 80 characters that can be read, as people write theirs."""
     typed = " ".join((await read_form(request)).text("name").split())
-    if not typed or len(typed) > 80:
+    if not is_one_line(typed, longest=80):
         wrong = {"name": "Indiquez vos prénom et nom, en 80 caractères au plus."}
         return site.page(request, "account_name.html", status_code=422, full_name=typed, errors=wrong)
     async with db.transaction(site.slug) as tx:

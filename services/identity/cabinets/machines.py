@@ -21,6 +21,7 @@ from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import new_id, public_id
+from libs.common.values.one_line import is_one_line
 from services.identity.cabinets import machine_store as store
 from services.identity.cabinets.floors import raise_floor
 from services.identity.cabinets.machine_store import Registered
@@ -34,9 +35,8 @@ from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable
 OPEN_TO_MACHINES = DELEGABLE - {PAYMENT_ORDER}
 """The firm that lets the cabinet's software act is told: never to order a payment."""
 
-_UNREADABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-NAME = rf"[^\s{_UNREADABLE}](?:[^{_UNREADABLE}]{{0,98}}[^\s{_UNREADABLE}])?"
-"""One to a hundred characters of one line: the firms read it, in the order in which it is written."""
+LONGEST_NAME = 100
+"""Characters: the firms read it."""
 
 KID = r"[A-Za-z0-9_-][A-Za-z0-9._~:@=+-]{0,199}"
 """What an address can name: a key is retired by its `kid`, and one that was stolen in a hurry."""
@@ -113,7 +113,7 @@ async def register_machine(
     `resources` are the audiences it may ask tokens for. Raises `CabinetNotEligible`, `NotASponsor`,
     `InvalidClientMetadata`, `MachineAlreadyThere`.
     """
-    if not re.fullmatch(NAME, name):
+    if not is_one_line(name, longest=LONGEST_NAME):
         raise InvalidClientMetadata("The name is one line of 1 to 100 characters.")
     if not await mandates.may_be_given_power(tx, cabinet_id):
         raise CabinetNotEligible

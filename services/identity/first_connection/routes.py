@@ -12,6 +12,7 @@ from libs.common.http.forms import read_form
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.email import InvalidEmail, parse_email
+from libs.common.values.one_line import is_one_line
 from services.identity.caisses import store as caisses
 from services.identity.first_connection.ask_confirmation import (
     NothingUnderWay,
@@ -182,7 +183,9 @@ async def email(
     if isinstance(first, Response):
         return first
     form = await read_form(request)
-    typed, name = form.text("email"), " ".join(form.text("name").split())[:80]
+    typed, name = form.text("email"), " ".join(form.text("name").split())[:80].strip()
+    if name and not is_one_line(name, longest=80):
+        name = ""  # asked for, not needed: the account's page takes another
     try:
         address = parse_email(typed)
     except InvalidEmail as error:

@@ -12,6 +12,7 @@ import msgspec
 
 from libs.common.access.signatures import PRIVATE_MEMBERS, UnusableKey, verifying_key
 from libs.common.values.foreign_json import UnreadableJson, read_json
+from libs.common.values.one_line import is_one_line
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
     CODE,
@@ -27,6 +28,7 @@ GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MOST_URIS = 20
 LONGEST_URI = 2000
+LONGEST_NAME = 200
 LONGEST_AGE = 10 * 365 * 86400
 """Seconds; ten years."""
 
@@ -49,6 +51,12 @@ def check_metadata(metadata: ClientMetadata, *, plain_http: bool = False) -> Non
     for rule in RULES:
         rule(metadata)
     check_addresses(metadata, plain_http=plain_http)
+
+
+def name_can_be_read(metadata: ClientMetadata) -> None:
+    """openid.md line 29: the consent page names the client, which chose its name itself."""
+    if not is_one_line(metadata.client_name, longest=LONGEST_NAME):
+        raise InvalidClientMetadata("The client_name is not one line of visible characters.")
 
 
 def grants_fit_the_client(metadata: ClientMetadata) -> None:
@@ -158,6 +166,7 @@ def can_be_kept(metadata: ClientMetadata) -> None:
 
 
 RULES = (
+    name_can_be_read,
     grants_fit_the_client,
     method_fits_the_profile,
     algorithms_fit_the_profile,

@@ -306,7 +306,9 @@ def together(kinds: tuple[type[Effect], ...], *, judged: bool = True) -> str:
 
     A part that finds its row taken raises through `found_or_lost`, so that the
     others are undone with it; the error names the effect's place. Unless `judged`,
-    it changes nothing and the others are written.
+    it changes nothing and the others are written. The last parameter is how long
+    it waits for a row: PostgreSQL computes that item of the list first, and runs
+    a part when it is asked for; in a message of several it holds from the one before.
     """
     named: list[str] = []
     verdicts: list[str] = []
@@ -319,7 +321,8 @@ def together(kinds: tuple[type[Effect], ...], *, judged: bool = True) -> str:
         if change.must and judged:
             verdicts.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
         first += _values_in(change.parts)
-    return f"WITH {', '.join(named)} SELECT {', '.join(verdicts) or 'true'}"
+    waits = f"set_config('lock_timeout', ${first}, true)"
+    return f"WITH {', '.join(named)} SELECT {', '.join([waits, *verdicts])}"
 
 
 def shares_a_message(changes: Sequence[Effect]) -> bool:

@@ -80,7 +80,7 @@ async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
 
 
 PROVEN_FROM = "coalesce(greatest(person.password_changed_at, person.suspended_at), '-infinity')"
-"""What a person proved before their last change of password, or suspension, is worth nothing in any caisse."""
+"""What a person proved before their last change of password, or suspension and its end, is worth nothing anywhere."""
 
 LIVE = f"""session.token_hash = $1
            AND session.revoked_at IS NULL
@@ -207,10 +207,12 @@ async def suspend(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
     return done == 1
 
 
-async def restore(tx: Tx, person_id: UUID) -> bool:
-    """Whether this call did it; `suspended_at` stays."""
+async def restore(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
+    """Whether this call did it. What a request decided while the suspension was being written is dead too."""
     done = await tx.execute(
-        "UPDATE person SET state = 'active' WHERE id = $1 AND state = 'suspended'", person_id
+        "UPDATE person SET state = 'active', suspended_at = $2 WHERE id = $1 AND state = 'suspended'",
+        person_id,
+        now,
     )
     return done == 1
 

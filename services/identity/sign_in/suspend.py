@@ -56,7 +56,7 @@ async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datet
 
 async def restore(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
     """They may sign in again; what they held before stays dead. False when they were not suspended."""
-    if not await store.restore(tx, person_id):
+    if not await store.restore(tx, person_id, now=now):
         return False
     await _note(tx, "restored", person_id, by, reason, now)
     return True

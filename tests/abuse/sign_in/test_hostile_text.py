@@ -45,3 +45,15 @@ async def test_a_name_is_kept_escaped_or_refused(
     answer = await visitor.post(f"/{CAISSE}/account/name", name=text)
     assert answer.status_code in (303, 400, 422)
     assert "<script>alert" not in (await visitor.get(f"/{CAISSE}/account/me")).text
+
+
+@pytest.mark.parametrize("text", ["Jean\u202eneD", "\u2066Jean\u2069", "Jean\u200b Denis"], ids=ascii)
+async def test_a_name_that_deceives_whoever_reads_it_is_refused(
+    visitor: Visitor, identity_db: Database, clock: HeldClock, text: str
+) -> None:
+    """The firm reads it beside what was done for it."""
+    email = f"deceives{abs(hash(text)) % 10_000}@exemple.fr"
+    await a_person(identity_db, clock, email)
+    await sign_in(visitor, email)
+    assert (await visitor.post(f"/{CAISSE}/account/name", name=text)).status_code == 422
+    assert text not in (await visitor.get(f"/{CAISSE}/account/me")).text

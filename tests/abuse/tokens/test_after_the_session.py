@@ -110,6 +110,24 @@ async def test_a_suspension_kills_for_good(issuer: Issuer, scope: str) -> None:
     assert (await client.refresh(anew["refresh_token"])).status_code == 200
 
 
+async def test_what_was_granted_while_a_suspension_was_being_written_is_dead_too(issuer: Issuer) -> None:
+    """The request read the person before the commit and is dated after the suspension."""
+    client = await issuer.client(consent="explicit")
+    who = await (await issuer.person()).sign_in()
+    scope = "openid offline_access"
+    await client.tokens(who, scope=scope)
+    issuer.clock.forward(seconds=1)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        assert await suspend(tx, who.id, by=THE_SYSTEM, reason="vol", now=issuer.clock())
+        issuer.clock.forward(seconds=1)
+        code, again = await client.code(who, scope=scope), await client.code(who, scope=scope)
+        tokens = (await client.redeem(again)).json()
+    issuer.clock.forward(seconds=1)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        assert await restore(tx, who.id, by=THE_SYSTEM, reason="vérifié", now=issuer.clock())
+    await everything_is_dead(client, tokens, code)
+
+
 async def test_a_suspension_reaches_the_access_tokens_of_every_caisse(issuer: Issuer) -> None:
     who = await issuer.person()
     async with issuer.db.transaction(issuer.caisse) as tx:
@@ -118,10 +136,13 @@ async def test_a_suspension_reaches_the_access_tokens_of_every_caisse(issuer: Is
     assert (floor.kind, floor.key) == ("actor", public_id("per", who.id))
 
 
-async def test_a_suspension_by_hand_is_dated_too(issuer: Issuer) -> None:
+async def test_a_suspension_by_hand_and_its_end_are_dated_too(issuer: Issuer) -> None:
     who = await issuer.person()
     async with issuer.db.transaction(issuer.caisse) as tx:
         await tx.execute("UPDATE person SET state = 'suspended' WHERE id = $1", who.id)
+        assert await tx.fetchval("SELECT suspended_at FROM person WHERE id = $1", who.id) is not None
+        await tx.execute("UPDATE person SET suspended_at = NULL WHERE id = $1", who.id)
+        await tx.execute("UPDATE person SET state = 'active' WHERE id = $1", who.id)
         assert await tx.fetchval("SELECT suspended_at FROM person WHERE id = $1", who.id) is not None
 
 

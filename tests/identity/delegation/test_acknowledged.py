@@ -17,6 +17,7 @@ from libs.common.access.signatures import SigningKey, split_compact, verifying_k
 from libs.common.database.pool import Database
 from libs.common.runtime.child_process import free_port
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import public_id
 from services.identity.app import create_app
 from services.identity.delegation.mandate import Mandate
 from tests.bus.conftest import until
@@ -92,6 +93,25 @@ async def test_asked_at_once_by_two_everybody_answers_both(
     answers = await asyncio.gather(*(platform.revoke(scene, mandate) for _ in range(2)))
     assert [answer.status_code for answer in answers] == [200, 200], [answer.text for answer in answers]
     assert [answer.json()["silent"] for answer in answers] == [[], []]
+
+
+async def test_asked_at_once_by_many_every_service_is_asked_once(
+    platform: Platform, scene: Scene, mandate: Mandate, identity_relay: Database
+) -> None:
+    await platform.revoke(scene, mandate)
+    before = await floors_of(identity_relay, mandate)
+    answers = await asyncio.gather(*(platform.revoke(scene, mandate) for _ in range(12)))
+    assert {tuple(answer.json()["silent"]) for answer in answers} == {()}
+    assert await floors_of(identity_relay, mandate) - before < 6
+
+
+async def floors_of(relay: Database, mandate: Mandate) -> int:
+    """How often it was said to every service."""
+    async with relay.across_caisses() as tx:
+        return await tx.fetchval(
+            "SELECT count(*) FROM outbox WHERE convert_from(body, 'UTF8')::jsonb ->> 'key' = $1",
+            public_id("mdt", mandate.id),
+        )
 
 
 async def test_case_28_a_service_that_is_down_is_named(

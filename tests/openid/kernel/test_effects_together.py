@@ -10,6 +10,7 @@ import pytest
 
 from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
+from libs.common.database.pool import IMPATIENT, PATIENT
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import new_id
@@ -65,6 +66,27 @@ async def test_an_update_alone_finds_its_row_whatever_the_plan(
     finally:
         await connection.close()
     assert "One-Time Filter" in "\n".join(row[0] for row in plan)
+
+
+async def test_a_message_of_several_hardly_waits_for_a_row_that_another_is_writing(
+    issuer: Issuer, settings: Settings
+) -> None:
+    """Whichever part meets it: the wait is set before the first of them runs."""
+    code = effects.ConsumeCode(await a_code(issuer), new_id(), issuer.clock())
+    held = [jti(issuer, "held"), a_proof(issuer), code]
+    connection = await asyncpg.connect(settings.identity.dsn)
+    try:
+        async with issuer.db.transaction(issuer.caisse) as tx:
+            for effect in held:
+                await tx.fetch(together((type(effect),)), *values_of([effect], issuer.caisse), PATIENT)
+            for effect in held:
+                asked = [note(issuer), effect]
+                with pytest.raises(asyncpg.LockNotAvailableError):
+                    await connection.fetch(
+                        together(tuple(map(type, asked))), *values_of(asked, issuer.caisse), IMPATIENT
+                    )
+    finally:
+        await connection.close()
 
 
 async def test_another_caisse_s_row_is_not_found(issuer: Issuer) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from libs.common.database.gathering import Kind
 from libs.common.database.one_statement import OneStatement, Reader, Verb
-from libs.common.database.pool import Database
+from libs.common.database.pool import PATIENT, Database
 from libs.common.database.transaction import Row, Tx
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
@@ -87,7 +87,7 @@ def buckets_of(found: Counter[str]) -> dict[str, set[str]]:
 
 async def write(tx: Tx, changes: Sequence[Effect]) -> None:
     """The statement of a decision, here in the transaction whose searches are counted."""
-    await tx.fetchval(together(tuple(map(type, changes))), *values_of(changes, tx.the_caisse))
+    await tx.fetchval(together(tuple(map(type, changes))), *values_of(changes, tx.the_caisse), PATIENT)
 
 
 def writing(*changes: Effect) -> Step:

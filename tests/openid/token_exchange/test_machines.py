@@ -24,6 +24,7 @@ from services.identity.cabinets.machines import (
 )
 from services.identity.openid.clients import CLIENT_CREDENTIALS
 from services.identity.openid.token_exchange import ACCESS_TOKEN, PER_CABINET
+from services.identity.sign_in import store as people
 from services.identity.sign_in.throttle import bucket_of
 from tests.identity.delegation.parties import HERE, a_scene, an_active_mandate
 from tests.openid.party import Issuer, Party, claims_of
@@ -233,11 +234,10 @@ async def test_what_it_held_when_its_sponsor_was_suspended_stays_dead_once_they_
     server = await a_resource_server(issuer)
     before = (await it.exchange()).json()["access_token"]
     async with identity_db.across_caisses() as tx:
-        await tx.execute(
-            "UPDATE person SET state = 'suspended', suspended_at = $2 WHERE id = $1",
-            it.scene.member, issuer.clock(),
-        )  # fmt: skip
-        await tx.execute("UPDATE person SET state = 'active' WHERE id = $1", it.scene.member)
+        assert await people.suspend(tx, it.scene.member, now=issuer.clock())
+    issuer.clock.forward(seconds=1)
+    async with identity_db.across_caisses() as tx:
+        assert await people.restore(tx, it.scene.member, now=issuer.clock())
     assert (await server.post("/introspect", {"token": before})).json() == {"active": False}
 
     issuer.clock.forward(seconds=1)

@@ -15,6 +15,7 @@ import msgspec
 
 from libs.common.access.floor_feed import Receipt
 from libs.common.access.receipts import Receipts
+from libs.common.access.resource_server import ResourceServer
 from libs.common.bus.connection import Bus, BusUnavailable
 from libs.common.database import outbox
 from libs.common.database.pool import Database
@@ -36,6 +37,29 @@ TYP: Final = "espace-revocation+jwt"
 Heard = Mapping[str, Receipt | None]
 
 
+class Questions:
+    """Who asks about one mandate while an answer is awaited shares it: a hundred at once are one question.
+
+    Each question is told to every service, and its receipts to whoever waits for any: the cost of many is
+    the square of their number.
+    """
+
+    def __init__(self, access: ResourceServer) -> None:
+        self._access = access
+        self._awaited: dict[tuple[CaisseSlug, UUID, int], asyncio.Task[Heard]] = {}
+
+    async def ask(self, db: Database, caisse: CaisseSlug, mandate: Mandate, *, now: datetime) -> Heard:
+        """As `ask_every_service`."""
+        key = caisse, mandate.id, mandate.version
+        answer = self._awaited.get(key)
+        if answer is None:
+            asking = ask_every_service(db, self._access.bus, caisse, mandate, now=now)
+            answer = self._awaited[key] = asyncio.create_task(asking)
+            answer.add_done_callback(lambda _: self._awaited.pop(key))
+        # Whoever hangs up takes the answer from nobody else.
+        return await asyncio.shield(answer)
+
+
 async def ask_every_service(
     db: Database, bus: Bus | None, caisse: CaisseSlug, mandate: Mandate, *, now: datetime
 ) -> Heard:
@@ -44,7 +68,6 @@ async def ask_every_service(
     A floor said twice changes nothing, so asking again is harmless, and the only way to hear a
     service whose first answer went to somebody else. Raises nothing for want of NATS: nobody answered.
     """
-    receipts = Receipts()
     again = FloorRaised(
         event_id=new_id(),
         at=now,
@@ -53,11 +76,12 @@ async def ask_every_service(
         version=mandate.version,
         not_before=mandate.state_at,
     )
+    receipts = Receipts(again.event_id)
     try:
         async with asyncio.timeout(2 * PATIENCE), receipts.listening(_of(bus), AWAITED):
             async with db.transaction(caisse) as tx:
                 await outbox.record(tx, again)
-            return await receipts.of(again.event_id, AWAITED, timeout=PATIENCE)
+            return await receipts.of(AWAITED, timeout=PATIENCE)
     except (BusUnavailable, TimeoutError):
         return dict.fromkeys(AWAITED)
 

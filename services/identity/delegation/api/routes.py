@@ -11,7 +11,6 @@ from litestar.params import FromPath, FromQuery
 
 from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
-from libs.common.access.resource_server import ResourceServer
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.http.application import Clock
@@ -23,8 +22,8 @@ from services.identity.cabinets.portfolio import Client, portfolio
 from services.identity.cabinets.store import Waiting
 from services.identity.delegation import reading_store, store
 from services.identity.delegation.api.acknowledged import (
+    Questions,
     acknowledged,
-    ask_every_service,
     signed_receipt,
     silent,
 )
@@ -148,7 +147,7 @@ async def revoke_mandate(
     db: NamedDependency[Database],
     notices: NamedDependency[Notices],
     clock: NamedDependency[Clock],
-    access: NamedDependency[ResourceServer],
+    questions: NamedDependency[Questions],
     provider: NamedDependency[Provider],
     wait: FromQuery[Literal["all"] | None] = None,
 ) -> dict[str, Any]:
@@ -178,7 +177,7 @@ async def revoke_mandate(
     told = {"id": mandate, "state": revoked.state, "version": revoked.version, "at": revoked.state_at}
     if wait is None:
         return told
-    heard = await ask_every_service(db, access.bus, caisse, revoked, now=clock())
+    heard = await questions.ask(db, caisse, revoked, now=clock())
     signed = signed_receipt(await provider.issuer(caisse), revoked, heard, jti=new_id(), now=clock())
     return {**told, "acknowledged": acknowledged(heard), "silent": silent(heard), "receipt": signed}
 
