@@ -22,6 +22,10 @@ KEY = SigningKey.generate()
 STANDING = f"{AUDIENCE}/adherents/adh_1/standing"
 
 
+NO_TEXT = msgspec.Raw(b'{"active": "\xff", "error": "\xff", "access_token": "\xff"}')
+"""JSON outside UTF-8."""
+
+
 class Outside:
     """Identity's token endpoint and an API, as a service meets them: over HTTP (ASGI), with nonces."""
 
@@ -169,6 +173,15 @@ async def test_a_service_that_the_issuer_does_not_know_is_our_fault(
         await ask(client)
 
 
+@pytest.mark.parametrize(("status", "heard"), [(200, ApiUnavailable), (400, TokenRefused)])
+async def test_an_issuer_that_answers_no_text_is_heard_as_one_that_fails(
+    client: ServiceClient, outside: Outside, status: int, heard: type[Exception]
+) -> None:
+    outside.token_answer = (status, NO_TEXT)
+    with pytest.raises(heard):
+        await ask(client)
+
+
 async def test_the_proof_of_a_token_request_is_good_for_identity(
     client: ServiceClient, outside: Outside
 ) -> None:
@@ -193,7 +206,8 @@ async def test_introspection_tells_standing_from_revoked(http: httpx.AsyncClient
 
 
 @pytest.mark.parametrize(
-    "answer", [(500, {}, {}), (401, {}, {"error": "invalid_client"}), (200, {}, []), (200, {}, {})]
+    "answer",
+    [(500, {}, {}), (401, {}, {"error": "invalid_client"}), (200, {}, []), (200, {}, {}), (200, {}, NO_TEXT)],
 )
 async def test_any_other_answer_decides_nothing(
     http: httpx.AsyncClient, outside: Outside, answer: Any

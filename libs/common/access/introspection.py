@@ -12,6 +12,7 @@ from libs.common.access.revocations import Verdict
 from libs.common.access.service_client import ApiUnavailable, ask_issuer
 from libs.common.access.signatures import SigningKey
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 
 log = structlog.get_logger()
 
@@ -29,6 +30,9 @@ class Introspect(Protocol):
 
 class _Answer(Struct):
     active: bool
+
+
+_answers = msgspec.json.Decoder(_Answer)
 
 
 class IntrospectAtIssuer:
@@ -58,8 +62,8 @@ class IntrospectAtIssuer:
             if answer.status_code != 200:
                 log.warning("introspection.refused", status=answer.status_code)
                 return Verdict.UNKNOWN
-            told = msgspec.json.decode(answer.content, type=_Answer)
-        except (ApiUnavailable, TimeoutError, msgspec.MsgspecError) as error:
+            told = read_json(answer.content, _answers)
+        except (ApiUnavailable, TimeoutError, UnreadableJson) as error:
             log.info("introspection.unavailable", reason=type(error).__name__)
             return Verdict.UNKNOWN
         return Verdict.STANDING if told.active else Verdict.REVOKED

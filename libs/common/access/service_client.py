@@ -19,6 +19,7 @@ from libs.common.access.dpop import DpopKey, dpop_proof
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.refusals import Unavailable
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 
 __all__ = [
     "ASSERTION_TYPE",
@@ -187,6 +188,10 @@ class _OAuthError(Struct):
     error: str = "unknown"
 
 
+_granted = msgspec.json.Decoder(_Granted)
+_oauth_errors = msgspec.json.Decoder(_OAuthError)
+
+
 class _Held(Struct):
     access_token: str
     usable_until: float
@@ -275,7 +280,10 @@ class ServiceClient:
                 "service_client.refused", client_id=self._client_id, error=error, status=answer.status_code
             )
             raise TokenRefused(error)
-        granted = msgspec.json.decode(answer.content, type=_Granted)
+        try:
+            granted = read_json(answer.content, _granted)
+        except UnreadableJson as error:
+            raise ApiUnavailable from error
         lifetime = max(0.0, granted.expires_in - RENEWED_BEFORE)
         return _Held(granted.access_token, self._clock() + lifetime)
 
@@ -283,6 +291,6 @@ class ServiceClient:
 def oauth_error(answer: httpx.Response) -> str:
     """The `error` of an OAuth refusal (RFC 6749 §5.2), or the status when the body says nothing."""
     try:
-        return msgspec.json.decode(answer.content, type=_OAuthError).error
-    except msgspec.MsgspecError:
+        return read_json(answer.content, _oauth_errors).error
+    except UnreadableJson:
         return f"http_{answer.status_code}"

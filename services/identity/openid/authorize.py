@@ -47,6 +47,7 @@ from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import (
+    ConsentRequired,
     InvalidRequest,
     InvalidRequestUri,
     Refusal,
@@ -226,7 +227,9 @@ async def proceed(
         return refused(return_address(request), error, issuer)
     except LostRace as lost:
         if isinstance(lost.effect, RelyOnConsent):
-            return refused(return_address(request), lost.effect.lost, issuer)
+            # OpenID Connect Core §3.1.2.6: with nobody to ask, consent is what is missing.
+            error = ConsentRequired() if "none" in request.prompt else lost.effect.lost
+            return refused(return_address(request), error, issuer)
         raise lost.effect.lost from lost
     return _to_client(return_address(request), {"code": code}, issuer)
 

@@ -13,6 +13,7 @@ from libs.common.access.dpop import dpop_proof
 from libs.common.refusals import NotFound
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.portal.refusals import MandateOver, NotAllowed, ServiceDown, SessionOver
 from services.portal.session.session import Session
 from services.portal.session.tokens import SessionTokens
@@ -138,13 +139,16 @@ class Services:
         return answer
 
 
+_anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any)
+
+
 def _read(answer: httpx.Response) -> Answer:
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
     body: Any = None
     if media_type.endswith("json"):
         try:
-            body = msgspec.json.decode(answer.content)
-        except msgspec.DecodeError:
+            body = read_json(answer.content, _anything)
+        except UnreadableJson:
             body = None
     return Answer(answer.status_code, body, answer.content[:LARGEST_FILE], media_type)
 

@@ -22,10 +22,12 @@ from libs.common.access.dpop import dpop_proof
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.portal.refusals import MandateOver, ServiceDown, SessionOver
 from services.portal.relying_party.provider import Provider, Providers
 
 log = structlog.get_logger()
+_anything: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any)
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -179,8 +181,8 @@ class IdentityClient:
         if answer.status_code >= 500:
             raise ServiceDown("identity")
         try:
-            body: Any = msgspec.json.decode(answer.content)
-        except msgspec.DecodeError as error:
+            body = read_json(answer.content, _anything)
+        except UnreadableJson as error:
             raise ServiceDown("identity") from error
         if answer.is_success and isinstance(body, dict):
             return body  # type: ignore[reportUnknownVariableType]

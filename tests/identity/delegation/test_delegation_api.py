@@ -17,7 +17,15 @@ from tests.access.test_issuer_keys import JwksServer
 from tests.access.tokens import IssuerAtHand
 from tests.conftest import HeldClock
 from tests.identity.cabinets.software import a_machine
-from tests.identity.delegation.parties import HERE, Scene, a_scene, an_active_mandate, an_offer
+from tests.identity.delegation.parties import (
+    HERE,
+    Scene,
+    a_person,
+    a_scene,
+    an_account,
+    an_active_mandate,
+    an_offer,
+)
 
 BASE = "https://id.example.test"
 
@@ -147,6 +155,21 @@ async def test_a_firms_software_revokes_with_its_right_and_a_fresh_step(
     async with identity_db.transaction(HERE) as tx:
         found = await store.find(tx, mandate.id)
     assert found is not None and found.state == "revoked"
+
+
+async def test_revoked_is_revoked_whichever_administrator_asks(
+    api: Api, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    async with identity_db.transaction(HERE) as tx:
+        other = await a_person(tx, "Nadia Benali", clock())
+        await an_account(tx, other, scene.adherent_id, clock())
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    path = f"/api/mandates/{public_id('mdt', mandate.id)}"
+    right = {"scope": "openid mandate.manage", "acr": "two_step"}
+    for asking in (scene, scene._replace(administrator=other)):
+        done = await api.ask("DELETE", path, **own(asking, **right))
+        assert (done.status_code, done.json()["state"], done.json()["version"]) == (200, "revoked", 3)
 
 
 async def test_the_firm_is_told_the_name_of_its_cabinets_software_and_of_no_other(

@@ -477,7 +477,12 @@ async def test_line_29_consent_is_remembered_and_its_revocation_bites_at_once(
     assert (await client.authorize(who, scope="openid")).status_code == 200
 
 
-async def test_line_29_a_consent_taken_back_meanwhile_gives_no_code(issuer: Issuer, who: Somebody) -> None:
+@pytest.mark.parametrize(
+    ("asked", "error"), [({}, "access_denied"), ({"prompt": "none"}, "consent_required")]
+)
+async def test_line_29_a_consent_taken_back_meanwhile_gives_no_code(
+    issuer: Issuer, who: Somebody, asked: dict[str, str], error: str
+) -> None:
     """The decision read it before it was gone; nothing is granted, and the client hears why."""
     from services.identity.openid import consents
 
@@ -486,9 +491,9 @@ async def test_line_29_a_consent_taken_back_meanwhile_gives_no_code(issuer: Issu
     async with issuer.db.transaction(issuer.caisse) as tx:
         (given,) = await consents.given_by(tx, who.id, issuer.clock())
         assert await consents.revoke(tx, who.id, given.id, now=issuer.clock())
-        deciding = asyncio.create_task(client.authorize(who, scope="openid"))
+        deciding = asyncio.create_task(client.authorize(who, scope="openid", **asked))
         await somebody_awaits_a_row(issuer)
-    assert callback(await deciding)["error"] == "access_denied"
+    assert callback(await deciding)["error"] == error
     async with issuer.db.transaction(issuer.caisse) as tx:
         living = "SELECT count(*) FROM authorization_grant WHERE person_id = $1 AND revoked_at IS NULL"
         assert await tx.fetchval(living, who.id) == 0

@@ -19,6 +19,7 @@ from libs.common.access.resource_server import ResourceServer
 from libs.common.bus.connection import Bus, BusUnavailable
 from libs.common.database import outbox
 from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.events.envelope import SERVICES
 from libs.common.events.identity import FloorRaised
 from libs.common.values.caisse_slug import CaisseSlug
@@ -66,7 +67,8 @@ async def ask_every_service(
     """Say the floor of a mandate, already committed, once more, and gather who applies it.
 
     A floor said twice changes nothing, so asking again is harmless, and the only way to hear a
-    service whose first answer went to somebody else. Raises nothing for want of NATS: nobody answered.
+    service whose first answer went to somebody else. Raises nothing for want of NATS or PostgreSQL: nobody answered,
+    and the revocation stands.
     """
     again = FloorRaised(
         event_id=new_id(),
@@ -82,7 +84,7 @@ async def ask_every_service(
             async with db.transaction(caisse) as tx:
                 await outbox.record(tx, again)
             return await receipts.of(AWAITED, timeout=PATIENCE)
-    except (BusUnavailable, TimeoutError):
+    except (BusUnavailable, DatabaseUnavailable, TimeoutError):
         return dict.fromkeys(AWAITED)
 
 

@@ -151,7 +151,7 @@ async def revoke_mandate(
     provider: NamedDependency[Provider],
     wait: FromQuery[Literal["all"] | None] = None,
 ) -> dict[str, Any]:
-    """Revoke. `Idempotency-Key` (16 to 128 characters) may be given; without it the mandate is the key.
+    """Revoke. `Idempotency-Key` (16 to 128 characters) may be given; without it, revoked is revoked, whoever asks.
 
     `wait=all` answers once every service has applied it, or has been silent for two seconds: with a
     receipt that the caisse signs. The revocation itself waits for nobody.
@@ -159,26 +159,24 @@ async def revoke_mandate(
     caisse = parse_caisse_slug(slug)
     mandate_id = parse_public_id("mdt", mandate)
     key = request.headers.get("idempotency-key", "")
+    # Read first: once the power is taken back, nothing may keep the receipt from being signed.
+    issuer = await provider.issuer(caisse)
     async with db.transaction(caisse) as tx:
         found = await store.find(tx, mandate_id)
         if found is None:
             raise NotFound
         await _of_the_firm(tx, token, found.adherent_id)
         by = await may_manage_mandates(tx, _person(token), found.adherent_id, is_stepped_up=True)
-        receipt = await revoke(
-            tx,
-            by,
-            mandate_id,
-            key=key if 16 <= len(key) <= 128 else f"revoke-{mandate}",
-            now=clock(),
-            notices=notices,
-        )
-    revoked = receipt.mandate
+        if found.state == "revoked" and not key:
+            revoked = found
+        else:
+            key = key if 16 <= len(key) <= 128 else f"revoke-{mandate}-{public_id('per', by.person_id)}"
+            revoked = (await revoke(tx, by, mandate_id, key=key, now=clock(), notices=notices)).mandate
     told = {"id": mandate, "state": revoked.state, "version": revoked.version, "at": revoked.state_at}
     if wait is None:
         return told
     heard = await questions.ask(db, caisse, revoked, now=clock())
-    signed = signed_receipt(await provider.issuer(caisse), revoked, heard, jti=new_id(), now=clock())
+    signed = signed_receipt(issuer, revoked, heard, jti=new_id(), now=clock())
     return {**told, "acknowledged": acknowledged(heard), "silent": silent(heard), "receipt": signed}
 
 
