@@ -45,8 +45,7 @@ async def power_for_exchange(
     read: Reader, mandate_id: UUID, person_id: UUID, now: datetime
 ) -> MandatePower | None:
     """The power that `person_id` holds under `mandate_id` at `now`; None without a reason."""
-    row = await store.power(read, mandate_id, person_id, now, paris_day(now))
-    return power_of(row) if row else None
+    return joined_power(await store.power(read, mandate_id, person_id, now, paris_day(now)))
 
 
 def joined_power(row: Row) -> MandatePower | None:

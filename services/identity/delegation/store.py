@@ -53,12 +53,16 @@ SELECT mandate.id AS mandate_id, mandate.version AS mandate_version, mandate.adh
 `power.power_of`. It stands alone or as a LATERAL join, beside the adhérent of a grant."""
 
 
-POWER_OF_ONE = POWER.format(mandate="$1", person="$2", now="$3", today="$4")
+POWER_OF_ONE = (
+    "SELECT power.* FROM (VALUES (1)) AS one LEFT JOIN LATERAL ("
+    + POWER.format(mandate="$1", person="$2", now="$3", today="$4")
+    + ") AS power ON true"
+)
 
 
-async def power(read: Reader, mandate_id: UUID, person_id: UUID, now: datetime, today: date) -> Row | None:
-    """The one row of `POWER` for this mandate and person."""
-    return await read.fetchrow(POWER_OF_ONE, mandate_id, person_id, now, today)
+async def power(read: Reader, mandate_id: UUID, person_id: UUID, now: datetime, today: date) -> Row:
+    """One row: `POWER` for this mandate and person, or all null."""
+    return await read.one_row(POWER_OF_ONE, mandate_id, person_id, now, today)
 
 
 MANDATE = """mandate.id, mandate.adherent_id, mandate.cabinet_id, mandate.family, mandate.role, mandate.state,
