@@ -60,6 +60,9 @@ COMMANDS: tuple[CommandRow, ...] = (
         "client", "services.identity.openid.commands:client", "Clients OpenID : ajouter, lister, examiner."
     ),
     CommandRow(
+        "person", "services.identity.sign_in.commands:person", "Personnes : examiner, suspendre, rétablir."
+    ),
+    CommandRow(
         "keys", "services.identity.signing_keys.commands:keys", "Clés : lister, renouveler, envelopper."
     ),
     CommandRow(

@@ -3,11 +3,20 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
-from libs.common.database.gathering import CARRIED, UNDER_WAY, Arguments, Gathering, Kind
+from libs.common.database.gathering import (
+    CARRIED,
+    LONGEST_WAIT,
+    PATIENCE,
+    UNDER_WAY,
+    Arguments,
+    Gathering,
+    Kind,
+)
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable, Row
 from libs.common.runtime.settings import Settings
@@ -259,3 +268,58 @@ async def test_one_message_that_hangs_does_not_hold_the_next(empty_inbox: Databa
     assert (await asyncio.wait_for(read.one_row(sleeping, 0.0), 1))["answer"] == 0
     assert not slow.done()
     await slow
+
+
+async def test_once_the_one_that_hung_is_back_messages_leave_one_at_a_time_again() -> None:
+    hung, at_once = asyncio.Event(), list[int]()
+    under_way = 0
+
+    async def send(_: str, callers: Sequence[Arguments]) -> list[Row]:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        await (hung.wait() if len(at_once) == 1 else asyncio.sleep(0.01))
+        under_way -= 1
+        return [cast(Any, {})] * len(callers)
+
+    gathering = Gathering(send)
+    asking = [asyncio.create_task(gathering.ask(Kind(TWICE, MEDITERRANEE), (0,)))]
+    await asyncio.sleep(2 * PATIENCE)
+    for turn in range(200):
+        asking.append(asyncio.create_task(gathering.ask(Kind(TWICE, MEDITERRANEE), (turn,))))
+        await asyncio.sleep(0.001)
+        if turn == 50:
+            assert at_once[-1] == 2
+            hung.set()
+    await asyncio.gather(*asking)
+
+    assert at_once[-5:] == [1] * 5
+    assert len(gathering) == 0
+
+
+async def test_nobody_waits_long_behind_messages_that_hang() -> None:
+    async def send(_: str, callers: Sequence[Arguments]) -> list[Row]:
+        await asyncio.sleep(0.8)
+        raise DatabaseUnavailable
+
+    gathering, asked = Gathering(send), time.monotonic()
+    crowd = [gathering.ask(Kind(TWICE, MEDITERRANEE), (n,)) for n in range(16 * CARRIED)]
+    found = await asyncio.gather(*crowd, return_exceptions=True)
+
+    assert all(isinstance(heard, DatabaseUnavailable) for heard in found)
+    assert time.monotonic() - asked < LONGEST_WAIT + 1.5
+    assert len(gathering) == 0
+
+
+async def test_whoever_has_gone_is_not_sent_again_when_a_message_fails(empty_inbox: Database) -> None:
+    """Else a caller who is no longer there would spend what they might still use."""
+    writing = [asyncio.create_task(remember(empty_inbox, name, 0.3)) for name in (2, 1, 1)]
+    await asyncio.sleep(0.1)
+    writing[0].cancel()
+    found = await asyncio.gather(*writing, return_exceptions=True)
+    assert sorted(type(one).__name__ for one in found) == [
+        "CancelledError",
+        "NoneType",
+        "UniqueViolationError",
+    ]
+    assert await written(empty_inbox) == 1

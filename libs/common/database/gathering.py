@@ -23,6 +23,9 @@ UNDER_WAY = 2
 CARRIED = 32
 """Callers in one message at most: as many results are held before the first is handed on."""
 
+LONGEST_WAIT = 3.0
+"""Seconds after which whoever still waits for a message to leave is told to come back: those before it hang."""
+
 Arguments = Sequence[object]
 Send = Callable[[str, Sequence[Arguments]], Awaitable[list[Row]]]
 
@@ -39,20 +42,26 @@ class Kind(NamedTuple):
 class Caller(NamedTuple):
     args: Arguments
     answer: asyncio.Future[Row]
+    asked_at: float
+
+    def refuse(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Queue:
-    """The callers of one kind: those who wait, and how many messages have left without an answer."""
+    """The callers of one kind: those who wait, and when each message without an answer left."""
 
-    __slots__ = ("left_at", "under_way", "waiting")
+    __slots__ = ("under_way", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[Caller] = []
-        self.under_way = 0
-        self.left_at = 0.0
+        self.under_way: list[float] = []
 
     def lets_one_leave(self, now: float) -> bool:
-        return self.under_way == 0 or (self.under_way < UNDER_WAY and now - self.left_at > PATIENCE)
+        return not self.under_way or (
+            len(self.under_way) < UNDER_WAY and now - max(self.under_way) > PATIENCE
+        )
 
 
 class Gathering:
@@ -78,38 +87,52 @@ class Gathering:
         if queue is None:
             queue = self._queues[kind] = Queue()
         answer: asyncio.Future[Row] = loop.create_future()
-        queue.waiting.append(Caller(args, answer))
-        if queue.lets_one_leave(loop.time()):
-            queue.under_way += 1
-            messages = loop.create_task(self._carry(kind, queue))
+        now = loop.time()
+        queue.waiting.append(Caller(args, answer, now))
+        if queue.lets_one_leave(now):
+            queue.under_way.append(now)
+            messages = loop.create_task(self._carry(kind, queue, now))
             self._messages.add(messages)
             messages.add_done_callback(self._messages.discard)
         return await answer
 
-    async def _carry(self, kind: Kind, queue: Queue) -> None:
-        """One message after another until nobody waits."""
+    async def _carry(self, kind: Kind, queue: Queue, left_at: float) -> None:
+        """One message after another, until nobody waits or another message is there to take them along."""
         loop = asyncio.get_running_loop()
         callers: list[Caller] = []
         try:
-            while queue.waiting:
-                # Whoever has gone before the message leaves is not in it.
-                callers = [caller for caller in queue.waiting if not caller.answer.done()]
-                queue.waiting = callers[CARRIED:]
-                queue.left_at = loop.time()
-                callers = callers[:CARRIED]
+            while True:
+                callers = self._who_leaves(queue, loop.time())
                 if callers:
                     await self._one_message(kind, callers)
+                queue.under_way.remove(left_at)
+                left_at = loop.time()
+                if not queue.waiting or not queue.lets_one_leave(left_at):
+                    break
+                queue.under_way.append(left_at)
         except BaseException:
             # Whatever ends a message before its time leaves nobody waiting for it.
-            _refuse([*callers, *queue.waiting], DatabaseUnavailable())
+            queue.under_way.remove(left_at)
+            for caller in (*callers, *queue.waiting):
+                caller.refuse(DatabaseUnavailable())
             queue.waiting = []
             raise
         finally:
-            queue.under_way -= 1
             if not queue.under_way:
                 del self._queues[kind]
 
-    async def _one_message(self, kind: Kind, callers: Sequence[Caller]) -> None:
+    def _who_leaves(self, queue: Queue, now: float) -> list[Caller]:
+        """The first of those who wait. Whoever has gone before the message leaves is not in it."""
+        waiting: list[Caller] = []
+        for caller in queue.waiting:
+            if now - caller.asked_at > LONGEST_WAIT:
+                caller.refuse(DatabaseUnavailable())
+            elif not caller.answer.done():
+                waiting.append(caller)
+        queue.waiting = waiting[CARRIED:]
+        return waiting[:CARRIED]
+
+    async def _one_message(self, kind: Kind, callers: list[Caller]) -> None:
         try:
             rows = await self._send(kind.sql, [caller.args for caller in callers])
             if len(rows) != len(callers):
@@ -117,17 +140,13 @@ class Gathering:
         except Exception as error:
             if len(callers) > 1 and not isinstance(error, DatabaseUnavailable):
                 half = len(callers) // 2
-                await self._one_message(kind, callers[:half])
-                await self._one_message(kind, callers[half:])
+                for some in (callers[:half], callers[half:]):
+                    if staying := [caller for caller in some if not caller.answer.done()]:
+                        await self._one_message(kind, staying)
                 return
-            _refuse(callers, error)
+            for caller in callers:
+                caller.refuse(error)
             return
         for caller, row in zip(callers, rows, strict=True):
             if not caller.answer.done():
                 caller.answer.set_result(row)
-
-
-def _refuse(callers: Sequence[Caller], error: Exception) -> None:
-    for caller in callers:
-        if not caller.answer.done():
-            caller.answer.set_exception(error)

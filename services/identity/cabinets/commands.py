@@ -13,6 +13,7 @@ from rich.table import Table
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from libs.common.runtime.settings import load_settings
+from libs.common.values.foreign_json import Read, UnreadableJson, read_json
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from services.identity.cabinets import machine_store, machines
 from services.identity.cabinets import store as cabinets
@@ -35,6 +36,14 @@ SENTENCES: dict[type[Exception], tuple[str, int]] = {
     MachineAlreadyThere: ("Ce cabinet a déjà un logiciel de ce nom : rien n'a été changé.", TAKEN),
     LastKey: ("C'est la dernière clé : ajoutez d'abord la suivante.", USAGE),
 }
+
+
+class _KeySet(msgspec.Struct):
+    keys: list[dict[str, Any]]
+
+
+_key_sets = msgspec.json.Decoder(_KeySet)
+_keys = msgspec.json.Decoder(dict[str, Any])
 
 A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -68,7 +77,7 @@ def machine(
             name,
             sponsor_id=await _person(tx, cabinet.id, sponsor),
             scopes=scope.split(),
-            keys=_read(key_file).get("keys", []),
+            keys=_read(key_file, _key_sets).keys,
             resources=resources,
             now=now(),
         )
@@ -136,7 +145,7 @@ def change_keys(caisse: str, machine_id: str, key_file: Path | None, kid: str | 
 
     async def act(tx: Tx) -> Registered:
         if key_file is not None:
-            await machines.add_key(tx, _named(machine_id), _read(key_file), now=now())
+            await machines.add_key(tx, _named(machine_id), _read(key_file, _keys), now=now())
         if kid is not None:
             await machines.retire_key(tx, _named(machine_id), kid, now=now())
         return await machines.find_machine(tx, _named(machine_id))
@@ -175,11 +184,11 @@ def _named(written: str, prefix: str = "mch") -> UUID:
         stop(f"{written} : un identifiant {prefix}_… est attendu.", USAGE)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, decoder: msgspec.json.Decoder[Read]) -> Read:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        stop(f"{file} : {error}", USAGE)
+        return read_json(file.read_bytes(), decoder)
+    except UnreadableJson as error:
+        stop(f"{file} : {error.__cause__ or error}", USAGE)
 
 
 def _told(one: Registered) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Power of a group, a person or a cabinet shrank: tokens issued before now are refused everywhere."""
+"""Power of a group, a person, a machine or a cabinet shrank: tokens issued before now are refused everywhere."""
 
 from datetime import datetime
 from typing import Literal

@@ -9,7 +9,10 @@ from services.identity.delegation.store import POWER
 
 
 class Machine(NamedTuple):
-    """A cabinet's software at the moment of use, and how its sponsor stands now."""
+    """A cabinet's software at the moment of use, and how its sponsor stands now.
+
+    `not_before`: its tokens issued until then are dead, since it changed or since its sponsor was suspended.
+    """
 
     id: UUID
     client_id: str
@@ -42,7 +45,7 @@ class Registered(NamedTuple):
 MACHINE = """
        machine.id AS machine_id, machine.client_id AS machine_client_id, machine.cabinet_id AS machine_cabinet_id,
        machine.name AS machine_name, machine.sponsor_id, sponsor.state AS sponsor_state,
-       membership.state AS membership, machine.not_before
+       membership.state AS membership, greatest(machine.not_before, sponsor.suspended_at) AS not_before
 """
 MACHINE_JOINS = (
     """

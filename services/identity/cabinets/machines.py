@@ -5,24 +5,25 @@ for delegated tokens. One of the cabinet's people, its sponsor, answers for it: 
 can never do more than they can, and does nothing once they are gone.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
 from libs.common.access.rights import DELEGABLE, PAYMENT_ORDER
 from libs.common.access.signatures import UnusableKey, verifying_key
-from libs.common.database import journal, outbox
+from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
-from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import new_id, public_id
 from libs.common.values.one_line import is_one_line
 from services.identity.cabinets import machine_store as store
+from services.identity.cabinets.floors import raise_floor
 from services.identity.cabinets.machine_store import Registered
 from services.identity.delegation import store as mandates
 from services.identity.delegation.offer import CabinetNotEligible
@@ -35,6 +36,9 @@ OPEN_TO_MACHINES = DELEGABLE - {PAYMENT_ORDER}
 """The firm that lets the cabinet's software act is told: never to order a payment."""
 
 LONGEST_NAME = 100
+
+KID = r"[A-Za-z0-9_-][A-Za-z0-9._~:@=+-]{0,199}"
+"""What an address can name: a key is retired by its `kid`, and one that was stolen in a hurry."""
 
 Jwk = dict[str, Any]
 
@@ -72,7 +76,9 @@ def ceiling(scopes: Collection[str]) -> str:
 def key_set(keys: Sequence[Jwk]) -> dict[str, Any]:
     """Public keys that the `fapi` profile verifies with, each by a `kid` of its own. Raises `InvalidClientMetadata`."""
     kids = [key.get("kid") for key in keys]
-    if not all(isinstance(kid, str) and 0 < len(kid) <= 200 for kid in kids) or len(set(kids)) < len(kids):
+    if not all(isinstance(kid, str) and re.fullmatch(KID, kid) for kid in kids):
+        raise InvalidClientMetadata("A kid is 1 to 200 letters, digits and signs among . _ ~ : @ = + -.")
+    if len(set(kids)) < len(kids):
         raise InvalidClientMetadata("Each key has a kid of its own.")
     if not all(map(_is_verifiable, keys)):
         raise InvalidClientMetadata("A key is not one that the fapi profile verifies with.")
@@ -151,7 +157,7 @@ async def change_sponsor(
         raise NotASponsor
     if await store.change_sponsor(tx, machine_id, sponsor_id, now):
         machine = await find_machine(tx, machine_id)
-        await _raise_floor(tx, machine_id, now)
+        await raise_floor(tx, "actor", public_id("mch", machine_id), now)
         await _note(tx, machine, "machine.sponsor_changed", now, by)
     return machine
 
@@ -229,14 +235,7 @@ async def _write(tx: Tx, machine: Registered, metadata: ClientMetadata, now: dat
 
 async def _kill_tokens(tx: Tx, machine_id: UUID, now: datetime) -> None:
     await store.kill_tokens(tx, machine_id, now)
-    await _raise_floor(tx, machine_id, now)
-
-
-async def _raise_floor(tx: Tx, machine_id: UUID, now: datetime) -> None:
-    floor = FloorRaised(
-        event_id=uuid4(), at=now, kind="actor", key=public_id("mch", machine_id), not_before=now
-    )
-    await outbox.record(tx, floor)
+    await raise_floor(tx, "actor", public_id("mch", machine_id), now)
 
 
 async def _note(

@@ -79,7 +79,7 @@ class UseDpopNonce(OAuth2Error):
 
 
 class SlowDown(OAuth2Error):
-    """RFC 6585 §4, by the name that RFC 8628 §3.5 registered: the same request is welcome in a moment."""
+    """RFC 6585 §4, by the name that RFC 8628 §3.5 registered: ask anew in a moment."""
 
     error = "slow_down"
     status_code = 429

@@ -9,24 +9,49 @@ from uuid import UUID, uuid4
 
 from libs.common.database import journal, outbox
 from libs.common.database.journal import Act, Actor
+from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import FloorRaised
+from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
+from services.identity.caisses import store as caisses
 from services.identity.sign_in import store
 
 
-async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
-    """Everything this person holds dies: sessions, grants and refresh tokens for good, access tokens in a second.
+async def suspend_everywhere(db: Database, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
+    """`suspend` in every caisse of the installation, one after the other.
 
-    False when they were suspended already, or are unknown.
+    Nothing can be used from the first on but the access tokens of the others, for ten minutes at most: should the
+    process die before the last, run it again. False when they were suspended already.
     """
-    if not await store.suspend(tx, person_id, now=now):
-        return False
+    done = [await _suspended_in(db, slug, person_id, by, reason, now) for slug in await _slugs(db)]
+    return any(done)
+
+
+async def restore_everywhere(db: Database, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
+    """`restore`, and the journal of every caisse says so. False when they were not suspended."""
+    slugs = await _slugs(db)
+    async with db.transaction(slugs[0]) as tx:
+        if not await restore(tx, person_id, by=by, reason=reason, now=now):
+            return False
+    for slug in slugs[1:]:
+        async with db.transaction(slug) as tx:
+            await _note(tx, "restored", person_id, by, reason, now)
+    return True
+
+
+async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
+    """Everything this person holds dies: sessions, grants and refresh tokens for good in every caisse, access tokens
+    of this one in a second.
+
+    Twice is once more the same. False when they were suspended already.
+    """
+    done = await store.suspend(tx, person_id, now=now)
     await store.supersede_resets(tx, person_id, now=now)
     key = public_id("per", person_id)
     await outbox.record(tx, FloorRaised(event_id=uuid4(), at=now, kind="actor", key=key, not_before=now))
     await _note(tx, "suspended", person_id, by, reason, now)
-    return True
+    return done
 
 
 async def restore(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
@@ -35,6 +60,18 @@ async def restore(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datet
         return False
     await _note(tx, "restored", person_id, by, reason, now)
     return True
+
+
+async def _suspended_in(
+    db: Database, slug: CaisseSlug, person_id: UUID, by: Actor, reason: str, now: datetime
+) -> bool:
+    async with db.transaction(slug) as tx:
+        return await suspend(tx, person_id, by=by, reason=reason, now=now)
+
+
+async def _slugs(db: Database) -> list[CaisseSlug]:
+    async with db.across_caisses() as tx:
+        return [caisse.slug for caisse in await caisses.every(tx)]
 
 
 async def _note(

@@ -107,7 +107,10 @@ async def test_a_key_that_may_not_be_retired_keeps_the_one_added_beside_it_out(
         ({"--sponsor": "personne@example.test"}, 2),
         ({"--sponsor": "per_X"}, 2),
         ({"--scope": "payment.order"}, 2),
-        ({"--keys": "{}"}, 2),
+        ({"--keys": {}}, 2),
+        ({"--keys": []}, 2),
+        ({"--keys": {"keys": 3}}, 2),
+        ({"--keys": {"keys": ["clé"]}}, 2),
     ],
 )
 async def test_what_cannot_be_is_said_and_changes_nothing(
@@ -115,18 +118,29 @@ async def test_what_cannot_be_is_said_and_changes_nothing(
     scene: Scene,
     identity_db: Database,
     a_file: Callable[[object], str],
-    change: dict[str, str],
+    change: dict[str, Any],
     code: int,
 ) -> None:
     siren, email = await siren_and_email(identity_db, scene)
     said = {"--cabinet": siren, "--name": "Paie", "--sponsor": email, "--scope": "declaration.read",
             "--keys": a_file({"keys": [a_public_key()]})}  # fmt: skip
     if "--keys" in change:
-        change = {"--keys": a_file({})}
+        change = {"--keys": a_file(change["--keys"])}
     words = [word for pair in (said | change).items() for word in pair]
     refused = await typed("machine", HERE, *words)
     assert refused.exit_code == code, refused.output
     assert "Traceback" not in refused.output and refused.output.strip()
+
+
+async def test_a_file_of_keys_in_another_encoding_is_said(
+    typed: Type, scene: Scene, identity_db: Database, tmp_path: Path
+) -> None:
+    siren, email = await siren_and_email(identity_db, scene)
+    keys = tmp_path / "latin.json"
+    keys.write_bytes('{"keys": [{"kid": "clé"}]}'.encode("latin-1"))
+    refused = await typed("machine", HERE, "--cabinet", siren, "--name", "Paie", "--sponsor", email, "--scope",
+                          "declaration.read", "--keys", str(keys))  # fmt: skip
+    assert refused.exit_code == 2, refused.output
 
 
 async def test_a_machine_of_another_caisse_is_unknown(

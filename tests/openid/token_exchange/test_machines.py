@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from services.identity.cabinets.machines import (
 )
 from services.identity.openid.clients import CLIENT_CREDENTIALS
 from services.identity.openid.token_exchange import ACCESS_TOKEN, PER_CABINET
+from services.identity.sign_in.store import restore
 from services.identity.sign_in.throttle import bucket_of
 from tests.identity.delegation.parties import HERE, a_scene, an_active_mandate
 from tests.openid.party import Issuer, Party, claims_of
@@ -226,6 +228,25 @@ async def test_a_sponsor_who_left_stops_it_and_the_journal_says_why(
     )
 
 
+async def test_what_it_held_when_its_sponsor_was_suspended_stays_dead_once_they_are_restored(
+    issuer: Issuer, identity_db: Database
+) -> None:
+    it = await delegated(identity_db, issuer, "machine")
+    server = await a_resource_server(issuer)
+    before = (await it.exchange()).json()["access_token"]
+    async with identity_db.across_caisses() as tx:
+        await tx.execute(
+            "UPDATE person SET state = 'suspended', suspended_at = $2 WHERE id = $1",
+            it.scene.member, issuer.clock(),
+        )  # fmt: skip
+        await restore(tx, it.scene.member, now=issuer.clock() + timedelta(milliseconds=1))
+    assert (await server.post("/introspect", {"token": before})).json() == {"active": False}
+
+    issuer.clock.forward(seconds=1)
+    after = (await it.exchange()).json()["access_token"]
+    assert (await server.post("/introspect", {"token": after})).json()["active"]
+
+
 async def test_another_sponsor_answers_with_their_own_power_and_the_former_tokens_die(
     issuer: Issuer, identity_db: Database
 ) -> None:
@@ -306,7 +327,16 @@ async def test_introspection_tells_the_same_until_the_power_ends(
     async def revoked_by_itself(it: Delegation) -> None:
         await it.client.post("/revoke", {"token": token})
 
-    for befall in (ceiling_down, disabled, sponsor_gone, revoked_by_itself):
+    async def sponsor_suspended_and_restored(it: Delegation) -> None:
+        async with identity_db.across_caisses() as tx:
+            await tx.execute("UPDATE person SET state = 'suspended' WHERE id = $1", it.scene.member)
+            await tx.execute(
+                "UPDATE person SET state = 'active', suspended_at = $2 WHERE id = $1",
+                it.scene.member,
+                issuer.clock(),
+            )
+
+    for befall in (ceiling_down, disabled, sponsor_gone, sponsor_suspended_and_restored, revoked_by_itself):
         it = await delegated(identity_db, issuer, "machine")
         token = (await it.exchange()).json()["access_token"]
         told = (await server.post("/introspect", {"token": token})).json()
@@ -381,18 +411,42 @@ async def test_an_exchange_is_one_message_to_read_and_one_to_write(delegation: D
         provider.db = real
 
 
-async def test_an_assertion_serves_once(delegation: Delegation) -> None:
-    said = delegation.client.credentials()
-    form = {
+def exchange_of(delegation: Delegation) -> dict[str, str]:
+    return {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "subject_token": public_id("mdt", delegation.mandate.id),
         "subject_token_type": "urn:espace:params:oauth:token-type:mandate",
         "resource": delegation.issuer.adherent,
     }
+
+
+async def test_an_assertion_serves_once(delegation: Delegation) -> None:
+    said, form = delegation.client.credentials(), exchange_of(delegation)
     answers = await asyncio.gather(
         *(delegation.client.post("/token", form, credentials=said) for _ in range(2))
     )
     assert sorted(answer.status_code for answer in answers) == [200, 401]
+
+
+async def test_a_slowed_exchange_has_spent_its_assertion(
+    delegation: Delegation, identity_db: Database
+) -> None:
+    """What was shown is spent, so the software comes back with a new one; nothing else was written."""
+    async with identity_db.across_caisses() as tx:
+        await tx.execute(
+            "INSERT INTO throttle (key, ready_at) VALUES ($1, $2)",
+            bucket_of("machines", f"{delegation.issuer.caisse}/{delegation.scene.cabinet_id}"),
+            delegation.issuer.clock() + 2 * PER_CABINET.at_once,
+        )
+    said = delegation.client.credentials()
+    refused(
+        await delegation.client.post("/token", exchange_of(delegation), credentials=said), "slow_down", 429
+    )
+    refused(
+        await delegation.client.post("/token", exchange_of(delegation), credentials=said),
+        "invalid_client",
+        401,
+    )
 
 
 async def test_its_last_use_is_noted_to_the_minute(delegation: Delegation, identity_db: Database) -> None:

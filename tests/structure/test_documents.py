@@ -1,0 +1,25 @@
+"""A page that code or another page sends its reader to is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = re.compile(r"docs/[a-z-]+/[A-Za-z0-9._-]+\.md")
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
+CODE = sorted(
+    path for folder in ("libs", "services", "bench", "tests") for path in (ROOT / folder).rglob("*.py")
+)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def test_pages_named_in_code_are_there() -> None:
+    named = {page for path in CODE for page in PAGE.findall(path.read_text())}
+    assert named and {page for page in named if not (ROOT / page).exists()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    links = LINK.findall(page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
