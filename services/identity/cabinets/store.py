@@ -106,21 +106,26 @@ async def add_collaborator(
 
 
 async def remove_collaborator(tx: Tx, cabinet_id: UUID, person_id: UUID) -> bool:
-    """False for somebody who is not there, and for the last owner."""
-    removed = await tx.execute(
+    """Their groups end with it: coming back opens none of them. False for a stranger, and for the last owner."""
+    return await tx.fetchval(
         """
-        UPDATE collaborator AS leaving
-           SET state = 'left'
-         WHERE cabinet_id = $1 AND person_id = $2 AND state = 'active'
-           AND (role <> 'owner' OR EXISTS (
-                SELECT FROM collaborator AS other
-                 WHERE other.cabinet_id = $1 AND other.person_id <> $2
-                   AND other.role = 'owner' AND other.state = 'active'))
+        WITH leaving AS (
+            UPDATE collaborator
+               SET state = 'left'
+             WHERE cabinet_id = $1 AND person_id = $2 AND state = 'active'
+               AND (role <> 'owner' OR EXISTS (
+                    SELECT FROM collaborator AS other
+                     WHERE other.cabinet_id = $1 AND other.person_id <> $2
+                       AND other.role = 'owner' AND other.state = 'active'))
+            RETURNING id
+        ), without_groups AS (
+            DELETE FROM access_group_member USING leaving WHERE collaborator_id = leaving.id
+        )
+        SELECT EXISTS (SELECT FROM leaving)
         """,
         cabinet_id,
         person_id,
     )
-    return removed == 1
 
 
 async def owners_turn(tx: Tx, cabinet_id: UUID) -> None:

@@ -10,6 +10,7 @@ from libs.common.database.pool import Database
 from services.identity.cabinets.access_groups import add_to_group, create_group, take_from_group
 from services.identity.cabinets.leave import LastOwner, remove_collaborator
 from services.identity.cabinets.portfolio import portfolio
+from services.identity.cabinets.register import add_collaborator
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.power import MandatePower, narrowed, power_for_exchange
 from services.identity.delegation.record_former import record_former
@@ -184,6 +185,20 @@ async def test_case_18_whoever_leaves_the_cabinet_can_do_nothing(
     with pytest.raises(LastOwner):
         async with identity_db.transaction(HERE) as tx:
             await remove_collaborator(tx, scene.cabinet, scene.owner, now=clock())
+
+
+async def test_whoever_comes_back_to_the_cabinet_finds_none_of_their_former_groups(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock(), open_to_all=False)
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    async with identity_db.transaction(HERE) as tx:
+        await create_group(
+            tx, scene.cabinet, "A", people=[scene.member], clients=[scene.adherent_id], now=clock()
+        )
+        await remove_collaborator(tx, scene.cabinet, scene.member, now=clock())
+        await add_collaborator(tx, scene.cabinet_id, scene.member, "member", now=clock())
+    assert await power(identity_db, scene, mandate, clock) is None
 
 
 @pytest.mark.parametrize(
