@@ -18,7 +18,15 @@ from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in import store, throttle
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.password_rules import check_password_choice
-from services.identity.sign_in.session import IDLE, LONGEST, end_session, family_of, hash_of, new_secret
+from services.identity.sign_in.session import (
+    IDLE,
+    LONGEST,
+    end_access_tokens,
+    end_session,
+    family_of,
+    hash_of,
+    new_secret,
+)
 from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.store import Person
 
@@ -141,6 +149,9 @@ async def _replace(
     ):
         if session.id != keep_session:
             await end_session(tx, session.id, now=now)
+    if keep_session is None:
+        # By the mailed link: somebody else may hold tokens whose session is long over.
+        await end_access_tokens(tx, person.id, now=now)
     await journal.record(
         tx,
         Act(

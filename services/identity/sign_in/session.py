@@ -147,6 +147,12 @@ async def end_session(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
     return True
 
 
+async def end_access_tokens(tx: Tx, person_id: UUID, *, now: datetime) -> None:
+    """Every access token that names this person, or a machine they answer for, dies within a second in every caisse."""
+    key = public_id("per", person_id)
+    await outbox.record(tx, FloorRaised(event_id=uuid4(), at=now, kind="actor", key=key, not_before=now))
+
+
 def sid_of(session_id: UUID) -> str:
     """The session as tokens and revocation floors name it."""
     return public_id("ses", session_id)

@@ -5,24 +5,24 @@ People are platform-wide: a suspension holds in every caisse, whichever recorded
 
 from datetime import datetime
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from libs.common.database import journal, outbox
+from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
-from libs.common.events.identity import FloorRaised
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
 from services.identity.caisses import store as caisses
 from services.identity.sign_in import store
+from services.identity.sign_in.session import end_access_tokens
 
 
 async def suspend_everywhere(db: Database, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
-    """`suspend` in every caisse of the installation, one after the other.
+    """`suspend`, and the journal of every caisse of the installation says so, one after the other.
 
-    Nothing can be used from the first on but the access tokens of the others, for ten minutes at most: should the
-    process die before the last, run it again. False when they were suspended already.
+    All is dead from the first on. Should the process die before the last, run it again. False when they were
+    suspended already.
     """
     done = [await _suspended_in(db, slug, person_id, by, reason, now) for slug in await _slugs(db)]
     return any(done)
@@ -41,15 +41,14 @@ async def restore_everywhere(db: Database, person_id: UUID, *, by: Actor, reason
 
 
 async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
-    """Everything this person holds dies: sessions, grants and refresh tokens for good in every caisse, access tokens
-    of this one in a second.
+    """Everything this person holds dies, in every caisse: sessions, grants and refresh tokens for good, access tokens
+    within a second.
 
     Twice is once more the same. False when they were suspended already.
     """
     done = await store.suspend(tx, person_id, now=now)
     await store.supersede_resets(tx, person_id, now=now)
-    key = public_id("per", person_id)
-    await outbox.record(tx, FloorRaised(event_id=uuid4(), at=now, kind="actor", key=key, not_before=now))
+    await end_access_tokens(tx, person_id, now=now)
     await _note(tx, "suspended", person_id, by, reason, now)
     return done
 

@@ -5,6 +5,8 @@ import asyncio
 from litestar import Litestar
 
 from libs.common.database.pool import Database
+from libs.common.values.caisse_slug import parse_caisse_slug
+from libs.common.values.identifiers import public_id
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import (
     CAISSE,
@@ -61,7 +63,7 @@ async def test_the_link_changes_the_password_and_signs_nobody_in(
 async def test_sessions_of_every_caisse_end_with_the_password(
     app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
-    await a_person(identity_db, clock, "everywhere@exemple.fr")
+    person_id = await a_person(identity_db, clock, "everywhere@exemple.fr")
     elsewhere = Visitor(app)
     await elsewhere.get(f"/{OTHER_CAISSE}/sign-in")
     await elsewhere.post(f"/{OTHER_CAISSE}/sign-in", email="everywhere@exemple.fr", password=GOOD_PASSWORD)
@@ -70,6 +72,17 @@ async def test_sessions_of_every_caisse_end_with_the_password(
     link = await mailed(visitor, "everywhere@exemple.fr", post)
     await visitor.post(SET, link=link, new_password=OTHER_PASSWORD)
     assert (await elsewhere.get(f"/{OTHER_CAISSE}/account")).status_code == 303
+    async with identity_db.transaction(parse_caisse_slug(CAISSE)) as tx:
+        told_services = await tx.fetchval(
+            """
+            SELECT count(*) FROM outbox
+             WHERE subject LIKE '%.authz.%'
+               AND convert_from(body, 'UTF8') LIKE '%"kind":"actor"%'
+               AND convert_from(body, 'UTF8') LIKE '%' || $1 || '%'
+            """,
+            public_id("per", person_id),
+        )
+    assert told_services == 1
 
 
 async def test_known_and_unknown_addresses_have_one_page(
