@@ -348,3 +348,8 @@ def callback(answer: httpx.Response) -> dict[str, str]:
     """What the client reads in the redirect."""
     assert answer.status_code == 303, (answer.status_code, answer.text[-1500:])
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+
+
+async def discovered(issuer: Issuer) -> dict[str, Any]:
+    async with issuer.http() as http:
+        return (await http.get(f"/{issuer.caisse}/.well-known/openid-configuration")).json()

@@ -15,7 +15,6 @@ import msgspec
 from msgspec.structs import replace
 
 from libs.common.access.rights import DELEGABLE, PAYMENT_ORDER
-from libs.common.access.signatures import UnusableKey, verifying_key
 from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
@@ -27,7 +26,7 @@ from services.identity.cabinets.floors import raise_floor
 from services.identity.cabinets.machine_store import Registered
 from services.identity.delegation import store as mandates
 from services.identity.delegation.offer import CabinetNotEligible
-from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
+from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata, verifies_with
 from services.identity.openid.clients import TOKEN_EXCHANGE, ClientMetadata
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable_client, register_client
@@ -81,19 +80,9 @@ def key_set(keys: Sequence[Jwk]) -> dict[str, Any]:
         raise InvalidClientMetadata("A kid is 1 to 200 letters, digits and signs among . _ ~ : @ = + -.")
     if len(set(kids)) < len(kids):
         raise InvalidClientMetadata("Each key has a kid of its own.")
-    if not all(map(_is_verifiable, keys)):
+    if not all(verifies_with(key, PROFILE_ALGORITHMS["fapi"]) for key in keys):
         raise InvalidClientMetadata("A key is not one that the fapi profile verifies with.")
     return {"keys": list(keys)}
-
-
-def _is_verifiable(key: Jwk) -> bool:
-    for alg in PROFILE_ALGORITHMS["fapi"]:
-        try:
-            verifying_key(key, alg)
-        except UnusableKey:
-            continue
-        return True
-    return False
 
 
 async def register_machine(

@@ -4,7 +4,7 @@ openid.md §4, "registration tampering": there is one list of rules, and no path
 that writes metadata without it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,12 +118,16 @@ def _check_keys(keys: object) -> None:
         raise InvalidClientMetadata("The jwks holds no keys, or too many.")
     if any(PRIVATE_MEMBERS & key.keys() for key in found):
         raise InvalidClientMetadata("The jwks holds a private key.")
-    if not any(_verifies(key) for key in found):
+    if not any(verifies_with(key, EVERY_ALGORITHM) for key in found):
         raise InvalidClientMetadata("The jwks holds no key we can verify with.")
 
 
-def _verifies(key: dict[str, Any]) -> bool:
-    for alg in ("ES256", "EdDSA", "PS256", "RS256"):
+EVERY_ALGORITHM = ("ES256", "EdDSA", "PS256", "RS256")
+
+
+def verifies_with(key: dict[str, Any], algorithms: Collection[str]) -> bool:
+    """Whether a public JWK verifies with one of them."""
+    for alg in algorithms:
         try:
             verifying_key(key, alg)
         except UnusableKey:

@@ -5,7 +5,8 @@ administration). A client that holds a right of administration is changed only b
 a caller who holds it too, else `client.manage` would be every right at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from libs.common.access import rights
@@ -28,6 +29,15 @@ class MetadataRefused(DomainError):
         self.members: Mapping[str, Any] = {"detail": str(refusal), "error": refusal.error}
 
 
+@contextmanager
+def metadata_judged() -> Generator[None, None, None]:
+    """A rule of registration broken in the block is `MetadataRefused`."""
+    try:
+        yield
+    except InvalidClientMetadata as refusal:
+        raise MetadataRefused(refusal) from refusal
+
+
 class BeyondOwnRights(DomainError):
     """The client holds, or would hold, a right of administration that the caller lacks."""
 
@@ -45,11 +55,9 @@ async def judge(provider: Provider, metadata: ClientMetadata) -> None:
 
     Raises `MetadataRefused`.
     """
-    try:
+    with metadata_judged():
         check_metadata(metadata, plain_http=provider.settings.demonstration)
         await check_sector(provider, metadata)
-    except InvalidClientMetadata as refusal:
-        raise MetadataRefused(refusal) from refusal
 
 
 def refuse_beyond(token: AccessToken, *scopes: str) -> None:

@@ -18,7 +18,7 @@ from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
-from services.identity.admin.clients.manage_clients import MetadataRefused, hand_of
+from services.identity.admin.clients.manage_clients import hand_of, metadata_judged
 from services.identity.admin.once import once
 from services.identity.cabinets import machine_store, machines
 from services.identity.cabinets.machine_store import Registered
@@ -31,7 +31,6 @@ from services.identity.cabinets.machines import (
 )
 from services.identity.caisses.caisse import Caisse
 from services.identity.openid.audiences import of_services
-from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import ItIsAMachine
 
@@ -161,10 +160,8 @@ async def add_machine(
                 now=now,
                 by=hand_of(token),
             )
-            try:
+            with metadata_judged():
                 return _shown(await with_rules)
-            except InvalidClientMetadata as refusal:
-                raise MetadataRefused(refusal) from refusal
 
         return await once(
             tx, keys, token.client_id, idempotency_key, "machines.add", data, register, MachineShown, now=now
@@ -227,15 +224,13 @@ async def change_ceiling(
     clock: NamedDependency[Clock],
 ) -> MachineShown:
     """The most it may ever do. A right it loses is dead within a second."""
-    async with db.transaction(caisse.slug) as tx:
-        try:
+    with metadata_judged():
+        async with db.transaction(caisse.slug) as tx:
             return _shown(
                 await machines.change_ceiling(
                     tx, _named("mch", machine), data.scopes, now=clock(), by=hand_of(token)
                 )
             )
-        except InvalidClientMetadata as refusal:
-            raise MetadataRefused(refusal) from refusal
 
 
 @post(
@@ -255,13 +250,11 @@ async def add_key(
     clock: NamedDependency[Clock],
 ) -> MachineShown:
     """One more public key, good beside the others. The same key twice is once."""
-    async with db.transaction(caisse.slug) as tx:
-        try:
+    with metadata_judged():
+        async with db.transaction(caisse.slug) as tx:
             return _shown(
                 await machines.add_key(tx, _named("mch", machine), data.key, now=clock(), by=hand_of(token))
             )
-        except InvalidClientMetadata as refusal:
-            raise MetadataRefused(refusal) from refusal
 
 
 @delete(
