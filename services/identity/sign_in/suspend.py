@@ -30,14 +30,18 @@ async def suspend_everywhere(db: Database, person_id: UUID, *, by: Actor, reason
 
 async def restore_everywhere(db: Database, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:
     """`restore`, and the journal of every caisse says so. False when they were not suspended."""
-    slugs = await _slugs(db)
-    async with db.transaction(slugs[0]) as tx:
-        if not await restore(tx, person_id, by=by, reason=reason, now=now):
-            return False
-    for slug in slugs[1:]:
+    async with db.across_caisses() as tx:
+        person = await store.find_person(tx, person_id=person_id)
+    if person is None or person.state != "suspended":
+        return False
+    *others, last = await _slugs(db)
+    for slug in others:
         async with db.transaction(slug) as tx:
             await _note(tx, "restored", person_id, by, reason, now)
-    return True
+    # The state comes last: should the process die before, it still says that this must be done, and no journal
+    # is left out.
+    async with db.transaction(last) as tx:
+        return await restore(tx, person_id, by=by, reason=reason, now=now)
 
 
 async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datetime) -> bool:

@@ -3,14 +3,17 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
 
+from libs.common.database.journal import THE_SYSTEM
 from libs.common.database.pool import Database
 from libs.common.runtime.settings import Settings, to_environment
 from libs.common.values.identifiers import public_id
 from services.identity.sign_in.commands import person
+from services.identity.sign_in.suspend import restore_everywhere, suspend_everywhere
 from tests.conftest import HeldClock
 from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene, a_caisse, a_scene
 
@@ -75,6 +78,41 @@ async def test_an_interrupted_suspension_is_finished_by_another(
     for caisse in (HERE, ELSEWHERE):
         async with identity_db.transaction(caisse) as tx:
             assert await tx.fetchval(FLOORS, public_id("per", scene.member)) == 1
+
+
+async def restored_in(db: Database, person_id: UUID) -> int:
+    """How many of the two journals say so."""
+    said = 0
+    for caisse in (HERE, ELSEWHERE):
+        async with db.transaction(caisse) as tx:
+            said += "person.restored" in [
+                row[0] for row in await tx.fetch(NOTED, public_id("per", person_id))
+            ]
+    return said
+
+
+async def test_an_interrupted_restoration_is_finished_by_another(
+    scene: Scene, identity_db: Database, clock: HeldClock
+) -> None:
+    """It dies while the person's own row is awaited: the state still says that it must be done."""
+
+    async def restored() -> bool:
+        return await restore_everywhere(
+            identity_db, scene.member, by=THE_SYSTEM, reason="vérifié", now=clock()
+        )
+
+    await suspend_everywhere(identity_db, scene.member, by=THE_SYSTEM, reason="vol", now=clock())
+    async with identity_db.across_caisses() as tx:
+        await tx.fetchval("SELECT 1 FROM person WHERE id = $1 FOR UPDATE", scene.member)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await restored()
+    assert await restored_in(identity_db, scene.member) == 1
+    async with identity_db.across_caisses() as tx:
+        assert await tx.fetchval("SELECT state FROM person WHERE id = $1", scene.member) == "suspended"
+
+    assert await restored() and not await restored()
+    assert await restored_in(identity_db, scene.member) == 2
 
 
 async def test_whoever_is_not_suspended_is_not_restored(
