@@ -23,8 +23,9 @@ REACH_SECONDS = 30.0
 class Serving:
     """`espace serve name`, started again as often as it is killed, always at the same address."""
 
-    def __init__(self, name: str, settings: Settings, log: Path) -> None:
+    def __init__(self, name: str, settings: Settings, log: Path, *options: str) -> None:
         section = settings.service(name)
+        self._options = options
         self.name, self.base, self._log = name, section.base, log
         self.address = f"http://127.0.0.1:{section.port}"
         self._environment = clean_environment() | to_environment(settings)
@@ -38,6 +39,7 @@ class Serving:
                 *ESPACE[1:],
                 "serve",
                 self.name,
+                *self._options,
                 cwd=ROOT,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -58,12 +60,26 @@ class Serving:
         headers["host"] = urlsplit(self.base).netloc
         return httpx.AsyncClient(base_url=self.address, headers=headers, trust_env=False, timeout=30)
 
+    @property
+    def pid(self) -> int:
+        """The server's; with `--workers`, that of the process above those that answer."""
+        assert self._process is not None
+        return self._process.pid
+
+    def log(self) -> list[str]:
+        """The lines it has written."""
+        return self._log.read_text("utf-8").splitlines()
+
+    async def ended(self, within: float) -> int:
+        """Its exit code, once it has ended by itself; minus the signal's number when one ended it."""
+        assert self._process is not None
+        return await asyncio.wait_for(self._process.wait(), within)
+
     async def kill(self) -> None:
-        """SIGKILL to its whole group, granian's worker included; returns once none of it is left."""
+        """SIGKILL to its whole group; returns once none of it is left."""
         assert self._process is not None
         group = self._process.pid
         family = [psutil.Process(group), *psutil.Process(group).children(recursive=True)]
-        assert len(family) > 1, "granian's worker is not of this group"
         os.killpg(group, signal.SIGKILL)
         await self._process.wait()
         _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
@@ -91,9 +107,11 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(name: str, settings: Settings, folder: Path) -> AsyncGenerator[Serving, None]:
+async def serving(
+    name: str, settings: Settings, folder: Path, *options: str
+) -> AsyncGenerator[Serving, None]:
     """The service, started, and none of it left afterwards."""
-    served = Serving(name, settings, folder / f"{name}.log")
+    served = Serving(name, settings, folder / f"{name}.log", *options)
     try:
         await served.start()
         yield served

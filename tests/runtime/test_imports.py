@@ -63,7 +63,7 @@ def test_a_process_holds_no_heavy_library_of_another(module: str):
 
 def test_the_command_line_alone_loads_no_service_and_no_server():
     held = held_after("import libs.common.runtime.cli")
-    assert held.isdisjoint({"asyncpg", "cryptography", "granian", "httpx", "litestar", "nats", "rich"})
+    assert held.isdisjoint({"asyncpg", "cryptography", "httpx", "litestar", "nats", "rich", "uvicorn"})
     assert {name for name in held if name.startswith("services.")} == {"services.registry"}
 
 

@@ -67,7 +67,7 @@ def configure_logging(service: str, level: str = "info") -> None:
 
 
 def logging_configuration(service: str, level: str = "info") -> dict[str, Any]:
-    """The same, as a `dictConfig` for a server that insists on configuring its own workers."""
+    """What is said and what is kept quiet, as a `dictConfig`."""
     loud: dict[str, object] = {"handlers": [], "level": level.upper(), "propagate": True}
     return {
         "version": 1,
@@ -78,9 +78,11 @@ def logging_configuration(service: str, level: str = "info") -> dict[str, Any]:
         },
         "root": {"handlers": ["out"], "level": "WARNING"},
         "loggers": {
-            **{name: dict(loud) for name in ("libs", "services", "_granian", "espace")},
+            **{name: dict(loud) for name in ("libs", "services", "espace")},
             # What a mail dialogue or a request line holds is nobody's business.
-            **{name: {"level": "WARNING"} for name in ("httpx", "httpcore", "mail.log", "granian.access")},
+            **{name: {"level": "WARNING"} for name in ("httpx", "httpcore", "mail.log")},
+            # That a stranger's bytes are no request is the stranger's business: a line for each would fill the disk.
+            "uvicorn": {"level": "ERROR"},
         },
     }
 

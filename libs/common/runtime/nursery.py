@@ -22,7 +22,6 @@ from libs.common.runtime.lean_imports import import_lean
 from libs.common.runtime.nursery_order import LONGEST_ORDER, Order
 
 SHARED = (
-    "granian.server",
     "libs.common.access.guard",
     "libs.common.access.resource_server",
     "libs.common.access.service_client",

@@ -1,23 +1,38 @@
-"""`espace serve NAME`: one service's HTTP application under granian, until SIGTERM."""
+"""`espace serve NAME`: one service's HTTP application under uvicorn, until SIGTERM.
+
+One thread answers: it hands no request to another and waits for no interpreter lock. On one core that is worth
+a third of every request (docs/decisions/0006). More cores take more processes (`--workers`).
+"""
 
 import gc
 import logging
 import os
+import resource
+import signal
+import socket
 import sys
-from functools import partial
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import rich_click as click
-from granian.constants import Interfaces, Loops
-from granian.server import Server
-from setproctitle import getproctitle
+from uvicorn import Config, Server
 
-from libs.common.runtime.child_process import StartRefused, die_with_parent, port_is_taken
+from libs.common.http.bounded_connection import BoundedConnection
+from libs.common.runtime.child_process import StartRefused, die_with_parent
 from libs.common.runtime.settings import Settings, load_settings
 from services.registry import entry_point, service_named
 
-KILL_AFTER = 2
-"""Seconds a worker gets to end its requests; without it granian loses a SIGTERM of its first two seconds."""
+END_WITHIN = 2
+"""Seconds that requests under way get to end after SIGTERM."""
+
+IDLE_SECONDS = 150
+"""Between two requests of a connection: longer than the proxy before us keeps it (deploy/Caddyfile, two minutes),
+so that it is never the server who closes while the next request is on its way."""
+
+UNREAD_SECONDS = 30
+"""After which a client that takes no byte of what was sent to it is given up by the kernel (tcp(7))."""
 
 
 @click.command()
@@ -37,34 +52,103 @@ def serve(name: str, workers: int) -> None:
 
 def answer(target: str, name: str, host: str, port: int, settings: Settings, *, workers: int = 1) -> None:
     """Serve the application that `target` (`module:create_app`) builds, until SIGTERM. Raises `StartRefused`."""
-    if port_is_taken(port, host):
+    with _bound(name, host, port) as listening:
+        for how in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(how, _end)
+        _open_as_many_connections_as_allowed()
+
+        def serving() -> None:
+            _serve(_application(name, target), listening)
+
+        if workers == 1:
+            serving()
+        else:
+            _share(workers, serving)
+
+
+def _bound(name: str, host: str, port: int) -> socket.socket:
+    """The address, ours; nobody can connect before the application is ready."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
         raise StartRefused(
             f"Le port {port} est déjà pris sur {host} : arrêtez le programme qui l'occupe "
             f"(ss -ltnp 'sport = :{port}'), ou changez le port de {name}."
-        )
-    # The server itself imports and says as little as possible: five of them start at once on a small machine.
-    server = Server(
-        target,
-        address=host,
-        port=port,
-        interface=Interfaces.ASGI,
-        loop=Loops.auto,
-        workers=workers,
-        workers_kill_timeout=KILL_AFTER,
-        # Granian would name itself; `ps` is to show the command that a person could run.
-        process_name=getproctitle(),
-        respawn_failed_workers=False,
-        websockets=False,
-        log_enabled=False,
-        log_access=False,
+        ) from error
+    return listening
+
+
+def _end(*_: object) -> None:
+    sys.exit(0)
+
+
+def _open_as_many_connections_as_allowed() -> None:
+    # The usual 1,024 files are for programs that call select(2); a thousand slow clients would fill them.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _serve(application: Any, listening: socket.socket) -> None:
+    """Answer in this process until SIGTERM; requests under way end first."""
+    config = Config(
+        application,
+        http=BoundedConnection,
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        # Whom to believe about a client's address is our settings' business (`libs.common.http`).
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=END_WITHIN,
     )
-    server.serve(target_loader=partial(_application, os.getpid(), name, target), wrap_loader=False)
+    Server(config).run(sockets=[listening])
 
 
-def _application(server: int, name: str, target: str) -> Any:
-    """Build the application inside granian's worker, which ends when its server is killed."""
-    if os.getpid() != server:
-        die_with_parent(expected_parent=server)
+def _share(workers: int, serving: Callable[[], None]) -> None:
+    """Fork `workers` processes that answer on one socket. One that ends takes the others along: whoever
+    supervises us starts all of them again, and never counts on one that is missing.
+    """
+    parent = os.getpid()
+    children: set[int] = set()
+    try:
+        for _ in range(workers):
+            child = os.fork()
+            if child == 0:
+                children.clear()
+                die_with_parent(expected_parent=parent)
+                serving()
+                sys.exit(0)
+            children.add(child)
+        ended, status = os.wait()
+        children.discard(ended)
+        sys.exit(os.waitstatus_to_exitcode(status) or 1)
+    finally:
+        _end_all(children)
+
+
+def _end_all(children: set[int]) -> None:
+    for how, patience in ((signal.SIGTERM, END_WITHIN + 3), (signal.SIGKILL, 5)):
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, how)
+        give_up = time.monotonic() + patience
+        while children and time.monotonic() < give_up:
+            ended = {child for child in children if os.waitpid(child, os.WNOHANG)[0]}
+            children -= ended
+            time.sleep(0 if ended else 0.02)
+
+
+def _application(name: str, target: str) -> Any:
+    """Build the application, under logs that redact."""
     from libs.common.runtime.logging import configure_logging
 
     settings = load_settings()
@@ -79,6 +163,5 @@ def _application(server: int, name: str, target: str) -> Any:
         log.info("service.serving")
         return application
     except Exception:
-        # Logged here: granian's worker would print it as it is, secrets included.
         log.exception("service.cannot_start")
         sys.exit(1)

@@ -1,0 +1,86 @@
+"""One connection of a client, as uvicorn's parser hears it, with a bound on all that it can make us wait for or hold.
+
+uvicorn bounds the pause between two requests. A head that trickles in, a head without end, a body that nobody reads
+any more and a queue of requests sent ahead of their answers are bounded here; a body that a handler reads is
+bounded by `deadlines`. What an answer waits for is bounded by the socket (`TCP_USER_TIMEOUT`, `runtime.serve`).
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 10.0
+"""From the first byte of a head, or from the opening of a connection, to the head's end."""
+
+LARGEST_HEAD = 32 * 1024
+"""Bytes of request line and headers: twice what our largest cookies and a DPoP proof with its token need."""
+
+SENT_AHEAD = 16
+"""Requests that may wait for the answer of the one before them (RFC 9112 §9.3.2); browsers and proxies send none."""
+
+
+class TooMuch(Exception):
+    """A head too large, or too many requests ahead of their answers."""
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """Ends a connection that takes its time over nothing; spends nothing on one whose requests arrive whole."""
+
+    head_seconds = HEAD_SECONDS
+    _due: asyncio.TimerHandle | None = None
+    _in_head = True
+    _head_size = 0
+    _was_asked = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_whole()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_size += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            self._head_is_whole()
+        elif self._nothing_is_asked():
+            # Part of a head, or of a body whose answer has left: no request is under way, the next one is due.
+            if self._in_head and self._head_size > LARGEST_HEAD:
+                self.send_400_response("Header fields too large.")
+            else:
+                self._await_head()
+        elif self._due is not None:
+            self._head_is_whole()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._head_size > LARGEST_HEAD and self._bytes_of_head() > LARGEST_HEAD:
+            raise TooMuch
+        if len(self.pipeline) >= SENT_AHEAD:
+            raise TooMuch
+        self._in_head = False
+        self._head_size = 0
+        super().on_headers_complete()
+        self._was_asked = True
+
+    def _nothing_is_asked(self) -> bool:
+        return not self._was_asked or self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        if self._due is None:
+            self._due = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    def _head_is_whole(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _bytes_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
