@@ -7,8 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import psutil
-
 from bench.espace_installation import installation
 from bench.espace_party import espace_party
 from bench.http_load import closed_loop
@@ -20,7 +18,7 @@ SECONDS = 6
 
 
 async def profiled(operation: str, port: int) -> Path:
-    """Folded stacks of the worker while the operation runs at 8 connections."""
+    """Folded stacks of the process while the operation runs at 8 connections."""
     os.sched_setaffinity(0, {LOAD_CORE})
     written = Path(tempfile.gettempdir()) / f"{operation}.folded"
     with tempfile.TemporaryDirectory(prefix="espace-profile-") as name:
@@ -28,9 +26,8 @@ async def profiled(operation: str, port: int) -> Path:
             party = await espace_party(inst)
             prepare = OPERATIONS[operation]
             await closed_loop(party.host, await prepare(party, 200), at_once=8)
-            busiest = max(psutil.Process(served.pid).children(), key=lambda one: sum(one.cpu_times()[:2]))
             spy = await asyncio.create_subprocess_exec(
-                str(ROOT / ".venv" / "bin" / "py-spy"), "record", "--pid", str(busiest.pid), "--rate", "250",
+                str(ROOT / ".venv" / "bin" / "py-spy"), "record", "--pid", str(served.pid), "--rate", "250",
                 "--duration", str(SECONDS), "--format", "raw", "--output", str(written), "--function", "--gil",
                 stdout=asyncio.subprocess.DEVNULL,
             )  # fmt: skip

@@ -13,7 +13,7 @@ class Dying(Database):
     """A real database whose server process is killed just before the `nth` statement, over all transactions."""
 
     def __init__(self, real: Database, nth: int) -> None:
-        super().__init__(real._pool, real._size)  # pyright: ignore[reportPrivateUsage]
+        super().__init__(real._connections, real._size)  # pyright: ignore[reportPrivateUsage]
         self.nth, self.count = nth, 0
 
     @asynccontextmanager

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
+from libs.common.database.connections import ACQUIRE_TIMEOUT, Connection, Connections
 from libs.common.database.gathering import Arguments, Gathering, Kind
 from libs.common.database.one_statement import OneStatement, Verb
 from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Row, Tx, asking
@@ -17,9 +17,6 @@ Found = TypeVar("Found")
 
 COMMAND_TIMEOUT = 2.0
 """Seconds a statement may take: a half-open connection then fails instead of hanging for ever."""
-
-ACQUIRE_TIMEOUT = 1.0
-"""Seconds one waits for a connection before the caller is told to come back."""
 
 PATIENT, IMPATIENT = "0", "50ms"
 """How long a write waits for a row that another transaction has written: its statement's time, or hardly.
@@ -41,8 +38,8 @@ async def _nothing_to_undo(_: "asyncpg.Connection[asyncpg.Record]") -> None:
 class Database:
     """A bounded pool of connections of one role on one service's schema."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", size: int) -> None:
-        self._pool = pool
+    def __init__(self, connections: Connections, size: int) -> None:
+        self._connections = connections
         self._size = size
         self._reads = Gathering(self._read_together)
         self._writes = Gathering(self._write_together)
@@ -81,13 +78,10 @@ class Database:
             )
         except LOST_CONNECTION as error:
             raise DatabaseUnavailable from error
-        return cls(pool, max_size)
+        return cls(Connections(pool), max_size)
 
     async def close(self) -> None:
-        try:
-            await asyncio.wait_for(self._pool.close(), timeout=5)
-        except TimeoutError:
-            self._pool.terminate()
+        await self._connections.close()
 
     @asynccontextmanager
     async def transaction(self, caisse: CaisseSlug) -> AsyncGenerator[Tx, None]:
@@ -138,27 +132,21 @@ class Database:
 
     async def _send(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
         """The same statement with the arguments of each caller, by one message and in one transaction."""
-        connection = await self._acquire()
-        try:
+        async with self._connections.taken() as connection:
             with asking(connection):
                 if len(callers) == 1:
                     row = await connection.fetchrow(sql, *callers[0])
                     return [] if row is None else [row]
                 return await connection.fetchmany(sql, callers)
-        finally:
-            await self._pool.release(connection)
 
     async def _read_together(self, sql: str, callers: Sequence[Arguments]) -> list[Row]:
         return await self._read(lambda: self._send(sql, callers))
 
     async def _read_alone(self, verb: Verb, sql: str, args: Arguments) -> Any:
         async def once() -> Any:
-            connection = await self._acquire()
-            try:
+            async with self._connections.taken() as connection:
                 with asking(connection):
                     return await getattr(connection, verb)(sql, *args)
-            finally:
-                await self._pool.release(connection)
 
         return await self._read(once)
 
@@ -173,14 +161,6 @@ class Database:
                 await asyncio.sleep(0.02)
         raise DatabaseUnavailable
 
-    async def _acquire(self) -> "PoolConnectionProxy[asyncpg.Record]":
-        try:
-            # Not the pool's own timeout: on Python 3.11 it costs a task of the event loop.
-            async with asyncio.timeout(ACQUIRE_TIMEOUT):
-                return await self._pool.acquire()
-        except (TimeoutError, *LOST_CONNECTION) as error:
-            raise DatabaseUnavailable from error
-
     @asynccontextmanager
     async def across_caisses(self) -> AsyncGenerator[Tx, None]:
         """A transaction without a tenant: platform-wide tables, and what the relay role may sweep."""
@@ -190,6 +170,7 @@ class Database:
     @asynccontextmanager
     async def _begun(self, opening: str, caisse: CaisseSlug | None) -> AsyncGenerator[Tx, None]:
         connection = await self._begin(opening)
+        committed = False
         try:
             try:
                 yield Tx(connection, caisse)
@@ -200,15 +181,16 @@ class Database:
                 await connection.execute("COMMIT")
             except (TimeoutError, *LOST_CONNECTION) as error:
                 raise DatabaseUnavailable from error
+            committed = True
         finally:
-            await self._pool.release(connection)
+            await self._connections.give_back(connection, clean=committed)
 
-    async def _begin(self, opening: str) -> "PoolConnectionProxy[asyncpg.Record]":
+    async def _begin(self, opening: str) -> Connection:
         # After a restart every pooled connection may be dead, so one retry more
         # than the pool is large. Opening a transaction twice changes nothing.
         for attempt in range(self._size + 1):
             try:
-                connection = await self._acquire()
+                connection = await self._connections.take()
             except DatabaseUnavailable as error:
                 if attempt == self._size or isinstance(error.__cause__, TimeoutError):
                     raise
@@ -217,17 +199,17 @@ class Database:
             try:
                 await connection.execute(opening)
             except (TimeoutError, *LOST_CONNECTION) as error:
-                await self._pool.release(connection)
+                await self._connections.give_back(connection, clean=False)
                 if attempt == self._size or isinstance(error, TimeoutError):
                     raise DatabaseUnavailable from error
                 continue
             except BaseException:
-                await self._pool.release(connection)
+                await self._connections.give_back(connection, clean=False)
                 raise
             return connection
         raise DatabaseUnavailable
 
-    async def _give_up(self, connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+    async def _give_up(self, connection: Connection) -> None:
         try:
             if not connection.is_closed():
                 await connection.execute("ROLLBACK")
@@ -258,4 +240,4 @@ class Database:
             if not connection.is_closed():
                 connection.remove_termination_listener(gone)
                 await connection.remove_listener(channel, heard)
-            await self._pool.release(connection)
+            await self._connections.give_back(connection, clean=False)

@@ -373,7 +373,7 @@ class Counting(Database):
     """The same database, each message to it counted."""
 
     def __init__(self, real: Database) -> None:
-        super().__init__(real._pool, real._size)  # pyright: ignore[reportPrivateUsage]
+        super().__init__(real._connections, real._size)  # pyright: ignore[reportPrivateUsage]
         self.messages: list[str] = []
 
     async def _read_alone(self, verb: Any, sql: str, args: Sequence[object]) -> Any:
