@@ -25,7 +25,7 @@ from libs.common.values.caisse_slug import parse_caisse_slug
 MEDITERRANEE, GRAND_OUEST = parse_caisse_slug("mediterranee"), parse_caisse_slug("grand-ouest")
 TWICE = "SELECT 2 * $1::int AS answer"
 SHARE = "SELECT 100 / $1::int AS answer"
-SEEN = "SELECT count(*) AS answer FROM inbox WHERE consumer = $1"
+SEEN = "SELECT count(*) AS answer, pg_current_xact_id()::text AS message FROM inbox WHERE consumer = $1"
 WRITE = """
     WITH part AS (INSERT INTO inbox (caisse, consumer, event_id)
                   SELECT set_config('espace.caisse', $1, true), $2, md5($3::text)::uuid FROM pg_sleep($4)
@@ -155,7 +155,7 @@ async def test_nothing_is_kept_of_a_kind_once_answered(post: Post) -> None:
     assert len(post.gathering) == 0
 
 
-async def test_two_caisses_ask_the_same_at_once_and_each_sees_its_own(empty_inbox: Database) -> None:
+async def test_two_caisses_ask_the_same_in_one_message_and_each_sees_its_own(empty_inbox: Database) -> None:
     async with empty_inbox.transaction(MEDITERRANEE) as tx:
         await tx.execute(
             "INSERT INTO inbox (caisse, consumer, event_id) SELECT $1, 'c', gen_random_uuid() "
@@ -163,11 +163,14 @@ async def test_two_caisses_ask_the_same_at_once_and_each_sees_its_own(empty_inbo
             MEDITERRANEE,
         )
 
-    async def seen(turn: int) -> int:
+    async def seen(turn: int) -> tuple[int, str]:
         read = empty_inbox.one_statement((MEDITERRANEE, GRAND_OUEST)[turn % 2])
-        return (await read.one_row(SEEN, "c"))["answer"]
+        row = await read.one_row(SEEN, "c")
+        return row["answer"], row["message"]
 
-    assert await asyncio.gather(*(seen(turn) for turn in range(60))) == [3, 0] * 30
+    found = await asyncio.gather(*(seen(turn) for turn in range(60)))
+    assert [answer for answer, _ in found] == [3, 0] * 30
+    assert len({message for _, message in found}) == 2
 
 
 async def remember(db: Database, name: int, after: float = 0) -> None:

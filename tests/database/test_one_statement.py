@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from libs.common.database.one_statement import seen_by_the_last
+from libs.common.database.one_statement import one_row_seen_by_the_last, seen_by_the_last
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.runtime.settings import Settings
@@ -64,6 +64,40 @@ async def test_the_caisse_is_set_before_a_row_is_looked_at_whatever_the_plan(
         await connection.execute(f"SET plan_cache_mode = {mode}; SET {barred} = off")
         for _ in range(8):
             assert await connection.fetchval(seen_by_the_last(joined, 1), MEDITERRANEE) == 3
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize(
+    "barred", ["enable_nestloop", "enable_indexscan", "enable_hashjoin", "enable_memoize", "enable_material"]
+)
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) AS found FROM inbox AS a JOIN inbox AS b ON b.event_id = a.event_id",
+        "SELECT (SELECT count(*) FROM inbox) AS found FROM (VALUES (1)) AS one",
+        "SELECT found FROM (VALUES (1)) AS one LEFT JOIN (SELECT count(*) AS found FROM inbox) AS all_of_them ON true",
+        "SELECT found FROM (VALUES (1)) AS one"
+        " LEFT JOIN LATERAL (SELECT count(*) OVER () AS found FROM inbox LIMIT 1) AS first ON true",
+    ],
+)
+async def test_a_statement_that_shares_its_message_leaves_no_caisse_behind(
+    two_caisses: Database, settings: Settings, mode: str, barred: str, sql: str
+) -> None:
+    """Whatever the plan: its caisse is set before a row is looked at, and gone when its row has been found."""
+    connection = await asyncpg.connect(settings.identity.dsn)
+    shared = one_row_seen_by_the_last(sql, 1)
+    try:
+        await connection.execute(f"SET plan_cache_mode = {mode}; SET {barred} = off")
+        for _ in range(4):
+            async with connection.transaction():
+                for caisse, rows in ((MEDITERRANEE, 3), (GRAND_OUEST, 1), (MEDITERRANEE, 3)):
+                    assert await connection.fetchval(shared, caisse) == rows
+                    assert await connection.fetchval("SELECT current_setting('espace.caisse')") == ""
+                    assert await connection.fetchval(COUNT) == 0
+            answers = await connection.fetchmany(shared, [(MEDITERRANEE,), (GRAND_OUEST,)] * 8)
+            assert [answer["found"] for answer in answers] == [3, 1] * 8
     finally:
         await connection.close()
 

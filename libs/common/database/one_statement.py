@@ -38,9 +38,10 @@ class OneStatement:
         return await self._ask("fetchrow", seen_by_the_last(sql, len(args) + 1), (*args, self.caisse))
 
     async def one_row(self, sql: str, *args: object) -> Row:
-        """What a SELECT that always gives exactly one row found; asked by many at once, it goes as one message."""
-        kind = Kind(seen_by_the_last(sql, len(args) + 1), self.caisse)
-        return await self._gather(kind, (*args, self.caisse))
+        """What a SELECT that always gives exactly one row found; asked by many at once, of whatever caisses, it goes
+        as one message. The row has one column more, of no meaning.
+        """
+        return await self._gather(Kind(one_row_seen_by_the_last(sql, len(args) + 1)), (*args, self.caisse))
 
     async def fetchval(self, sql: str, *args: object) -> Any:
         return await self._ask("fetchval", seen_by_the_last(sql, len(args) + 1), (*args, self.caisse))
@@ -64,4 +65,17 @@ def seen_by_the_last(sql: str, place: int) -> str:
         SELECT found.*
           FROM (SELECT set_config('espace.caisse', ${place}, true) AS caisse OFFSET 0) AS tenant
          CROSS JOIN LATERAL (SELECT asked.* FROM ({sql}) AS asked WHERE tenant.caisse IS NOT NULL OFFSET 0) AS found
+        """
+
+
+@lru_cache(maxsize=512)
+def one_row_seen_by_the_last(sql: str, place: int) -> str:
+    """The same for a SELECT of exactly one row, which leaves the transaction without a caisse once it has found it.
+
+    What is selected is computed from a row that has been found (SELECT, "Description", steps 1 to 5), so the caisse
+    goes last. The next statement of the message, another caisse's perhaps, begins like the first: with none.
+    """
+    return f"""
+        SELECT seen.*, set_config('espace.caisse', '', true) AS nothing_left
+          FROM ({seen_by_the_last(sql, place)}) AS seen
         """

@@ -44,12 +44,13 @@ class Told(NamedTuple):
 async def told(read: Reader, caisse: CaisseSlug, now: datetime) -> Told:
     """The keys of a caisse, and what it opens to clients: by its settings, by a client there, by an invitation given.
 
-    Asked each second of each caisse in use: one message, and no private key in it.
+    Asked each second of each caisse in use: one message for all that are asked at once, and no private key in it.
     """
-    row = await read.fetchrow(
+    row = await read.one_row(
         """
         SELECT (SELECT string_agg(kid || state, ' ' ORDER BY created_at DESC, kid)
                   FROM signing_key WHERE state <> 'archived') AS keys,
+               registration IS NOT NULL AS is_there,
                registration <> 'closed' OR EXISTS (
                    SELECT 1 FROM initial_access_token WHERE uses_left > 0 AND expires_at > $2) AS registers,
                registration = 'compat' OR EXISTS (
@@ -57,13 +58,14 @@ async def told(read: Reader, caisse: CaisseSlug, now: datetime) -> Told:
                ) OR EXISTS (
                    SELECT 1 FROM initial_access_token
                     WHERE profile = 'compat' AND uses_left > 0 AND expires_at > $2) AS compat
-          FROM (SELECT coalesce(settings->>'open_registration', 'closed') AS registration
-                  FROM caisse WHERE slug = $1) AS said
+          FROM (VALUES (1)) AS one
+          LEFT JOIN LATERAL (SELECT coalesce(settings->>'open_registration', 'closed') AS registration
+                               FROM caisse WHERE slug = $1) AS said ON true
         """,
         caisse,
         now,
     )
-    if row is None:
+    if not row["is_there"]:
         return Told("", NOTHING_OPENED)
     return Told(row["keys"] or "", Opened(registers=row["registers"], compat=row["compat"]))
 
