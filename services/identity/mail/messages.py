@@ -58,7 +58,7 @@ MESSAGES: dict[str, Message] = _messages(
     step_up_code="code deadline",
     notice_new_device="at device",
     notice_password_changed="at",
-    notice_factor_added="at",
+    notice_factor_added="at link deadline",
     notice_factor_removed="at",
     # Mandates; `rights` is the plain sentence of what the cabinet may do, `ends_on` an ISO date
     mandate_offered="firm cabinet rights ends_on link",
