@@ -70,6 +70,16 @@ MESSAGES: dict[str, Message] = _messages(
 )
 
 
+ONE_BUDGET: tuple[frozenset[str], ...] = (frozenset({"confirm_email", "already_known"}),)
+"""Mails of which one act sends one or the other, by what only their reader may know: counted apart, their limits
+would tell it to whoever asks."""
+
+
+def counted_with(name: str) -> frozenset[str]:
+    """The mails that share the limits of this one."""
+    return next((together for together in ONE_BUDGET if name in together), frozenset({name}))
+
+
 def write(message: Message, sender: Sender, values: dict[str, str]) -> Written:
     """The mail in both forms. Values are data: they are escaped in HTML, and a line break in one is a space."""
     known: dict[str, Any] = {name: " ".join(value.split()) for name, value in values.items()}
