@@ -68,6 +68,6 @@ async def hire(
     person = await people.find_person(tx, person_id=person_id)
     assert person is not None
     await factors.remove_totp(tx, person_id)
-    enrolment = await totp.propose_totp(tx, keys, person, issuer="Espace", now=now)
-    await factors.confirm_totp(tx, person_id, now=now)
+    enrolment = await totp.propose_totp(tx, keys, person, shown_to=person_id, issuer="Espace", now=now)
+    await factors.confirm_totp(tx, person_id, person_id, step=0, now=now)
     return enrolment.secret

@@ -16,6 +16,7 @@ from libs.common.access.service_client import ServiceClient
 from libs.common.access.signatures import SigningKey
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
+from libs.common.http.client_address import proxy_networks
 from libs.common.http.problems import Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
@@ -37,6 +38,7 @@ from services.documents.attestations.routes import (
     request_attestation,
 )
 from services.documents.seals.routes import authority_certificate, revoked_seals
+from services.documents.verification.check_file import Line
 from services.documents.verification.routes import (
     answer_of_qr_code,
     check_code,
@@ -94,6 +96,11 @@ def create_app(
     async def provide_eligibility() -> Eligibility:
         return app.state.eligibility
 
+    line = Line()
+
+    async def provide_line() -> Line:
+        return line
+
     async def provide_pages() -> Pages:
         return pages
 
@@ -119,12 +126,14 @@ def create_app(
             "adherent_id": Provide(provide_adherent_id),
             "attestation_id": Provide(provide_attestation_id),
             "caisse_slug": Provide(provide_caisse_slug),
+            "line": Provide(provide_line),
         },
         lifespan=[opened],
         readiness={"database": database_answers, "revocations": guarded.is_ready},
         problem_page=problem_page,
         before_send=[hand_out_nonce],
         clock=clock,
+        state={"proxies": proxy_networks(settings.trusted_proxies)},
         signature_types=[AdherentId, AttestationId],
     )
     return app

@@ -57,6 +57,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
 SERVED: tuple[tuple[Forget, timedelta], ...] = (
     (sign_ins.forget_idle_throttles, timedelta()),
     (sign_ins.forget_old_proofs, timedelta()),
+    (sign_ins.forget_old_proposals, timedelta()),
     (sign_ins.forget_old_resets, timedelta()),
     (sign_ins.forget_old_sessions, timedelta(days=30)),
     (sign_ins.forget_old_devices, timedelta(days=400)),

@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
+
+from libs.common.runtime.logging import HIDDEN, LONGEST, PATTERNS, redact, redact_text
 
 CANARIES = {
     "password": "Tr0mpette-Bleue-du-Chantier",
@@ -75,8 +78,6 @@ def test_no_canary_comes_out(output, canary):
 
 
 def test_what_helps_an_operator_stays():
-    from libs.common.runtime.logging import redact
-
     event = {
         "event": "first_connection.confirmed",
         "account_id": "0198f0f0-aaaa-7bbb-8ccc-dddddddddddd",
@@ -86,3 +87,85 @@ def test_what_helps_an_operator_stays():
         "path": "/mediterranee/first-connection/letters",
     }
     assert redact(None, "info", dict(event)) == event
+
+
+SECRETS = [
+    "Authorization: Bearer " + CANARIES["access token"],
+    CANARIES["access token"],
+    "x-" + CANARIES["access token"],
+    CANARIES["e-mail"],
+    CANARIES["e-mail in a form"],
+    CANARIES["link token"],
+    CANARIES["code confidentiel"] + "ABC",
+    "?code=" + CANARIES["authorization code"],
+    "postgresql://app:" + CANARIES["database password"] + "@127.0.0.1/espace",
+    "-----BEGIN PRIVATE KEY-----\n" + CANARIES["private key"] + "\n-----END PRIVATE KEY-----",
+    "Key (email)=(" + CANARIES["password"] + ") exists",
+    "Failing row contains (1, " + CANARIES["password"] + ").",
+    "eyJaaaaaaaa-",
+    "contains (",
+    "-----BEGIN a-----",
+    "a@a.",
+    "dpop  ",
+]
+
+
+def hostile(size: int) -> list[str]:
+    """Texts made of the beginnings of secrets, over and over: what makes a pattern begin again and again."""
+    starts = {secret[:length] for secret in SECRETS for length in (3, 4, 7, 11, 12, 13, 22, len(secret))}
+    return [start * (size // len(start)) for start in sorted(starts)]
+
+
+def seconds_for(pattern, text):
+    def once():
+        began = time.perf_counter()
+        pattern.sub(HIDDEN, text)
+        return time.perf_counter() - began
+
+    first = once()
+    return first if first < 0.05 else min(first, once(), once())
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern.pattern[:30])
+def test_no_text_makes_a_pattern_slow(pattern):
+    """Four times the text takes about four times as long; sixteen times would be the square."""
+    for short, long in zip(hostile(16_384), hostile(65_536), strict=True):
+        taken = seconds_for(pattern, long)
+        assert taken < 0.05 or taken < 10 * seconds_for(pattern, short), (taken, long[:40])
+
+
+def test_a_hostile_path_is_logged_at_once():
+    path = "/mediterranee/adherents/" + "eyJaaaaaaaa-" * 5200
+    began = time.perf_counter()
+    logged = redact(None, "info", {"event": "request.refused", "path": path})["path"]
+    assert time.perf_counter() - began < 0.1
+    assert logged.startswith("/mediterranee/adherents/eyJaaaaaaaa-") and logged.endswith(
+        f"[…+{len(path) - LONGEST}]"
+    )
+    assert len(logged) < LONGEST + 30
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_no_piece_of_a_secret_stands_before_the_cut(canary):
+    """Wherever the cut falls in it, nothing of it is left, five characters included."""
+    whole = {
+        "password": "Failing row contains (1, {}",
+        "authorization code": "?code={}",
+        "cookie": "cookie {}",
+        "database password": "postgresql://app:{}@127.0.0.1/espace",
+        "private key": "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----",
+    }.get(canary, " {}")
+    secret = CANARIES[canary].removeprefix("__Host-espace-mediterranee=")
+    form = whole.format(secret)
+    for inside in range(1, len(form) + 1):
+        text = "x " * LONGEST
+        text = text[: LONGEST - inside] + form + text
+        logged = redact_text(text)
+        pieces = {secret[at : at + 5] for at in range(len(secret) - 4)}
+        assert not [piece for piece in pieces if piece in logged], (inside, logged[-80:])
+
+
+def test_a_trace_keeps_its_end():
+    trace = "Traceback\n" + "  File somewhere\n" * 900 + f"ValueError: Key (email)=({CANARIES['e-mail']})"
+    logged = redact(None, "error", {"event": "x", "exception": trace})["exception"]
+    assert logged.endswith(f"ValueError: Key (email)={HIDDEN}")

@@ -34,3 +34,12 @@ def _is_one_of(peer: str, proxies: Networks) -> bool:
     except ValueError:
         return False
     return any(address in network for network in proxies)
+
+
+def network_of(address: str | None) -> str:
+    """An address's neighbourhood: /24 in IPv4, /56 in IPv6 (what one customer is given)."""
+    try:
+        host = ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    return str(ip_network((host, 24 if host.version == 4 else 56), strict=False))

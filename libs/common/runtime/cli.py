@@ -116,10 +116,10 @@ def _row(name: str) -> CommandRow | None:
 
 def _our_fault(error: Exception) -> str:
     """A defect as a sentence; its trace, without secrets, only for who asks for it."""
-    from libs.common.runtime.logging import redact_text
+    from libs.common.runtime.logging import LONGEST_TRACE, redact_text
 
     if os.environ.get("ESPACE_LOG_LEVEL") == "debug":
-        click.echo(redact_text("".join(traceback.format_exception(error))), err=True)
+        click.echo(redact_text("".join(traceback.format_exception(error)), LONGEST_TRACE), err=True)
     said = redact_text(f"{type(error).__name__} {error}".strip())
     return f"Erreur inattendue ({said}). La trace : relancez avec ESPACE_LOG_LEVEL=debug."
 

@@ -26,28 +26,41 @@ _HARMLESS_NAMES = {
     "status_code", "error_code", "problem_code", "reason_code", "exit_code", "token_type", "token_endpoint",
     "token_use", "mail_id", "mail_kind", "code_challenge_method",
 }  # fmt: skip
-_PATTERNS = (
-    re.compile(r"(?i)\b(?:bearer|dpop|basic)\s+[A-Za-z0-9._~+/=-]{8,}"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){1,4}"),
+PATTERNS = (
+    re.compile(r"(?i)\b(?:bearer|dpop|basic)\s{1,8}[A-Za-z0-9._~+/=-]{8,}"),
+    # A JWT, with the whole run of characters that it ends.
+    re.compile(
+        r"(?<![A-Za-z0-9_-])(?=[A-Za-z0-9_-]*eyJ[A-Za-z0-9_-]{8})[A-Za-z0-9_-]++(?:\.[A-Za-z0-9_-]*+){1,4}"
+    ),
     # Also as a query or a form carries it.
-    re.compile(r"[A-Za-z0-9._%+'-]{1,64}(?:@|%40)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
+    re.compile(r"[A-Za-z0-9._%+'-]{1,64}(?:@|%40)[A-Za-z0-9-]++(?:\.[A-Za-z0-9-]+)+"),
     re.compile(r"(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"),
     # A code confidentiel or a verification code as printed, in groups of four.
     re.compile(
         r"\b[0-9A-HJKMNP-TV-Z]{4}(?:[-\s]{1,2}[0-9A-HJKMNP-TV-Z]{4})+(?:[-\s]{1,2}[0-9A-Z*~$=]{1,4})?\b"
     ),
-    # PostgreSQL quotes the row it refuses: Key (email)=(…), Failing row contains (…).
-    re.compile(r"(?<=\)=)\([^)]*\)|(?<=contains )\([^)]*\)"),
+    # PostgreSQL quotes the row it refuses: Key (email)=(…), Failing row contains (…). It cuts long ones.
+    re.compile(r"(?<=\)=)\([^)]*(?:\)|\Z)|(?<=contains )\([^)]*(?:\)|\Z)"),
     re.compile(
         r"(?i)(?<=[?&;\s\"'{(,])(?:code|token|state|nonce|secret|password|access_token|refresh_token|id_token|"
         r"code_verifier|client_secret|client_assertion|request_uri|flow|link)=[^&\s\"']+"
     ),
-    re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|$)", re.DOTALL),
+    re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL),
     # 32 random bytes in base64url: links, cookies, codes, refresh tokens.
     re.compile(
-        r"(?<![A-Za-z0-9_/.-])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[a-z])[A-Za-z0-9_-]{40,}(?![A-Za-z0-9_/.-])"
+        r"(?<![A-Za-z0-9_/.-])(?=[A-Za-z0-9_-]*[A-Z])(?=[A-Za-z0-9_-]*[a-z])[A-Za-z0-9_-]{40,}+(?![A-Za-z0-9_/.-])"
     ),
 )
+"""What a secret looks like. Strangers choose what is logged: each takes a time in proportion to the text it reads,
+for it begins at most once in a run of its own characters (tests/runtime/test_logging.py)."""
+
+LONGEST = 1024
+"""Characters of a value that are written: a stranger's path is theirs to make long."""
+LONGEST_TRACE = 32 * 1024
+_TRACES = frozenset({"exception", "stack"})
+SEEN_BEYOND = 512
+"""Characters read past the cut, so that a secret begun before it is known for one and hidden whole."""
+
 _LONG_BUT_PUBLIC = frozenset({"kid", "jkt", "sha256", "digest", "trace_id", "span_id"})
 
 
@@ -111,11 +124,25 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return {name: _without_secrets(name, value, 0) for name, value in event.items()}
 
 
-def redact_text(text: str) -> str:
-    """`text` without what looks like a secret or an e-mail."""
-    for pattern in _PATTERNS:
-        text = pattern.sub(HIDDEN, text)
-    return text
+def redact_text(text: str, longest: int = LONGEST) -> str:
+    """The beginning of `text` without what looks like a secret or an e-mail; what was cut is counted."""
+    read = text[: longest + SEEN_BEYOND]
+    shown: list[str] = []
+    at = 0
+    for start, end in sorted(found.span() for pattern in PATTERNS for found in pattern.finditer(read)):
+        if start >= longest:
+            break
+        if start >= at:
+            shown += (read[at:start], HIDDEN)
+        at = max(at, end)
+    shown.append(read[at:longest])
+    if len(text) > longest:
+        shown.append(_cut(text, longest))
+    return "".join(shown)
+
+
+def _cut(text: str, longest: int) -> str:
+    return f" […+{len(text) - longest}]"
 
 
 def _before() -> list[Any]:
@@ -143,7 +170,9 @@ def _without_secrets(name: str, value: object, depth: int) -> object:
     if value is None or isinstance(value, (bool, int, float)):
         return value
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return text if name in _LONG_BUT_PUBLIC else redact_text(text)
+    if name in _LONG_BUT_PUBLIC:
+        return text if len(text) <= LONGEST else text[:LONGEST] + _cut(text, LONGEST)
+    return redact_text(text, LONGEST_TRACE if name in _TRACES else LONGEST)
 
 
 def _is_sensitive(name: str) -> bool:

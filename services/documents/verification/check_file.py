@@ -3,6 +3,9 @@
 import asyncio
 import base64
 import sys
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
@@ -19,12 +22,39 @@ log = structlog.get_logger()
 PATIENCE: Final = 10.0
 LARGEST: Final = 3 * 1024 * 1024
 AT_ONCE: Final = 2
+WAITING: Final = 10
+OF_ONE_NETWORK: Final = 4
 
 _places = asyncio.Semaphore(AT_ONCE)
 
 
 class CheckBusy(Unavailable):
     """Every place to open a stranger's file is taken, or this one took too long."""
+
+
+class Line:
+    """Who may hand a file in: so many at once, few of them of one network. The others keep their file.
+
+    A place is taken before the body is read, and given back once it is judged: what a process holds of
+    strangers' files is `places` times the largest.
+    """
+
+    def __init__(self, *, places: int = AT_ONCE + WAITING, of_one_network: int = OF_ONE_NETWORK) -> None:
+        self._places, self._of_one = places, of_one_network
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, network: str) -> Generator[None]:
+        """Raises `CheckBusy`."""
+        if self._taken.total() >= self._places or self._taken[network] >= self._of_one:
+            raise CheckBusy
+        self._taken[network] += 1
+        try:
+            yield
+        finally:
+            self._taken[network] -= 1
+            # An empty count is forgotten: networks are many.
+            self._taken = +self._taken
 
 
 async def check_content(shop: Workshop, caisse: CaisseSlug, content: bytes) -> Examined:

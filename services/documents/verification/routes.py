@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from libs.common.http.application import Clock
+from libs.common.http.client_address import client_address, network_of
 from libs.common.http.json_bodies import UnreadableBody
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.pages.brand import DEFAULT_COLOUR, Brand, ColourNotReadable, parse_colour
@@ -16,7 +17,7 @@ from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from services.documents.attestations.issue import Workshop
 from services.documents.caisses.store import Caisse, find_caisse
-from services.documents.verification.check_file import CheckBusy, check_content
+from services.documents.verification.check_file import CheckBusy, Line, check_content
 from services.documents.verification.look_up import Checked, look_up_code, look_up_digest, look_up_qr_code
 
 PROBLEMS[CheckBusy] = Problem(
@@ -79,13 +80,18 @@ async def check_file(
     shop: NamedDependency[Workshop],
     pages: NamedDependency[Pages],
     clock: NamedDependency[Clock],
+    line: NamedDependency[Line],
 ) -> Response[Any]:
-    """Somebody dropped a PDF: it is read in memory, judged, and forgotten."""
+    """Somebody dropped a PDF: it is read in memory, judged, and forgotten.
+
+    Without a place in the line it is not even read.
+    """
     caisse = await _caisse(shop, caisse_slug)
-    form = await request.form()
-    sent = form.get("file")
-    content = await sent.read() if isinstance(sent, UploadFile) else b""
-    examined = await check_content(shop, caisse_slug, content)
+    with line.place(_network_of(request)):
+        form = await request.form()
+        sent = form.get("file")
+        content = await sent.read() if isinstance(sent, UploadFile) else b""
+        examined = await check_content(shop, caisse_slug, content)
     checked = None
     if examined.verdict == "genuine":
         digest = bytes.fromhex(examined.byte_range_digest)
@@ -110,6 +116,12 @@ async def answer_of_qr_code(
         return _answer(request, pages, None, None, action="")
     slug, checked = found
     return _answer(request, pages, await _caisse(shop, slug), checked, action=_action(slug))
+
+
+def _network_of(request: AnyRequest) -> str:
+    peer = request.client.host if request.client else None
+    forwarded = request.headers.getall("x-forwarded-for", [])
+    return network_of(client_address(peer, forwarded, request.app.state.proxies))
 
 
 def _action(slug: CaisseSlug) -> str:

@@ -102,7 +102,7 @@ async def replace_password(
 
 
 async def add_factor(
-    tx: Tx, keys: KeyEncryption, mail: Mail, session: Session, typed: str, *, now: datetime
+    tx: Tx, keys: KeyEncryption, mail: Mail, session: Session, typed: str, *, base: str, now: datetime
 ) -> tuple[OpenedSession, list[str]]:
     """Enrol an application from the console; the session rises to two factors.
 
@@ -110,7 +110,9 @@ async def add_factor(
     """
     require_fresh_step_up(session, now)
     person = await person_of(tx, session)
-    recovery_codes = await confirm_totp(tx, keys, mail, person, typed, now=now)
+    recovery_codes = await confirm_totp(
+        tx, keys, mail, person, typed, shown_to=session.id, base=base, now=now
+    )
     opened = await renew(tx, session, acr="mfa", amr=[TOTP_PROVEN], second_factor_at=now, now=now)
     return opened, recovery_codes
 

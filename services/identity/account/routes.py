@@ -202,7 +202,7 @@ async def enrol_factor(
     typed = (await read_form(request)).text("code")
     try:
         async with db.transaction(site.slug) as tx:
-            opened, codes = await add_factor(tx, keys, mail, session, typed, now=clock())
+            opened, codes = await add_factor(tx, keys, mail, session, typed, base=site.identity, now=clock())
     except WrongCode:
         wrong = {"code": "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."}
         return await _factor_page(request, site, session, db, keys, clock, wrong)
@@ -346,7 +346,9 @@ async def _factor_page(
     async with db.transaction(site.slug) as tx:
         person = await person_of(tx, session)
         if not person.has_totp:
-            enrolment = await propose_totp(tx, keys, person, issuer=site.brand.name, now=now)
+            enrolment = await propose_totp(
+                tx, keys, person, shown_to=session.id, issuer=site.brand.name, now=now
+            )
             return site.page(
                 request,
                 "enrol.html",

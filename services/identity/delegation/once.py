@@ -15,7 +15,7 @@ from services.identity.delegation.mandate import Mandate
 
 
 class KeyReused(DomainError):
-    """The idempotency key was used for something else, or by another person."""
+    """This person used the idempotency key for something else."""
 
 
 class KeyMissing(DomainError):
@@ -45,7 +45,8 @@ async def already_done(
 ) -> Receipt | None:
     """Take `key` for this command and answer None; or answer what it did the first time.
 
-    `key` is 16 to 128 characters, drawn by the caller. `asked` is all that the
+    `key` is 16 to 128 characters, drawn by the caller, and this person's own: another's under the same
+    name is another key, so that none can be taken beforehand. `asked` is all that the
     command says beside its key, mandate or terms: else "revoked" would be answered of
     a mandate that is still in force. A twin in flight waits here until the first
     commits or gives up. Raises `KeyReused`, `KeyMissing`.
@@ -55,8 +56,8 @@ async def already_done(
     digest = sha256(msgspec.json.encode(asked, order="sorted")).digest()
     if await store.claim_command(tx, key, command, person_id, mandate_ids, digest, now):
         return None
-    done = await store.command_of(tx, key)
-    if done is None or (done.command, done.person_id, done.asked) != (command, person_id, digest):
+    done = await store.command_of(tx, person_id, key)
+    if done is None or (done.command, done.asked) != (command, digest):
         raise KeyReused
     found = [await store.find(tx, mandate_id) for mandate_id in done.mandate_ids]
     return Receipt(tuple(mandate for mandate in found if mandate is not None))

@@ -165,10 +165,9 @@ async def keep_version(
 
 
 class Command(NamedTuple):
-    """A command already carried out under this key."""
+    """A command that this person already gave under this key."""
 
     command: str
-    person_id: UUID
     mandate_ids: Sequence[UUID]
     asked: bytes
 
@@ -182,7 +181,7 @@ async def claim_command(
     asked: bytes,
     now: datetime,
 ) -> bool:
-    """Take `key` for this command, whose words `asked` digests.
+    """Take this person's `key` for this command, whose words `asked` digests.
 
     A second taker waits for the first to commit, then gets False.
     """
@@ -203,9 +202,10 @@ async def claim_command(
     return taken == 1
 
 
-async def command_of(tx: Tx, key: str) -> Command | None:
+async def command_of(tx: Tx, person_id: UUID, key: str) -> Command | None:
     row = await tx.fetchrow(
-        "SELECT command, person_id, mandate_ids, asked FROM mandate_command WHERE key = $1",
+        "SELECT command, mandate_ids, asked FROM mandate_command WHERE person_id = $1 AND key = $2",
+        person_id,
         key,
     )
     return Command(*row) if row else None

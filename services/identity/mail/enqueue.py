@@ -17,7 +17,7 @@ from libs.common.refusals import DomainError
 from libs.common.values.email import email_key
 from libs.common.values.identifiers import new_id
 from services.identity.mail import store
-from services.identity.mail.messages import MESSAGES
+from services.identity.mail.messages import MESSAGES, counted_with
 
 PURPOSE = "mail"
 
@@ -95,13 +95,15 @@ class Mail:
         self, tx: Tx, template: str, address: bytes, target: bytes | None, now: datetime
     ) -> None:
         # Each kind of mail has its own budget: a stranger who asks for links to an
-        # address must not keep its owner from the code that signs them in.
+        # address must not keep its owner from the code that signs them in. A kind is an act,
+        # not a text: an address that has an account and one that has none cost the same.
         # Two asks at the same instant queue here, so that each counts the other.
         await store.take_turn(tx, address)
         if target is not None:
             await store.take_turn(tx, target)
+        kind = sorted(counted_with(template))
         for window, most in WINDOWS:
-            if await store.most_asked_since(tx, template, address, target, now - window) >= most:
+            if await store.most_asked_since(tx, kind, address, target, now - window) >= most:
                 raise MailLimitReached
 
 

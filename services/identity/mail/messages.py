@@ -58,7 +58,7 @@ MESSAGES: dict[str, Message] = _messages(
     step_up_code="code deadline",
     notice_new_device="at device",
     notice_password_changed="at",
-    notice_factor_added="at",
+    notice_factor_added="at link deadline",
     notice_factor_removed="at",
     # Mandates; `rights` is the plain sentence of what the cabinet may do, `ends_on` an ISO date
     mandate_offered="firm cabinet rights ends_on link",
@@ -68,6 +68,16 @@ MESSAGES: dict[str, Message] = _messages(
     mandate_ended="firm cabinet at link",
     mandate_ending="firm cabinet ends_on link",
 )
+
+
+ONE_BUDGET: tuple[frozenset[str], ...] = (frozenset({"confirm_email", "already_known"}),)
+"""Mails of which one act sends one or the other, by what only their reader may know: counted apart, their limits
+would tell it to whoever asks."""
+
+
+def counted_with(name: str) -> frozenset[str]:
+    """The mails that share the limits of this one."""
+    return next((together for together in ONE_BUDGET if name in together), frozenset({name}))
 
 
 def write(message: Message, sender: Sender, values: dict[str, str]) -> Written:

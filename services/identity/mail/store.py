@@ -62,21 +62,21 @@ async def take_turn(tx: Tx, key: bytes) -> None:
 
 
 async def most_asked_since(
-    tx: Tx, template: str, address_key: bytes, target_key: bytes | None, since: datetime
+    tx: Tx, kind: list[str], address_key: bytes, target_key: bytes | None, since: datetime
 ) -> int:
-    """Asked-for mails of this kind since then: the larger of those to this address and those about this firm."""
+    """Asked-for mails of these templates since then: the larger of those to this address and those about this firm."""
     return await tx.fetchval(
         """
         SELECT greatest(
                    (SELECT count(*) FROM mail_queue
-                     WHERE is_limited AND address_key = $1 AND created_at > $3 AND template = $4),
+                     WHERE is_limited AND address_key = $1 AND created_at > $3 AND template = ANY($4)),
                    (SELECT count(*) FROM mail_queue
-                     WHERE is_limited AND target_key = $2 AND created_at > $3 AND template = $4))
+                     WHERE is_limited AND target_key = $2 AND created_at > $3 AND template = ANY($4)))
         """,
         address_key,
         target_key,
         since,
-        template,
+        kind,
     )
 
 

@@ -4,6 +4,7 @@ A link never signs anybody in: after it, one signs in with the new password.
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from libs.common.database import journal
@@ -29,6 +30,7 @@ from services.identity.sign_in.session import (
 )
 from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.store import Person
+from services.identity.sign_in.totp import falls_with, remove_totp
 
 LINK_LASTS = timedelta(hours=1)
 
@@ -75,13 +77,25 @@ async def _is_known_device_at_rest(tx: Tx, person: Person, device_cookie: str | 
     return True
 
 
-async def owner_of_link(tx: Tx, link_token: str, *, now: datetime) -> Person:
-    """Whose password this link may change; reading spends nothing. Raises `LinkNotUsable`."""
-    person_id = await store.reset_is_usable(tx, hash_of(link_token), now=now)
-    person = await store.find_person(tx, person_id=person_id) if person_id else None
-    if person is None or person.state != "active":
+class OwnersLink(NamedTuple):
+    """Whose password a link changes, and whether their second factor goes with the former one."""
+
+    person: Person
+    drops_factor: bool
+    is_disavowal: bool
+
+    @property
+    def keeps_factor(self) -> bool:
+        return self.person.has_totp and not self.drops_factor
+
+
+async def owner_of_link(tx: Tx, link_token: str, *, now: datetime) -> OwnersLink:
+    """What this link may do; reading spends nothing. Raises `LinkNotUsable`."""
+    reset = await store.find_reset(tx, hash_of(link_token), now=now)
+    person = await store.find_person(tx, person_id=reset.person_id) if reset else None
+    if reset is None or person is None or person.state != "active":
         raise LinkNotUsable
-    return person
+    return OwnersLink(person, await falls_with(tx, reset), reset.disavowed_from is not None)
 
 
 async def set_password_by_link(
@@ -97,6 +111,9 @@ async def set_password_by_link(
 ) -> str | None:
     """Replace a forgotten password, once per link, and end every session of its owner in this caisse.
 
+    The second factor stays, but one that a password alone had enrolled, or that this very link was
+    mailed to disavow (`falls_with`).
+
     The browser that held the mailed secret is known from then on, though not signed in: the
     tries of strangers on this account cannot keep it waiting. Returns its device cookie, if new.
 
@@ -104,19 +121,27 @@ async def set_password_by_link(
     """
     # 1. Judge the choice before spending the link: a refused password leaves it good.
     async with db.transaction(caisse) as tx:
-        person = await owner_of_link(tx, link_token, now=now)
-    check_password_choice(password, known=[person.email, person.full_name], has_second_factor=person.has_totp)
+        judged = await owner_of_link(tx, link_token, now=now)
+    known = [judged.person.email, judged.person.full_name]
+    check_password_choice(password, known=known, has_second_factor=judged.keeps_factor)
 
     # 2. The slow hash holds no connection.
     encoded = await passwords.hash(password)
 
     # 3. Spend, change, sign out and tell, together or not at all.
     async with db.transaction(caisse) as tx:
-        person_id = await store.claim_reset(tx, hash_of(link_token), now=now)
-        if person_id != person.id:
+        link = await owner_of_link(tx, link_token, now=now)
+        if not await store.claim_reset(tx, hash_of(link_token), now=now):
             raise LinkNotUsable
-        await _replace(tx, mail, person, encoded, keep_session=None, now=now)
-        return await _know_this_device(tx, person, browser, now=now)
+        # The factor went while the password was hashed: the choice was judged as one that it helps.
+        if judged.keeps_factor and not link.keeps_factor:
+            check_password_choice(password, known=known)
+        if link.drops_factor:
+            await remove_totp(tx, mail, link.person, now=now)
+        await _replace(tx, mail, link.person, encoded, keep_session=None, now=now)
+        if link.is_disavowal:
+            await store.supersede_resets(tx, link.person.id, now=now, disavowals_too=True)
+        return await _know_this_device(tx, link.person, browser, now=now)
 
 
 async def _know_this_device(tx: Tx, person: Person, browser: Browser, *, now: datetime) -> str | None:

@@ -15,7 +15,7 @@ from services.identity.sign_in import store
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.session import OpenedSession, Session, SignInRequired, fresh_step_up, renew
 from services.identity.sign_in.sign_in import Browser, UnderWay, await_second_step, check_password
-from services.identity.sign_in.stages import PASSWORD_PROVEN, level_of, next_stage
+from services.identity.sign_in.stages import level_of
 from services.identity.sign_in.store import Person
 
 
@@ -50,15 +50,8 @@ async def begin_step_up(
     person = await check_password(
         db, passwords, caisse, email=person.email, password=password, browser=browser, now=now
     )
-    stage = next_stage(
-        frozenset({PASSWORD_PROVEN}),
-        has_totp=person.has_totp,
-        must_have_totp=person.must_have_totp,
-        acr=None,
-        step_up=True,
-    )
     async with db.transaction(caisse) as tx:
-        return await await_second_step(tx, mail, keys, person, stage, session_id=session.id, now=now)
+        return await await_second_step(tx, mail, keys, person, acr="two_step", session_id=session.id, now=now)
 
 
 async def finish_step_up(tx: Tx, session: Session, proven: frozenset[str], *, now: datetime) -> OpenedSession:

@@ -77,6 +77,8 @@ PROBLEMS[MailLimitReached] = Problem(
 
 PROOF_SECONDS = 15 * 60
 
+JUST_WRITTEN = {"code": "Nous venons de vous écrire. Attendez une minute avant de demander un autre code."}
+
 
 @get("/sign-in", access="anyone")
 async def show_sign_in(
@@ -129,10 +131,13 @@ async def sign_in(
         return _sign_in_page(request, site, destination, email=typed, errors=wrong)
     except (Throttled, TooManySignIns) as refusal:
         return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
-    async with db.transaction(site.slug) as tx:
-        outcome = await begin(
-            tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now
-        )
+    try:
+        async with db.transaction(site.slug) as tx:
+            outcome = await begin(
+                tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now
+            )
+    except MailLimitReached as refusal:
+        return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
     return after_password(site, destination, outcome)
 
 
@@ -163,19 +168,33 @@ async def second_factor(
     proof_cookie = request.cookies.get(proof_cookie_name(site.slug))
     browser = browser_of(request, site.slug)
     try:
-        signed_in, recovery_codes = await take_second_step(
-            db, mail, keys, site.slug, proof_cookie, form.text("code"), browser=browser, now=clock()
+        taken = await take_second_step(
+            db,
+            mail,
+            keys,
+            site.slug,
+            proof_cookie,
+            form.text("code"),
+            base=site.identity,
+            browser=browser,
+            now=clock(),
         )
     except WrongCode:
         wrong = {"code": "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."}
         return await _second_step_page(request, site, db, keys, clock, destination, errors=wrong)
+    except MailLimitReached:
+        return await _second_step_page(request, site, db, keys, clock, destination, errors=JUST_WRITTEN)
     except StartAgain:
         return _start_again(site, destination)
-    if recovery_codes:
+    if taken.signed_in is None:
+        onward = site.go(f"/sign-in/second-factor{destination.query}")
+        keep_cookie(onward, proof_cookie_name(site.slug), proof_cookie or "", seconds=PROOF_SECONDS)
+        return onward
+    if taken.recovery_codes:
         onward = destination.address(site.slug, identity=site.identity, portal=site.portal)
-        page = site.page(request, "recovery_codes.html", codes=recovery_codes, onward=onward)
-        return _with_session(page, site, signed_in)
-    return _with_session(site.leave(destination), site, signed_in)
+        page = site.page(request, "recovery_codes.html", codes=taken.recovery_codes, onward=onward)
+        return _with_session(page, site, taken.signed_in)
+    return _with_session(site.leave(destination), site, taken.signed_in)
 
 
 @post("/sign-in/second-factor/resend", access="anyone", status_code=303)
@@ -196,8 +215,7 @@ async def resend_code(
             if awaited.stage is Stage.MAILED_CODE:
                 await mail_code(tx, mail, keys, awaited.proof.id, awaited.person, now=now)
     except MailLimitReached:
-        wrong = {"code": "Nous venons de vous écrire. Attendez une minute avant de demander un autre code."}
-        return await _second_step_page(request, site, db, keys, clock, destination, errors=wrong)
+        return await _second_step_page(request, site, db, keys, clock, destination, errors=JUST_WRITTEN)
     except StartAgain:
         return _start_again(site, destination)
     return site.go(f"/sign-in/second-factor{destination.query}")
@@ -283,8 +301,10 @@ def _sign_in_page(
     *,
     email: str,
     errors: dict[str, str] | None = None,
-    refusal: Throttled | TooManySignIns | None = None,
+    refusal: Throttled | TooManySignIns | MailLimitReached | None = None,
 ) -> Response[str]:
+    if isinstance(refusal, MailLimitReached):
+        errors = {"password": PROBLEMS[MailLimitReached].title}
     status = 422 if errors else 200
     if refusal is not None:
         status = PROBLEMS[type(refusal)].status
@@ -320,7 +340,14 @@ async def _second_step_page(
         async with db.transaction(site.slug) as tx:
             awaited = await what_is_awaited(tx, request.cookies.get(proof_cookie_name(site.slug)), now)
             if awaited.stage is Stage.ENROL:
-                enrolment = await propose_totp(tx, keys, awaited.person, issuer=site.brand.name, now=now)
+                enrolment = await propose_totp(
+                    tx,
+                    keys,
+                    awaited.person,
+                    shown_to=awaited.proof.id,
+                    issuer=site.brand.name,
+                    now=now,
+                )
     except StartAgain:
         return _start_again(site, destination)
     return site.page(

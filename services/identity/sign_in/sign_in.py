@@ -39,7 +39,7 @@ from services.identity.sign_in.stages import (
 from services.identity.sign_in.store import Person, Proof
 
 PROOF_LASTS = timedelta(minutes=15)
-"""Time to find one's telephone, or a mail, after the password."""
+"""Time to find one's telephone, or a mail, after the proof before it."""
 
 CODE_LASTS = timedelta(minutes=10)
 
@@ -122,12 +122,25 @@ async def begin(
     browser: Browser,
     now: datetime,
 ) -> SignedIn | UnderWay:
-    """After the password: a session at once, or the next stage with the cookie that continues it."""
+    """After the password: a session at once, or the next stage with the cookie that continues it.
+
+    Raises `MailLimitReached`.
+    """
     proven = frozenset({PASSWORD_PROVEN})
-    stage = next_stage(proven, has_totp=person.has_totp, must_have_totp=person.must_have_totp, acr=acr)
-    if stage is Stage.DONE:
+    if owed(person, proven, acr) is Stage.DONE:
         return await finish(tx, mail, person, proven, browser=browser, now=now)
-    return await await_second_step(tx, mail, keys, person, stage, session_id=None, now=now)
+    return await await_second_step(tx, mail, keys, person, acr=acr, session_id=None, now=now)
+
+
+def owed(person: Person, proven: frozenset[str], acr: str | None) -> Stage:
+    """The proof this person still owes, to reach this level."""
+    return next_stage(
+        proven,
+        has_totp=person.has_totp,
+        is_vouched=person.totp_is_vouched,
+        must_have_totp=person.must_have_totp,
+        acr=acr,
+    )
 
 
 async def await_second_step(
@@ -135,19 +148,24 @@ async def await_second_step(
     mail: Mail,
     keys: KeyEncryption,
     person: Person,
-    stage: Stage,
     *,
+    acr: str | None,
     session_id: UUID | None,
     now: datetime,
 ) -> UnderWay:
-    """Write down that the password is proven, and mail the code when that is the second step."""
+    """Write down that the password is proven, and mail the code when that is the second step.
+
+    Raises `MailLimitReached`.
+    """
     proof_id, cookie = new_id(), new_secret()
+    stage = owed(person, frozenset({PASSWORD_PROVEN}), acr)
     await store.open_proof(
         tx,
         proof_id,
         hash_of(cookie),
         person_id=person.id,
         session_id=session_id,
+        acr=acr or "pwd",
         now=now,
         expires_at=now + PROOF_LASTS,
     )

@@ -2,6 +2,9 @@
 
 Sign-in, step-up and first enrolment all go through `next_stage`; no page decides
 for itself, so no order of pages skips a proof (openid.md §4, first lines).
+
+What a password alone enrols weighs no more than a password: an application counts as
+a second factor once the mailbox was proven too, before it was enrolled or since.
 """
 
 from enum import StrEnum
@@ -26,22 +29,24 @@ class Stage(StrEnum):
 
 
 def next_stage(
-    proven: frozenset[str], *, has_totp: bool, must_have_totp: bool, acr: str | None, step_up: bool = False
+    proven: frozenset[str], *, has_totp: bool, is_vouched: bool, must_have_totp: bool, acr: str | None
 ) -> Stage:
     """The next proof to ask, `DONE` when none is missing.
 
-    `acr` is what a client asks for. A step-up asks a second step of everyone.
-    Whoever has an authenticator is asked for it, whatever a client is content with.
+    `acr` is the level to reach: what a client asks for, or `two_step` for a step-up.
+    Whoever has an authenticator is asked for it, whatever a client is content with;
+    `is_vouched` says that its owner's mailbox was proven with it.
     """
     if PASSWORD_PROVEN not in proven:
         return Stage.PASSWORD
+    has_mailbox = MAILED_CODE_PROVEN in proven
     if TOTP_PROVEN in proven:
-        return Stage.DONE
+        return Stage.DONE if is_vouched or has_mailbox else Stage.MAILED_CODE
     if has_totp:
         return Stage.TOTP
     if must_have_totp or acr == "mfa":
-        return Stage.ENROL
-    if (step_up or acr == "two_step") and MAILED_CODE_PROVEN not in proven:
+        return Stage.ENROL if has_mailbox else Stage.MAILED_CODE
+    if acr == "two_step" and not has_mailbox:
         return Stage.MAILED_CODE
     return Stage.DONE
 

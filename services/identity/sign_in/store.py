@@ -34,6 +34,8 @@ class Person(NamedTuple):
     password_hash: str | None
     state: str
     has_totp: bool
+    totp_is_vouched: bool
+    """The mailbox was proven too, before the application was enrolled or since."""
     must_have_totp: bool
 
 
@@ -46,6 +48,17 @@ class Proof(NamedTuple):
     password_at: datetime
     code_expires_at: datetime | None
     failures: int
+    proven: list[str]
+    """What was given so far, in the words of `stages.py`."""
+    acr: str
+    """The level to reach."""
+
+
+class Reset(NamedTuple):
+    """A mailed link that sets a password. `disavowed_from`: it also removes the application added from then on."""
+
+    person_id: UUID
+    disavowed_from: datetime | None
 
 
 class Device(NamedTuple):
@@ -184,11 +197,12 @@ async def find_person(
     row = await tx.fetchrow(
         """
         SELECT person.id, person.email, person.full_name, person.password_hash, person.state,
-               EXISTS (SELECT FROM totp_factor AS factor
-                        WHERE factor.person_id = person.id AND factor.confirmed_at IS NOT NULL),
+               factor.person_id IS NOT NULL, factor.mailbox_proven_at IS NOT NULL,
                EXISTS (SELECT FROM collaborator
                         WHERE collaborator.person_id = person.id AND collaborator.state = 'active')
           FROM person
+          LEFT JOIN totp_factor AS factor
+            ON factor.person_id = person.id AND factor.confirmed_at IS NOT NULL
          WHERE person.email_key = $1 OR person.id = $2
         """,
         email_key,
@@ -218,9 +232,16 @@ async def restore(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
 
 
 async def set_password(tx: Tx, person_id: UUID, password_hash: str, *, now: datetime) -> None:
-    """Sessions of this person proven before `now`, and grants that outlive theirs, end with it in every caisse."""
+    """Sessions of this person proven before `now`, and grants that outlive theirs, end with it in every caisse.
+
+    So do the secrets shown to whoever was about to enrol an application.
+    """
     await tx.execute(
-        "UPDATE person SET password_hash = $2, password_changed_at = $3 WHERE id = $1",
+        """
+        WITH shown AS (DELETE FROM totp_proposal WHERE person_id = $1),
+             former AS (DELETE FROM totp_factor WHERE person_id = $1 AND confirmed_at IS NULL)
+        UPDATE person SET password_hash = $2, password_changed_at = $3 WHERE id = $1
+        """,
         person_id,
         password_hash,
         now,
@@ -237,19 +258,21 @@ async def open_proof(
     *,
     person_id: UUID,
     session_id: UUID | None,
+    acr: str,
     now: datetime,
     expires_at: datetime,
 ) -> None:
     await tx.execute(
         """
-        INSERT INTO sign_in (id, caisse, token_hash, person_id, session_id, password_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO sign_in (id, caisse, token_hash, person_id, session_id, acr, password_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
         proof_id,
         tx.the_caisse,
         token_hash,
         person_id,
         session_id,
+        acr,
         now,
         expires_at,
     )
@@ -260,7 +283,7 @@ async def find_proof(tx: Tx, token_hash: bytes, *, now: datetime, most_failures:
     row = await tx.fetchrow(
         f"""
         SELECT sign_in.id, sign_in.person_id, sign_in.session_id, sign_in.password_at, sign_in.code_expires_at,
-               sign_in.failures
+               sign_in.failures, sign_in.proven, sign_in.acr
           FROM sign_in
           JOIN person ON person.id = sign_in.person_id
          WHERE sign_in.token_hash = $1 AND sign_in.completed_at IS NULL
@@ -286,6 +309,21 @@ async def count_failure(tx: Tx, proof_id: UUID, *, now: datetime, most_failures:
         most_failures,
     )
     return spent == 1
+
+
+async def go_on(tx: Tx, proof_id: UUID, *, given: list[str], proven: list[str], expires_at: datetime) -> bool:
+    """One more proof was given, another is awaited. False when another request was first."""
+    done = await tx.execute(
+        """
+        UPDATE sign_in SET proven = $3, expires_at = $4, failures = 0, code_hash = NULL, code_expires_at = NULL
+         WHERE id = $1 AND proven = $2 AND completed_at IS NULL
+        """,
+        proof_id,
+        given,
+        proven,
+        expires_at,
+    )
+    return done == 1
 
 
 async def complete_proof(tx: Tx, proof_id: UUID, *, now: datetime) -> bool:
@@ -379,19 +417,33 @@ async def forget_device(tx: Tx, device_id: UUID, person_id: UUID, *, now: dateti
 # Forgotten password
 
 
-async def supersede_resets(tx: Tx, person_id: UUID, *, now: datetime) -> None:
+async def supersede_resets(tx: Tx, person_id: UUID, *, now: datetime, disavowals_too: bool = False) -> None:
+    """End the links mailed before. Those that disavow an application outlive what a thief may ask or change."""
     await tx.execute(
-        "UPDATE password_reset SET ended_at = $2 WHERE person_id = $1 AND ended_at IS NULL", person_id, now
+        """
+        UPDATE password_reset SET ended_at = $2
+         WHERE person_id = $1 AND ended_at IS NULL AND ($3 OR disavowed_from IS NULL)
+        """,
+        person_id,
+        now,
+        disavowals_too,
     )
 
 
 async def add_reset(
-    tx: Tx, reset_id: UUID, token_hash: bytes, *, person_id: UUID, now: datetime, expires_at: datetime
+    tx: Tx,
+    reset_id: UUID,
+    token_hash: bytes,
+    *,
+    person_id: UUID,
+    now: datetime,
+    expires_at: datetime,
+    disavowed_from: datetime | None = None,
 ) -> None:
     await tx.execute(
         """
-        INSERT INTO password_reset (id, caisse, person_id, token_hash, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO password_reset (id, caisse, person_id, token_hash, created_at, expires_at, disavowed_from)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
         """,
         reset_id,
         tx.the_caisse,
@@ -399,29 +451,31 @@ async def add_reset(
         token_hash,
         now,
         expires_at,
+        disavowed_from,
     )
 
 
-async def reset_is_usable(tx: Tx, token_hash: bytes, *, now: datetime) -> UUID | None:
-    """The person a live link belongs to. Reading changes nothing."""
-    return await tx.fetchval(
-        "SELECT person_id FROM password_reset WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2",
-        token_hash,
-        now,
-    )
-
-
-async def claim_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> UUID | None:
-    """Spend a link; the person whose password it lets change, or `None` when unknown, spent or expired."""
-    return await tx.fetchval(
+async def find_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> Reset | None:
+    """A live link. Reading changes nothing."""
+    row = await tx.fetchrow(
         """
-        UPDATE password_reset SET ended_at = $2
+        SELECT person_id, disavowed_from FROM password_reset
          WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2
-        RETURNING person_id
         """,
         token_hash,
         now,
     )
+    return Reset(*row) if row else None
+
+
+async def claim_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> bool:
+    """Spend a link. False when it is unknown, spent or expired: two uses at once find one winner."""
+    claimed = await tx.execute(
+        "UPDATE password_reset SET ended_at = $2 WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2",
+        token_hash,
+        now,
+    )
+    return claimed == 1
 
 
 # Throttles
@@ -455,6 +509,17 @@ async def forget_idle_throttles(tx: Tx, now: datetime) -> int:
 async def forget_old_proofs(tx: Tx, now: datetime) -> int:
     return await tx.execute(
         "DELETE FROM sign_in WHERE id IN (SELECT id FROM sign_in WHERE expires_at < $1 LIMIT $2)", now, BATCH
+    )
+
+
+async def forget_old_proposals(tx: Tx, now: datetime) -> int:
+    return await tx.execute(
+        """
+        DELETE FROM totp_proposal WHERE shown_to IN (
+            SELECT shown_to FROM totp_proposal WHERE expires_at < $1 LIMIT $2)
+        """,
+        now,
+        BATCH,
     )
 
 

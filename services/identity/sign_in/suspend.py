@@ -51,7 +51,7 @@ async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datet
     Twice is once more the same. False when they were suspended already.
     """
     done = await store.suspend(tx, person_id, now=now)
-    await store.supersede_resets(tx, person_id, now=now)
+    await store.supersede_resets(tx, person_id, now=now, disavowals_too=True)
     await end_access_tokens(tx, person_id, now=now)
     await _note(tx, "suspended", person_id, by, reason, now)
     return done

@@ -6,7 +6,6 @@ one allowance; a known device has its own; a mailed link is always open.
 
 import hashlib
 from datetime import datetime, timedelta
-from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 from uuid import UUID
 
@@ -68,12 +67,3 @@ async def spend_second_step(tx: Tx, person_id: UUID, device_id: UUID | None, *, 
         await spend(tx, "second-step-device", device_id.hex, PER_DEVICE, now=now)
         return
     await spend(tx, "second-step", person_id.hex, PER_SECOND_STEP, now=now)
-
-
-def network_of(address: str | None) -> str:
-    """An address's neighbourhood: /24 in IPv4, /56 in IPv6 (what one customer is given)."""
-    try:
-        host = ip_address(address or "")
-    except ValueError:
-        return "unknown"
-    return str(ip_network((host, 24 if host.version == 4 else 56), strict=False))

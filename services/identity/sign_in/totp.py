@@ -1,7 +1,7 @@
 """The authenticator application: a shared secret, a six-digit value that works once (RFC 6238)."""
 
 import base64
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import quote
 from uuid import UUID
@@ -15,11 +15,13 @@ from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.crockford import MistypedCode, new_code, parse_code
-from libs.common.values.identifiers import public_id
+from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
+from services.identity.sign_in import store as people
 from services.identity.sign_in.factors import store
-from services.identity.sign_in.sign_in import WrongCode
-from services.identity.sign_in.store import Person
+from services.identity.sign_in.session import hash_of, new_secret
+from services.identity.sign_in.sign_in import PROOF_LASTS, WrongCode
+from services.identity.sign_in.store import Person, Reset
 
 PURPOSE = "totp"
 
@@ -27,6 +29,10 @@ STEP_SECONDS = 30
 
 TOLERANCE = 1
 """Steps accepted on each side: a telephone half a minute off still serves."""
+
+PROPOSAL_LASTS = PROOF_LASTS
+DISAVOWAL_LASTS = timedelta(hours=72)
+"""As long as a change of address can be undone (domain.md §8)."""
 
 RECOVERY_CODES = 8
 RECOVERY_SYMBOLS = 9
@@ -41,43 +47,70 @@ class Enrolment(NamedTuple):
 
 
 async def propose_totp(
-    tx: Tx, keys: KeyEncryption, person: Person, *, issuer: str, now: datetime
+    tx: Tx, keys: KeyEncryption, person: Person, *, shown_to: UUID, issuer: str, now: datetime
 ) -> Enrolment:
-    """The secret to enrol: the one already shown if the page is opened again, else a new one."""
-    known = await store.find_totp(tx, person.id)
-    if known is not None and known.confirmed_at is None:
-        secret = _open(keys, person.id, known.secret_encrypted)
-    else:
-        secret = random_base32(32)
-        sealed = keys.seal(PURPOSE, base64.b32decode(secret), context=person.id.bytes)
-        await store.propose_totp(tx, person.id, sealed, now=now)
+    """The secret to enrol: the one already shown to this sign-in or session if the page is opened again.
+
+    `shown_to` is the sign-in under way, or the session. Nobody else is shown this secret, nobody knows it
+    beforehand, and it is over in a quarter of an hour, or with the password.
+    """
+    drawn = keys.seal(PURPOSE, base64.b32decode(random_base32(32)), context=person.id.bytes)
+    sealed = await store.propose_totp(
+        tx, shown_to, person.id, drawn, now=now, expires_at=now + PROPOSAL_LASTS
+    )
+    secret = _open(keys, person.id, sealed)
     label = quote(f"{issuer}:{person.email}")
     return Enrolment(secret, f"otpauth://totp/{label}?secret={secret}&issuer={quote(issuer)}")
 
 
 async def confirm_totp(
-    tx: Tx, keys: KeyEncryption, mail: Mail, person: Person, typed: str, *, now: datetime
+    tx: Tx,
+    keys: KeyEncryption,
+    mail: Mail,
+    person: Person,
+    typed: str,
+    *,
+    shown_to: UUID,
+    base: str,
+    now: datetime,
 ) -> list[str]:
     """The first value proves the application works: the factor counts from now on.
 
-    Returns the recovery codes, shown once. Raises `WrongCode`.
+    The caller holds the proof of the mailbox, taken in this very sign-in or step-up. Its owner is
+    told, with a link that undoes it. Returns the recovery codes, shown once. Raises `WrongCode`.
     """
-    await _spend(tx, keys, person.id, typed, now=now, confirmed=False)
-    if not await store.confirm_totp(tx, person.id, now=now):
+    sealed = await store.find_proposal(tx, shown_to, person.id, now=now)
+    step = None if sealed is None else matching_step(_open(keys, person.id, sealed), typed, now)
+    if step is None or not await store.confirm_totp(tx, shown_to, person.id, step=step, now=now):
         raise WrongCode
     codes = [new_code(RECOVERY_SYMBOLS) for _ in range(RECOVERY_CODES)]
     await store.replace_recovery_codes(
         tx, person.id, [_mac(keys, person.id, code) for code in codes], now=now
     )
-    await _tell(tx, mail, person, "factor.added", "notice_factor_added", now=now)
+    undo = await _link_that_disavows(tx, person, base=base, now=now)
+    await _tell(tx, mail, person, "factor.added", "notice_factor_added", undo, now=now)
     return list(codes)
+
+
+async def _link_that_disavows(tx: Tx, person: Person, *, base: str, now: datetime) -> dict[str, str]:
+    token, deadline = new_secret(), now + DISAVOWAL_LASTS
+    await people.add_reset(
+        tx,
+        new_id(),
+        hash_of(token),
+        person_id=person.id,
+        now=now,
+        expires_at=deadline,
+        disavowed_from=now,
+    )
+    return {"link": f"{base}/{tx.the_caisse}/new-password?link={token}", "deadline": deadline.isoformat()}
 
 
 async def check_totp(tx: Tx, keys: KeyEncryption, person_id: UUID, typed: str, *, now: datetime) -> None:
     """A value of the application, or a recovery code; each works once. Raises `WrongCode`."""
     digits = "".join(typed.split())
     if len(digits) == 6 and digits.isdigit():
-        await _spend(tx, keys, person_id, digits, now=now, confirmed=True)
+        await _spend(tx, keys, person_id, digits, now=now)
         return
     try:
         code = parse_code(typed, RECOVERY_SYMBOLS)
@@ -88,17 +121,32 @@ async def check_totp(tx: Tx, keys: KeyEncryption, person_id: UUID, typed: str, *
 
 
 async def remove_totp(tx: Tx, mail: Mail, person: Person, *, now: datetime) -> None:
-    """Take the factor away; the caller holds a fresh second step, and a password long enough alone."""
+    """Take the factor away; the caller holds a fresh second step, and a password long enough alone.
+
+    Or the mailed link that sets a password, of an application that this link takes with it (`falls_with`).
+    """
     if await store.remove_totp(tx, person.id):
         await store.forget_recovery_codes(tx, person.id)
-        await _tell(tx, mail, person, "factor.removed", "notice_factor_removed", now=now)
+        await _tell(tx, mail, person, "factor.removed", "notice_factor_removed", {}, now=now)
 
 
-async def _spend(
-    tx: Tx, keys: KeyEncryption, person_id: UUID, typed: str, *, now: datetime, confirmed: bool
-) -> None:
+async def falls_with(tx: Tx, reset: Reset) -> bool:
+    """Whether the application goes with the password that this mailed link replaces.
+
+    One enrolled with a password alone is worth no more than that password. One enrolled with the mailbox
+    stays: a mail alone takes no second factor away (CVE-2026-3429), except by the link that its owner was
+    mailed to disavow it, which leaves them at the level they were before.
+    """
+    factor = await store.find_totp(tx, reset.person_id)
+    if factor is None:
+        return False
+    is_disavowed = reset.disavowed_from is not None and factor.confirmed_at >= reset.disavowed_from
+    return is_disavowed or factor.mailbox_proven_at is None
+
+
+async def _spend(tx: Tx, keys: KeyEncryption, person_id: UUID, typed: str, *, now: datetime) -> None:
     factor = await store.find_totp(tx, person_id)
-    if factor is None or (factor.confirmed_at is not None) is not confirmed:
+    if factor is None:
         raise WrongCode
     step = matching_step(_open(keys, person_id, factor.secret_encrypted), typed, now)
     if step is None or not await store.spend_totp_step(tx, person_id, step):
@@ -124,7 +172,9 @@ def _mac(keys: KeyEncryption, person_id: UUID, code: str) -> bytes:
     return keys.mac("recovery_code", person_id.bytes + code.encode())
 
 
-async def _tell(tx: Tx, mail: Mail, person: Person, action: str, template: str, *, now: datetime) -> None:
+async def _tell(
+    tx: Tx, mail: Mail, person: Person, action: str, template: str, more: dict[str, str], *, now: datetime
+) -> None:
     await journal.record(
         tx,
         Act(
@@ -136,4 +186,5 @@ async def _tell(tx: Tx, mail: Mail, person: Person, action: str, template: str, 
             details={"factor": "totp"},
         ),
     )
-    await mail.enqueue(tx, template=template, to=person.email, values={"at": now.isoformat()}, now=now)
+    values = {"at": now.isoformat(), **more}
+    await mail.enqueue(tx, template=template, to=person.email, values=values, now=now)

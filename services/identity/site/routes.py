@@ -11,7 +11,7 @@ from litestar.response import Redirect
 
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
-from libs.common.http.client_address import client_address
+from libs.common.http.client_address import client_address, network_of
 from libs.common.pages.brand import Brand, brand_of
 from libs.common.pages.environment import Pages
 from libs.common.refusals import NotFound
@@ -22,7 +22,6 @@ from services.identity.caisses.caisse import Caisse
 from services.identity.sign_in.destination import Destination, parse_destination
 from services.identity.sign_in.session import Session, SignInRequired, cookie_name, current_session
 from services.identity.sign_in.sign_in import Browser
-from services.identity.sign_in.throttle import network_of
 
 AnyRequest = Request[Any, Any, Any]
 AnyResponse = Response[Any]

@@ -33,6 +33,19 @@ async def test_a_key_used_to_revoke_one_mandate_says_nothing_of_another(
     assert again.mandate.state == "revoked"
 
 
+async def test_a_key_taken_beforehand_by_somebody_else_keeps_nobody_from_revoking(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene, stranger = await a_scene(identity_db, clock()), await a_scene(identity_db, clock())
+    mine = await an_active_mandate(identity_db, scene, clock())
+    theirs = await an_active_mandate(identity_db, stranger, clock())
+    key = a_key()
+    for scene_of, mandate in ((stranger, theirs), (scene, mine), (stranger, theirs), (scene, mine)):
+        async with identity_db.transaction(scene.caisse) as tx:
+            done = await revoke(tx, scene_of.firm, mandate.id, key=key, now=clock(), notices=notices())
+        assert (done.mandate.id, done.mandate.state) == (mandate.id, "revoked")
+
+
 async def test_a_client_in_no_group_of_a_colleague_has_no_page_for_them(
     app: Litestar, identity_db: Database, clock: HeldClock
 ) -> None:

@@ -1,8 +1,13 @@
 """Only the dropped file may be large: every other body keeps the limit of all (reliability.md §5)."""
 
+import asyncio
+from collections import Counter
+from typing import Any
+
 import httpx
 import pytest
 
+from services.documents.verification.check_file import AT_ONCE, OF_ONE_NETWORK, WAITING
 from tests.documents.conftest import HERE
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
@@ -28,3 +33,82 @@ async def test_a_file_beyond_its_limit_is_refused(documents_api: httpx.AsyncClie
         f"/{HERE}/verification/file", files=sent, headers={"Accept": "text/html"}
     )
     assert answer.status_code == 413
+
+
+PDF = {"file": ("x.pdf", b"%PDF-1.7\n" + b"0" * 100_000, "application/pdf")}
+DROP = f"/{HERE}/verification/file"
+
+
+def from_networks(api: httpx.AsyncClient, count: int) -> list[httpx.AsyncClient]:
+    app: Any = api._transport.app  # type: ignore[attr-defined]
+    return [
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, client=(f"198.51.{n}.7", 4242)),
+            base_url=api.base_url,
+            timeout=60,
+        )
+        for n in range(count)
+    ]
+
+
+async def test_files_beyond_those_who_wait_are_refused_unread(documents_api: httpx.AsyncClient) -> None:
+    """What a process holds of strangers' files is bounded, and one network does not take it all."""
+    crowd = from_networks(documents_api, 40)
+    answers = await asyncio.gather(*(one.post(DROP, files=PDF) for one in crowd))
+    seen = Counter(answer.status_code for answer in answers)
+    # A few may come late enough to find a place given back.
+    assert set(seen) == {404, 503} and seen[503] >= 40 - 2 * (AT_ONCE + WAITING), seen
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in answers if answer.status_code == 503)
+
+    one = crowd[0]
+    answers = await asyncio.gather(
+        *(one.post(DROP, files=PDF) for _ in range(12)), crowd[1].post(DROP, files=PDF)
+    )
+    seen = Counter(answer.status_code for answer in answers[:-1])
+    assert set(seen) == {404, 503} and seen[503] >= 12 - 2 * OF_ONE_NETWORK, seen
+    assert answers[-1].status_code == 404
+
+    # Places come back, whoever gave up included.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await asyncio.gather(*(other.post(DROP, files=PDF) for other in crowd[:12]))
+    assert (await one.post(DROP, files=PDF)).status_code == 404
+
+
+async def test_a_file_without_a_place_is_not_read(documents_api: httpx.AsyncClient) -> None:
+    app: Any = documents_api._transport.app  # type: ignore[attr-defined]
+    held = asyncio.Event()
+    read = Counter[str]()
+
+    async def call(name: str) -> int:
+        async def receive() -> dict[str, Any]:
+            read[name] += 1
+            await held.wait()
+            return {"type": "http.disconnect"}
+
+        status = 0
+
+        async def send(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+
+        headers = [
+            (b"host", documents_api.base_url.host.encode()),
+            (b"content-type", b"multipart/form-data; boundary=x"),
+            (b"content-length", b"3000000"),
+        ]
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+            "path": DROP, "raw_path": DROP.encode(), "query_string": b"", "root_path": "", "headers": headers,
+            "client": ("203.0.113.5", 1), "server": ("documents", 80),
+        }  # fmt: skip
+        await app(scope, receive, send)
+        return status
+
+    first = [asyncio.create_task(call("held")) for _ in range(OF_ONE_NETWORK)]
+    while read["held"] < OF_ONE_NETWORK:
+        await asyncio.sleep(0.01)
+    assert await call("refused") == 503
+    assert read["refused"] == 0
+    held.set()
+    await asyncio.gather(*first, return_exceptions=True)

@@ -6,8 +6,17 @@ from litestar import Litestar
 from libs.common.database.pool import Database
 from tests.conftest import HeldClock
 from tests.identity.sign_in.test_sign_in import SESSION, enrolled, secret_shown, value_at
-from tests.identity.sign_in.test_step_up import FACTOR, STEP_UP, mailed_code
-from tests.identity.sign_in.visitors import CAISSE, GOOD_PASSWORD, Post, Visitor, a_person, sign_in, told
+from tests.identity.sign_in.test_step_up import FACTOR, STEP_UP
+from tests.identity.sign_in.visitors import (
+    CAISSE,
+    GOOD_PASSWORD,
+    Post,
+    Visitor,
+    a_person,
+    mailed_code,
+    sign_in,
+    told,
+)
 
 ME = f"/{CAISSE}/account/me"
 OTHER_PASSWORD = "cigogne parapluie betterave quai"
@@ -157,9 +166,9 @@ async def test_removing_the_factor_needs_a_fresh_second_step(
 
 
 async def test_people_of_a_cabinet_keep_theirs(
-    app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock
+    app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
-    secret = await enrolled(app, identity_db, clock, "must@cabinet.fr")
+    secret = await enrolled(app, identity_db, clock, post, "must@cabinet.fr")
     await visitor.follow(await sign_in(visitor, "must@cabinet.fr"))
     await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
     assert "obligatoire" in told(await visitor.get(FACTOR))

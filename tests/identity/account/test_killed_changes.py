@@ -19,12 +19,22 @@ from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.prove_again import finish_step_up
 from services.identity.sign_in.session import Session, open_session
 from services.identity.sign_in.sign_in import Browser
-from services.identity.sign_in.totp import PURPOSE, confirm_totp
+from services.identity.sign_in.totp import PROPOSAL_LASTS, PURPOSE, confirm_totp
 from tests.conftest import HeldClock
 from tests.identity.killed import Scene, killed_everywhere
-from tests.identity.sign_in.visitors import CAISSE, GOOD_PASSWORD, a_person
+from tests.identity.sign_in.visitors import BASE, CAISSE, GOOD_PASSWORD, a_person
 
-TABLES = ("person", "session", "totp_factor", "recovery_code", "journal", "mail_queue", "outbox")
+TABLES = (
+    "person",
+    "session",
+    "totp_factor",
+    "totp_proposal",
+    "password_reset",
+    "recovery_code",
+    "journal",
+    "mail_queue",
+    "outbox",
+)
 BROWSER = Browser(None, None, "203.0.113.0/24", "")
 
 Change = Callable[[Database], Awaitable[object]]
@@ -45,12 +55,8 @@ class Owner:
         now, secret = self.clock(), self.totp.secret
         self.person_id: UUID = await a_person(self.db, self.clock, f"{uuid4().hex}@exemple.fr")
         async with self.db.transaction(CAISSE) as tx:
-            sealed = self.keys.seal(PURPOSE, base64.b32decode(secret), context=self.person_id.bytes)
-            await factors.propose_totp(tx, self.person_id, sealed, now=now)
             person = await people.find_person(tx, person_id=self.person_id)
             assert person is not None
-            if enrolled:
-                await confirm_totp(tx, self.keys, self.mail, person, self.totp.at(now), now=now)
             level = "mfa" if enrolled else "two_step"
             # Another browser, that a change signs out; then this one.
             for _ in range(2):
@@ -59,6 +65,15 @@ class Owner:
                         tx, person_id=self.person_id, acr=level, amr=["pwd"], now=now, second_factor_at=now
                     )
                 ).session
+            sealed = self.keys.seal(PURPOSE, base64.b32decode(secret), context=self.person_id.bytes)
+            shown_to = self.session.id
+            await factors.propose_totp(
+                tx, shown_to, self.person_id, sealed, now=now, expires_at=now + PROPOSAL_LASTS
+            )
+            if enrolled:
+                await confirm_totp(
+                    tx, self.keys, self.mail, person, self.totp.at(now), shown_to=shown_to, base=BASE, now=now
+                )
 
     async def another_password(self, db: Database) -> None:
         await replace_password(
@@ -69,7 +84,7 @@ class Owner:
     async def a_factor(self, db: Database) -> None:
         async with db.transaction(CAISSE) as tx:
             now = self.clock()
-            await add_factor(tx, self.keys, self.mail, self.session, self.totp.at(now), now=now)
+            await add_factor(tx, self.keys, self.mail, self.session, self.totp.at(now), base=BASE, now=now)
 
     async def no_factor(self, db: Database) -> None:
         await drop_factor(

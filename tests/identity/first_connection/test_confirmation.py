@@ -178,6 +178,27 @@ async def test_a_known_address_sees_the_same_pages_and_attaches_after_signing_in
     assert owner == person
 
 
+@pytest.mark.parametrize("first_is_known", [False, True])
+async def test_the_limits_of_mails_tell_nothing_of_who_has_an_account(
+    visitor: Visitor, firm: Firm, identity_db: Database, clock: HeldClock, first_is_known: bool
+) -> None:
+    """Whoever holds two letters tries addresses one after the other: each costs the same budget."""
+    people = [f"{n}-{first_is_known}@exemple.fr".lower() for n in range(4)]
+    for has_account, email in zip([True, False] * 2, people, strict=True):
+        if has_account:
+            await a_person(identity_db, clock, email)
+    order = people if first_is_known else people[::-1]
+    await to_the_mailbox(visitor, firm, order[0])
+    answers = [await visitor.post(f"{BASE}/email", email=email) for email in order[1:]]
+    assert [answer.status_code for answer in answers] == [422] * 3
+    assert (
+        len({told(answer).replace(email, "…") for answer, email in zip(answers, order[1:], strict=True)}) == 1
+    )
+    clock.forward(minutes=1)
+    answers = [await visitor.post(f"{BASE}/email", email=email) for email in order[2:]]
+    assert [answer.status_code for answer in answers] == [303, 422]
+
+
 async def test_an_accent_in_two_pieces_is_the_same_address(
     app: Litestar, firm: Firm, post: Post, identity_db: Database, clock: HeldClock
 ) -> None:

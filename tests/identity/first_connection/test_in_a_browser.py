@@ -22,6 +22,7 @@ from tests.identity.sign_in.visitors import (
     a_firm,
     a_person,
     link_in,
+    mailed_code,
 )
 
 HOP_BY_HOP = {"content-length", "content-encoding", "set-cookie", "transfer-encoding"}
@@ -141,7 +142,7 @@ async def test_a_mason_gets_through(
 
 
 async def test_a_collaborator_protects_the_account(
-    telephone: Telephone, identity_db: Database, clock: HeldClock
+    telephone: Telephone, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
     await a_person(identity_db, clock, "phone@cabinet.fr", collaborator=True)
     page = telephone.page
@@ -149,6 +150,8 @@ async def test_a_collaborator_protects_the_account(
     await page.fill("#email", "phone@cabinet.fr")
     await page.fill("#password", GOOD_PASSWORD)
     await telephone.press("sign-in")
+    await page.fill("#code", await mailed_code(post, "phone@cabinet.fr"))
+    await telephone.press("second-factor")
     await telephone.looks_well("enrol")
     await page.fill("#code", value_at(secret_shown(await page.content()), clock))
     await telephone.press("enrol")

@@ -1,13 +1,19 @@
 """A forgotten password: the mailed secret alone changes it, once, and signs nobody in."""
 
 import asyncio
+import base64
 
 from litestar import Litestar
+from pyotp import random_base32
 
 from libs.common.database.pool import Database
+from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import public_id
+from services.identity.sign_in import store as people
+from services.identity.sign_in.totp import PURPOSE
 from tests.conftest import HeldClock
+from tests.identity.sign_in.test_sign_in import SECOND, SESSION, at_the_enrolment, enrolled, value_at
 from tests.identity.sign_in.visitors import (
     CAISSE,
     GOOD_PASSWORD,
@@ -16,6 +22,7 @@ from tests.identity.sign_in.visitors import (
     Visitor,
     a_person,
     link_in,
+    mailed_code,
     sign_in,
     told,
 )
@@ -166,3 +173,116 @@ async def test_a_hostile_host_reaches_no_mail(
     for message in post.mailbox.newest("host@exemple.fr"):
         assert "evil" not in message.text + message.html
         assert all(link.startswith("https://id.example.test/") for link in message.links)
+
+
+async def planted(db: Database, keys: KeyEncryption, clock: HeldClock, email: str) -> str:
+    """An application that somebody enrolled with the password alone, before that was refused; its secret."""
+    secret = random_base32(32)
+    async with db.transaction(CAISSE) as tx:
+        person = await people.find_person(tx, email_key=email)
+        assert person is not None
+        sealed = keys.seal(PURPOSE, base64.b32decode(secret), context=person.id.bytes)
+        await tx.execute(
+            "INSERT INTO totp_factor (person_id, secret_encrypted, created_at, confirmed_at)"
+            " VALUES ($1, $2, $3, $3)",
+            person.id, sealed, clock(),
+        )  # fmt: skip
+    return secret
+
+
+async def disavowal(post: Post, email: str) -> str:
+    """The secret of the link in the notice of a new application."""
+    await post.deliver()
+    notice = next(one for one in post.mailbox.newest(email) if "application" in one.subject)
+    return link_in(notice, "/new-password?link=").partition("link=")[2]
+
+
+async def test_a_mailed_link_takes_no_genuine_application_away(
+    app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock, post: Post
+) -> None:
+    secret = await enrolled(app, identity_db, clock, post, "genuine@cabinet.fr")
+    await post.deliver()
+    clock.forward(hours=1)
+    link = await mailed(visitor, "genuine@cabinet.fr", post)
+    assert (await visitor.post(SET, link=link, new_password=OTHER_PASSWORD)).status_code == 200
+    page = await visitor.follow(await sign_in(visitor, "genuine@cabinet.fr", OTHER_PASSWORD))
+    assert "application d’authentification" in told(page)
+    assert (await visitor.post(SECOND, code=value_at(secret, clock))).status_code == 303
+
+
+async def test_an_application_of_a_password_alone_goes_with_that_password(
+    visitor: Visitor, identity_db: Database, keys: KeyEncryption, clock: HeldClock, post: Post
+) -> None:
+    await a_person(identity_db, clock, "planted@exemple.fr")
+    await planted(identity_db, keys, clock, "planted@exemple.fr")
+    clock.forward(seconds=1)
+    link = await mailed(visitor, "planted@exemple.fr", post)
+    assert "sera retirée" in told(await visitor.get(f"{SET}?link={link}"))
+    # Twelve characters would do beside a second factor: there is none any more.
+    assert (await visitor.post(SET, link=link, new_password="kiwi-7-tuile")).status_code == 422
+    assert (await visitor.post(SET, link=link, new_password=OTHER_PASSWORD)).status_code == 200
+    done = await sign_in(visitor, "planted@exemple.fr", OTHER_PASSWORD)
+    assert done.headers["location"].startswith("https://portal.")
+
+
+async def test_an_application_of_before_is_vouched_for_by_the_mailbox_once(
+    app: Litestar, visitor: Visitor, identity_db: Database, keys: KeyEncryption, clock: HeldClock, post: Post
+) -> None:
+    await a_person(identity_db, clock, "before@exemple.fr")
+    secret = await planted(identity_db, keys, clock, "before@exemple.fr")
+    await sign_in(visitor, "before@exemple.fr")
+    page = await visitor.follow(await visitor.post(SECOND, code=value_at(secret, clock)))
+    assert visitor.cookie(SESSION) is None and "Nous avons envoyé un code" in told(page)
+    done = await visitor.post(SECOND, code=await mailed_code(post, "before@exemple.fr"))
+    assert done.headers["location"].startswith("https://portal.")
+
+    clock.forward(minutes=2)
+    again = Visitor(app)
+    await sign_in(again, "before@exemple.fr")
+    done = await again.post(SECOND, code=value_at(secret, clock))
+    assert done.headers["location"].startswith("https://portal.")
+
+
+async def test_the_owner_disavows_an_application_they_did_not_add(
+    app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock, post: Post
+) -> None:
+    """Somebody had the password and, once, the mailbox: the notice undoes what they did, whatever they do since."""
+    await a_person(identity_db, clock, "undo@cabinet.fr", collaborator=True)
+    thief = Visitor(app)
+    secret = await at_the_enrolment(thief, post, "undo@cabinet.fr")
+    assert (await thief.post(SECOND, code=value_at(secret, clock))).status_code == 200
+    link = await disavowal(post, "undo@cabinet.fr")
+
+    # The thief changes the password, and asks for another link: neither ends the notice's.
+    clock.forward(minutes=2)
+    await thief.get(f"/{CAISSE}/account/password")
+    changed = await thief.post(
+        f"/{CAISSE}/account/password", password=GOOD_PASSWORD, new_password="tulipe chantier bocal orage"
+    )
+    assert changed.status_code == 303
+    await ask(thief, "undo@cabinet.fr")
+
+    clock.forward(hours=71)
+    page = await visitor.get(f"{SET}?link={link}")
+    assert "sera retirée" in told(page) and "Au moins 15 caractères" in told(page)
+    assert (await visitor.post(SET, link=link, new_password=OTHER_PASSWORD)).status_code == 200
+    assert (await thief.get(f"/{CAISSE}/account")).status_code == 303
+    clock.forward(minutes=2)
+    page = await visitor.follow(await sign_in(visitor, "undo@cabinet.fr", OTHER_PASSWORD))
+    assert "Nous avons envoyé un code" in told(page)
+    assert (await visitor.get(f"{SET}?link={link}")).status_code == 410
+
+
+async def test_a_disavowal_removes_no_application_of_before_and_dies_in_72_hours(
+    visitor: Visitor, app: Litestar, identity_db: Database, clock: HeldClock, post: Post
+) -> None:
+    await enrolled(app, identity_db, clock, post, "late@cabinet.fr")
+    link = await disavowal(post, "late@cabinet.fr")
+    async with identity_db.transaction(CAISSE) as tx:
+        await tx.execute(
+            "UPDATE totp_factor SET confirmed_at = confirmed_at - interval '1 minute'"
+            " WHERE person_id = (SELECT id FROM person WHERE email_key = 'late@cabinet.fr')"
+        )
+    assert "sera retirée" not in told(await visitor.get(f"{SET}?link={link}"))
+    clock.forward(hours=72)
+    assert (await visitor.get(f"{SET}?link={link}")).status_code == 410

@@ -15,12 +15,14 @@ from tests.identity.sign_in.visitors import (
     Post,
     Visitor,
     a_person,
+    mailed_code,
     sign_in,
     title,
     told,
 )
 
 SESSION = f"__Host-espace-{CAISSE}"
+SECOND = f"/{CAISSE}/sign-in/second-factor"
 
 
 async def test_the_page_shows_the_banner_of_the_first_connection(visitor: Visitor) -> None:
@@ -202,28 +204,33 @@ async def test_throttling_tells_nothing_of_who_exists(app: Litestar) -> None:
     assert [answer.status_code for answer in answers] == [422] * 10 + [429]
 
 
-async def test_a_cabinet_user_enrols_an_application_before_anything_else(
-    visitor: Visitor, identity_db: Database, clock: HeldClock
+async def test_a_cabinet_user_enrols_an_application_once_the_mailbox_is_proven(
+    visitor: Visitor, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
     await a_person(identity_db, clock, "collab@cabinet.fr", collaborator=True)
     page = await visitor.follow(await sign_in(visitor, "collab@cabinet.fr"))
+    assert "otpauth:" not in page.text
+    code = await mailed_code(post, "collab@cabinet.fr")
+    page = await visitor.follow(await visitor.post(SECOND, code=code))
     assert "Protéger votre compte" in told(page)
-    assert "<svg" in page.text
+    assert "otpauth:" in page.text
     assert visitor.cookie(SESSION) is None
     assert (await visitor.get(f"/{CAISSE}/account")).status_code == 303
 
+    # A quarter of an hour from the mailed code, not from the password: time to install the application.
+    clock.forward(minutes=14)
     secret = secret_shown(page.text)
-    await visitor.get(f"/{CAISSE}/sign-in/second-factor")
-    codes = await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
+    assert secret_shown((await visitor.get(SECOND)).text) == secret
+    codes = await visitor.post(SECOND, code=value_at(secret, clock))
     assert codes.status_code == 200
     assert codes.text.count('<code class="code"') == 8
     assert (await visitor.get(f"/{CAISSE}/account")).status_code == 200
 
 
 async def test_a_value_of_the_application_works_once_even_in_parallel(
-    app: Litestar, identity_db: Database, clock: HeldClock
+    app: Litestar, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
-    secret = await enrolled(app, identity_db, clock, "otp@cabinet.fr")
+    secret = await enrolled(app, identity_db, clock, post, "otp@cabinet.fr")
     browsers = [Visitor(app, address=f"192.0.2.{n}") for n in range(5)]
     for browser in browsers:
         await browser.follow(await sign_in(browser, "otp@cabinet.fr"))
@@ -235,9 +242,9 @@ async def test_a_value_of_the_application_works_once_even_in_parallel(
 
 
 async def test_five_wrong_values_ask_the_password_again(
-    app: Litestar, identity_db: Database, clock: HeldClock
+    app: Litestar, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
-    secret = await enrolled(app, identity_db, clock, "guess@cabinet.fr")
+    secret = await enrolled(app, identity_db, clock, post, "guess@cabinet.fr")
     browser = Visitor(app)
     await browser.follow(await sign_in(browser, "guess@cabinet.fr"))
     right = value_at(secret, clock)
@@ -251,10 +258,10 @@ async def test_five_wrong_values_ask_the_password_again(
 
 
 async def test_a_recovery_code_replaces_the_telephone_once(
-    app: Litestar, identity_db: Database, clock: HeldClock
+    app: Litestar, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
     codes: list[str] = []
-    await enrolled(app, identity_db, clock, "lost@cabinet.fr", codes)
+    await enrolled(app, identity_db, clock, post, "lost@cabinet.fr", codes)
     for status in (303, 422):
         browser = Visitor(app)
         await browser.follow(await sign_in(browser, "lost@cabinet.fr"))
@@ -282,15 +289,22 @@ def value_at(secret: str, clock: HeldClock) -> str:
     return TOTP(secret).at(clock())
 
 
+async def at_the_enrolment(browser: Visitor, post: Post, email: str) -> str:
+    """A collaborator without an application: password, mailed code, then the secret that the page shows."""
+    await sign_in(browser, email)
+    page = await browser.follow(await browser.post(SECOND, code=await mailed_code(post, email)))
+    return secret_shown(page.text)
+
+
 async def enrolled(
-    app: Litestar, db: Database, clock: HeldClock, email: str, codes: list[str] | None = None
+    app: Litestar, db: Database, clock: HeldClock, post: Post, email: str, codes: list[str] | None = None
 ) -> str:
     """Somebody of a cabinet with an application, whose next value is fresh; the secret."""
     await a_person(db, clock, email, collaborator=True)
     browser = Visitor(app)
-    page = await browser.follow(await sign_in(browser, email))
-    secret = secret_shown(page.text)
-    shown = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
+    secret = await at_the_enrolment(browser, post, email)
+    shown = await browser.post(SECOND, code=value_at(secret, clock))
+    assert shown.status_code == 200, told(shown)
     if codes is not None:
         codes += [
             "".join(part.partition("<")[0].split()) for part in shown.text.split('<code class="code">')[1:]

@@ -1,10 +1,11 @@
 """The login state machine: no order of proofs skips one."""
 
 import io
+import itertools
+from typing import NamedTuple
 
+import pytest
 import zxingcpp
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from services.identity.sign_in.password_rules import check_password_choice
@@ -19,29 +20,85 @@ from services.identity.sign_in.stages import (
     next_stage,
 )
 
-PROOFS = st.frozensets(st.sampled_from([PASSWORD_PROVEN, TOTP_PROVEN, MAILED_CODE_PROVEN]))
-LEVELS = st.sampled_from([None, "pwd", "two_step", "mfa"])
+PROOFS = (PASSWORD_PROVEN, TOTP_PROVEN, MAILED_CODE_PROVEN)
+LEVELS: tuple[str | None, ...] = (None, "pwd", "two_step", "mfa")
+OWNS = {Stage.PASSWORD: PASSWORD_PROVEN, Stage.TOTP: TOTP_PROVEN, Stage.ENROL: TOTP_PROVEN}
+OWNS[Stage.MAILED_CODE] = MAILED_CODE_PROVEN
+"""What a good value of each stage proves."""
 
 
-@given(PROOFS, st.booleans(), st.booleans(), LEVELS, st.booleans())
-def test_nothing_ends_without_the_password(
-    proven: frozenset[str], has_totp: bool, must: bool, acr: str | None, step_up: bool
-) -> None:
-    stage = next_stage(proven, has_totp=has_totp, must_have_totp=must, acr=acr, step_up=step_up)
-    assert (stage is Stage.PASSWORD) == (PASSWORD_PROVEN not in proven)
+class Case(NamedTuple):
+    """Somebody, and what is asked of them."""
+
+    has_totp: bool
+    is_vouched: bool
+    must: bool
+    acr: str | None
+
+    def next(self, proven: frozenset[str]) -> Stage:
+        return next_stage(
+            proven,
+            has_totp=self.has_totp,
+            is_vouched=self.is_vouched,
+            must_have_totp=self.must,
+            acr=self.acr,
+        )
 
 
-@given(PROOFS, st.booleans(), st.booleans(), LEVELS, st.booleans())
-def test_what_ends_reached_what_was_asked(
-    proven: frozenset[str], has_totp: bool, must: bool, acr: str | None, step_up: bool
-) -> None:
-    stage = next_stage(proven, has_totp=has_totp, must_have_totp=must, acr=acr, step_up=step_up)
-    if stage is not Stage.DONE:
+CASES = [
+    Case(*case)
+    for case in itertools.product((False, True), (False, True), (False, True), LEVELS)
+    if case[0] or not case[1]
+]
+SETS = [frozenset(some) for size in range(4) for some in itertools.combinations(PROOFS, size)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("proven", SETS, ids=sorted)
+def test_nothing_ends_without_the_password(case: Case, proven: frozenset[str]) -> None:
+    assert (case.next(proven) is Stage.PASSWORD) == (PASSWORD_PROVEN not in proven)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("proven", SETS, ids=sorted)
+def test_what_ends_reached_what_was_asked(case: Case, proven: frozenset[str]) -> None:
+    if case.next(proven) is not Stage.DONE:
         return
     level = level_of(proven)
-    assert acr is None or ACR_RANK[level] >= ACR_RANK[acr]
-    assert level == "mfa" or not (has_totp or must)
-    assert level != "pwd" or not step_up
+    assert case.acr is None or ACR_RANK[level] >= ACR_RANK[case.acr]
+    assert level == "mfa" or not (case.has_totp or case.must)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_whoever_answers_all_that_is_asked_comes_to_an_end(case: Case) -> None:
+    proven: frozenset[str] = frozenset()
+    for _ in range(4):
+        if (stage := case.next(proven)) is Stage.DONE:
+            return
+        proven |= {OWNS[stage]}
+    raise AssertionError(f"still asked for {case.next(proven)}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("holds_the_application", [False, True])
+def test_no_path_from_a_password_alone_reaches_a_second_step(case: Case, holds_the_application: bool) -> None:
+    """Whoever has a password and any telephone, not the mailbox: every answer they have, in every order.
+
+    An application whose secret they know is one that a password alone enrolled, so it is not vouched for:
+    or else they hold the owner's second factor.
+    """
+    can = {Stage.PASSWORD, Stage.ENROL}
+    if holds_the_application and not case.is_vouched:
+        can.add(Stage.TOTP)
+    proven: frozenset[str] = frozenset()
+    while (stage := case.next(proven)) in can:
+        proven |= {OWNS[stage]}
+    if stage is Stage.DONE:
+        assert level_of(proven) == "pwd", (stage, proven)
+        assert not case.has_totp and not case.must
+    else:
+        # Nothing is enrolled on the way either.
+        assert case.has_totp or TOTP_PROVEN not in proven
 
 
 def test_the_drawing_says_what_the_secret_says() -> None:

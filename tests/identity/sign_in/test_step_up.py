@@ -5,7 +5,16 @@ from litestar import Litestar
 from libs.common.database.pool import Database
 from tests.conftest import HeldClock
 from tests.identity.sign_in.test_sign_in import SESSION, enrolled, value_at
-from tests.identity.sign_in.visitors import CAISSE, GOOD_PASSWORD, Post, Visitor, a_person, sign_in, told
+from tests.identity.sign_in.visitors import (
+    CAISSE,
+    GOOD_PASSWORD,
+    Post,
+    Visitor,
+    a_person,
+    mailed_code,
+    sign_in,
+    told,
+)
 
 STEP_UP = f"/{CAISSE}/step-up"
 FACTOR = f"/{CAISSE}/account/factor"
@@ -20,11 +29,6 @@ async def session_row(db: Database, email: str) -> tuple[str, list[str]]:
         )
     assert row is not None
     return row[0], row[1]
-
-
-async def mailed_code(post: Post, email: str) -> str:
-    text = (await post.newest(email)).text
-    return next(line.strip() for line in text.splitlines() if line.strip().isdigit())
 
 
 async def test_without_an_application_a_mailed_code_is_the_second_step(
@@ -67,14 +71,16 @@ async def test_the_former_cookie_opens_nothing_after_a_step_up(
 async def test_with_an_application_the_mail_does_not_do(
     app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock, post: Post
 ) -> None:
-    secret = await enrolled(app, identity_db, clock, "both@cabinet.fr")
+    secret = await enrolled(app, identity_db, clock, post, "both@cabinet.fr")
     await visitor.follow(await sign_in(visitor, "both@cabinet.fr"))
     await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
     clock.forward(minutes=6)
     page = await visitor.follow(await visitor.post(STEP_UP, password=GOOD_PASSWORD))
     assert "application d’authentification" in told(page)
     await post.deliver()
-    assert "Votre code de vérification" not in {one.subject for one in post.mailbox.newest("both@cabinet.fr")}
+    subjects = [one.subject for one in post.mailbox.newest("both@cabinet.fr")]
+    # The one that came before the application.
+    assert subjects.count("Votre code de vérification") == 1
     await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=value_at(secret, clock))
     assert (await session_row(identity_db, "both@cabinet.fr"))[0] == "mfa"
 

@@ -286,6 +286,16 @@ async def sign_in(visitor: Visitor, email: str, password: str = GOOD_PASSWORD, *
     return await visitor.post(f"/{CAISSE}/sign-in", email=email, password=password, **more)
 
 
+async def mailed_code(post: Post, email: str) -> str:
+    """The six digits of the newest mail that holds some."""
+    await post.deliver()
+    for message in post.mailbox.newest(email):
+        for line in message.text.splitlines():
+            if line.strip().isdigit():
+                return line.strip()
+    raise AssertionError(f"no code was mailed to {email}")
+
+
 def link_in(message: Message, mark: str) -> str:
     """The one link of a mail that holds `mark`."""
     found = {link for link in message.links if mark in link}

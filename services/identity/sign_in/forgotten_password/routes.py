@@ -149,7 +149,7 @@ async def _page(
 ) -> Response[Any]:
     try:
         async with db.transaction(site.slug) as tx:
-            person = await owner_of_link(tx, link, now=clock())
+            owners = await owner_of_link(tx, link, now=clock())
     except LinkNotUsable:
         return _dead_link(request, site)
     return site.page(
@@ -157,8 +157,10 @@ async def _page(
         "new_password.html",
         status_code=status_code if wrong else 200,
         link=link,
-        email=person.email,
-        least=LEAST_WITH_SECOND_FACTOR if person.has_totp else LEAST_ALONE,
+        email=owners.person.email,
+        is_disavowal=owners.is_disavowal,
+        drops_factor=owners.drops_factor,
+        least=LEAST_WITH_SECOND_FACTOR if owners.keeps_factor else LEAST_ALONE,
         errors={"new-password": wrong} if wrong else {},
     )
 
