@@ -24,7 +24,7 @@ from services.identity.openid.refusals import (
     InvalidScope,
     UnauthorizedClient,
 )
-from services.identity.openid.tokens import SUPPORTED_CLAIMS
+from services.identity.openid.tokens import SUPPORTED_CLAIMS, claims_within
 from services.identity.openid.wire import Parameters
 
 RESPONSE_MODES = ("query", "form_post")
@@ -54,7 +54,8 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     max_age: int | None = None
     acr: str | None = None
     acr_is_essential: bool = False
-    claims: dict[str, Any] = {}
+    claims: dict[str, dict[str, Any]] = {}
+    """Those asked one by one, by place."""
     login_hint: str | None = None
     hinted_subject: str | None = None
     ui_locales: str | None = None
@@ -210,12 +211,13 @@ def checked(
     claims = asked_claims(parameters)
     acr, essential = _wanted_acr(parameters, client, asked_acr(claims))
     age = parameters.get("max_age")
+    scopes = known_scopes(parameters, client)
     return AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=address.redirect_uri,
         response_mode=address.response_mode,
         state=address.state,
-        scopes=known_scopes(parameters, client),
+        scopes=scopes,
         resources=audiences.requested(parameters.resources, client, issuer),
         firm=parse_adherent(parameters.get("authorization_details")),
         nonce=parameters.get("nonce"),
@@ -225,7 +227,8 @@ def checked(
         max_age=int(age) if age is not None else client.metadata.default_max_age,
         acr=acr,
         acr_is_essential=essential,
-        claims=_kept(claims),
+        # Without `openid` there is neither ID token nor UserInfo to hold them.
+        claims=_kept(claims, client) if "openid" in scopes else {},
         login_hint=parameters.get("login_hint"),
         hinted_subject=_hinted_subject(parameters, client, issuer),
         ui_locales=parameters.get("ui_locales"),
@@ -247,14 +250,15 @@ def asked_claims(parameters: Parameters) -> AskedClaims:
         raise InvalidRequest("The claims parameter is not a JSON object of objects.") from error
 
 
-def _kept(asked: AskedClaims) -> dict[str, Any]:
-    """By place, the names that mean something here: all that is ever read of them again."""
+def _kept(asked: AskedClaims, client: Client) -> dict[str, dict[str, Any]]:
+    """By place, the names that mean something here, within the client's ceiling: all that is ever read of them."""
     places = {"id_token": asked.id_token, "userinfo": asked.userinfo}
-    return {
+    known = {
         place: {name: None for name in wanted if name in SUPPORTED_CLAIMS}
         for place, wanted in places.items()
         if wanted
     }
+    return claims_within(known, client.scopes)
 
 
 def asked_acr(asked: AskedClaims) -> AskedAcr | None:

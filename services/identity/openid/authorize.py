@@ -61,12 +61,14 @@ from services.identity.openid.steps import (
     Flow,
     SignedIn,
     View,
+    agreed_scopes,
     answers_in,
     granted_scopes,
     missing_page,
     subject_of,
 )
 from services.identity.openid.subjects import subject_for
+from services.identity.openid.tokens import claims_within
 from services.identity.openid.visit_store import Present, Pushed, visited
 from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import note_seen, sought, was_seen_long_ago
@@ -334,7 +336,7 @@ def _granted(view: View, session: SignedIn) -> Granted:
         acr=session.acr,
         amr=session.amr,
         subject=session.subject,
-        claims=view.request.claims,
+        claims=claims_within(view.request.claims, agreed_scopes(view)),
         # OpenID Connect Core §11: offline access only with the person's explicit consent.
         offline="offline_access" in scopes and consented,
     )
@@ -345,7 +347,7 @@ def _relied_on(view: View, session: SignedIn) -> RelyOnConsent:
         person_id=session.person_id,
         client_id=view.client.client_id,
         account_id=subject_of(view).account_id,
-        scopes=tuple(sorted(granted_scopes(view))),
+        scopes=tuple(sorted(agreed_scopes(view))),
         at=view.now,
     )
 
@@ -356,7 +358,7 @@ def _consent(view: View, session: SignedIn) -> RememberConsent:
         person_id=session.person_id,
         client_id=view.client.client_id,
         account_id=subject_of(view).account_id,
-        scopes=tuple(sorted(granted_scopes(view))),
+        scopes=tuple(sorted(agreed_scopes(view))),
         details=b"[]",
         given_at=view.now,
         expires_at=view.now + CONSENT_LASTS,
@@ -371,7 +373,7 @@ def _act(view: View, session: SignedIn) -> Act:
         at=view.now,
         adherent_id=subject_of(view).adherent_id,
         actor=Actor(person_id=session.person_id),
-        details={"sid": public_id("ses", session.session_id), "scopes": sorted(granted_scopes(view))},
+        details={"sid": public_id("ses", session.session_id), "scopes": sorted(agreed_scopes(view))},
     )
 
 

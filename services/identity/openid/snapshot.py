@@ -24,7 +24,7 @@ class Granted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amr: tuple[str, ...]
     subject: str
     """The `sub` this client sees in ID tokens and UserInfo: public, or pairwise."""
-    claims: dict[str, Any] = {}
+    claims: dict[str, dict[str, Any]] = {}
     details: tuple[dict[str, Any], ...] = ()
     offline: bool = False
 

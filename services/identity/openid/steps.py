@@ -13,7 +13,6 @@ from msgspec import Struct
 from services.identity.openid import subject_gate
 from services.identity.openid.authorization_request import ACR_RANK, AuthorizationRequest
 from services.identity.openid.clients import Client
-from services.identity.openid.issuer import OPENID_SCOPES
 from services.identity.openid.refusals import (
     AccessDenied,
     AccountSelectionRequired,
@@ -25,6 +24,7 @@ from services.identity.openid.refusals import (
 )
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.subject_gate import Stopped
+from services.identity.openid.tokens import scopes_of_claims
 
 FLOW_LASTS = timedelta(minutes=30)
 
@@ -170,7 +170,7 @@ def consent_is_given(view: View) -> None:
         return
     subject = subject_of(view)
     covered = any(
-        account_id == subject.account_id and granted_scopes(view) <= scopes
+        account_id == subject.account_id and agreed_scopes(view) <= scopes
         for account_id, scopes in view.consented
     )
     if "consent" in view.request.prompt or not covered:
@@ -222,9 +222,13 @@ def granted_scopes(view: View) -> frozenset[str]:
     return subject_gate.allowed_scopes(frozenset(view.request.scopes), view.client, subject_of(view))
 
 
-def firm_scopes(view: View) -> frozenset[str]:
-    """The part of it that is about the firm: what the consent page spells out."""
-    return granted_scopes(view) - OPENID_SCOPES
+def agreed_scopes(view: View) -> frozenset[str]:
+    """What the person agrees to: the scopes granted, and those of the claims asked one by one.
+
+    One set is shown, digested, remembered and relied on. A claim widens no token: it adds nothing to `scope`.
+    """
+    wanted = frozenset(view.request.scopes) | scopes_of_claims(view.request.claims)
+    return subject_gate.allowed_scopes(wanted, view.client, subject_of(view))
 
 
 def _session(view: View) -> SignedIn:

@@ -128,11 +128,10 @@ def _check_gate(grant: Grant, client: Client) -> None:
 def userinfo_claims(grant: Grant, client: Client, scopes: list[str]) -> dict[str, Any]:
     """By scope (§5.4) and one by one (§5.5). A scope withdrawn from the client gives nothing more."""
     allowed = [scope for scope in scopes if scope in client.scopes]
-    asked = grant.granted.claims.get("userinfo")
     return {
         "sub": grant.granted.subject,
         **tokens.scope_claims(allowed, grant.subject),
-        **tokens.asked_claims(asked, grant.subject),
+        **tokens.asked_claims("userinfo", grant, client),
     }
 
 

@@ -36,7 +36,7 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import in_words
 from services.identity.openid.routes import AnyRequest, posted, visit
-from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, granted_scopes, subject_of
+from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, agreed_scopes, subject_of
 from services.identity.site.routes import Site
 
 NO_FIRM = "cabinet"
@@ -280,7 +280,10 @@ def _options(view: View) -> list[tuple[str, str, str]]:
 def _consent_values(view: View) -> dict[str, Any]:
     """openid.md line 29: client, adhérent with its SIRET, rights, duration."""
     subject, metadata = subject_of(view), view.client.metadata
-    scopes = granted_scopes(view)
+    scopes = agreed_scopes(view)
+    # In the order asked; those of claims asked one by one come last.
+    in_order = [*(scope for scope in view.request.scopes if scope in scopes)]
+    in_order += sorted(scopes.difference(in_order))
     offline = "offline_access" in scopes
     return {
         "client_name": metadata.client_name,
@@ -292,7 +295,7 @@ def _consent_values(view: View) -> dict[str, Any]:
         "return_origin": origin_of(view.request.redirect_uri),
         "firm": subject.legal_name or "",
         "siret": subject.siret or "",
-        "rights": [in_words(scope) for scope in view.request.scopes if scope in scopes],
+        "rights": [in_words(scope) for scope in in_order],
         "duration": "90 jours, même sans vous reconnecter" if offline else "Le temps de votre session",
         "shown": digest_of(view),
     }
@@ -305,7 +308,7 @@ def host_of(uri: str | None) -> str:
 
 def digest_of(view: View) -> str:
     """What the person saw: consent given to one thing never covers another."""
-    seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(granted_scopes(view))]
+    seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(agreed_scopes(view))]
     return sha256("\n".join(seen).encode()).hexdigest()[:32]
 
 
