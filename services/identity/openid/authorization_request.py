@@ -236,6 +236,28 @@ def checked(
     )
 
 
+def may_be_answered(request: AuthorizationRequest, client: Client) -> None:
+    """openid.md line 2, of a request that was kept: the client of this moment is there, and takes answers there.
+
+    Raises `InvalidRequest`, for a page.
+    """
+    if client.state != "active":
+        raise InvalidRequest("The client is unknown.")
+    if not client.check_redirect_uri(request.redirect_uri):
+        raise InvalidRequest("The redirect_uri is not registered for this client.")
+
+
+def is_still_allowed(request: AuthorizationRequest, client: Client, issuer: Issuer) -> None:
+    """What was checked when the request came, judged by the client of this moment. Raises what the client hears."""
+    if not client.check_response_type("code") or not client.check_grant_type(CODE):
+        raise UnauthorizedClient("The client is not registered for the code flow.")
+    if request.code_challenge is None and client.needs_pkce:
+        raise InvalidRequest("A code_challenge is required.")
+    if not client.scopes.intersection(request.scopes):
+        raise InvalidScope
+    audiences.requested(request.resources, client, issuer)
+
+
 def known_scopes(parameters: Parameters, client: Client) -> tuple[str, ...]:
     """Asked ∩ supported ∩ the client's ceiling, in the order asked."""
     known = frozenset(supported_scopes()) & client.scopes

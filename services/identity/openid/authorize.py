@@ -22,6 +22,8 @@ from services.identity.openid.authorization_request import (
     ReturnAddress,
     addressed,
     checked,
+    is_still_allowed,
+    may_be_answered,
 )
 from services.identity.openid.bucket_names import (
     Place,
@@ -217,23 +219,48 @@ async def proceed(
     client: Client,
     present: Present | None,
 ) -> ToClient | ToPage:
-    """Take the steps; then a page, a refusal, or a code."""
+    """Take the steps; then a page, a refusal, or a code. Raises `InvalidRequest` for a page, as `look` does."""
+    view = await look(provider, issuer, request, flow, now, client, present)
     try:
-        view = await look(provider, issuer, request, flow, now, client, present)
+        is_still_allowed(request, client, issuer)
         page = missing_page(view)
         if page is not None:
             return ToPage(page, flow.id or await _opened_flow(provider, issuer, request, visit, now), view)
         code, changes = completion(view, issuer)
         await write(provider.db, issuer.caisse, changes)
     except Refusal as error:
-        return refused(return_address(request), error, issuer)
+        return await ended(provider, issuer, view, error)
     except LostRace as lost:
         if isinstance(lost.effect, RelyOnConsent):
             # OpenID Connect Core §3.1.2.6: with nobody to ask, consent is what is missing.
             error = ConsentRequired() if "none" in request.prompt else lost.effect.lost
-            return refused(return_address(request), error, issuer)
+            return await ended(provider, issuer, view, error)
         raise lost.effect.lost from lost
     return _to_client(return_address(request), {"code": code}, issuer)
+
+
+async def ended(provider: Provider, issuer: Issuer, view: View, error: Refusal) -> ToClient:
+    """A refusal is an ending as a code is: nothing more comes of this flow, or of what was pushed for it.
+
+    Raises `InvalidRequestUri` when it had ended already.
+    """
+    changes = endings(view)
+    if changes:
+        try:
+            await write(provider.db, issuer.caisse, changes)
+        except LostRace as lost:
+            raise lost.effect.lost from lost
+    return refused(return_address(view.request), error, issuer)
+
+
+def endings(view: View) -> list[Effect]:
+    """openid.md line 8: spent at completion, whatever that is. One flow, one answer."""
+    request, changes = view.request, list[Effect]()
+    if request.pushed_as is not None:
+        changes.append(SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
+    if view.flow.id is not None:
+        changes.append(FinishFlow(view.flow.id, view.now))
+    return changes
 
 
 async def _opened_flow(
@@ -254,7 +281,11 @@ async def look(
     client: Client,
     present: Present | None,
 ) -> View:
-    """Everything the steps judge, as of now; the session's idle clock starts anew."""
+    """Everything the steps judge, as of now; the session's idle clock starts anew.
+
+    Raises `InvalidRequest`, for a page, when the client may no longer be answered so.
+    """
+    may_be_answered(request, client)
     view = View(request=request, client=client, now=now, flow=flow)
     if present is None:
         return view
@@ -297,6 +328,7 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
     grant_id, code_expires_at = new_grant_id(expires_at), view.now + CODE_LIFE
     code = new_code(code_expires_at, grant_id)
     changes: list[Effect] = [
+        *endings(view),
         StoreGrant(
             grant_id=grant_id,
             client_id=request.client_id,
@@ -315,10 +347,6 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
         ),
         Note(_act(view, session)),
     ]
-    if view.flow.id is not None:
-        changes.insert(0, FinishFlow(view.flow.id, view.now))
-    if request.pushed_as is not None:
-        changes.insert(0, SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
     if view.flow.consented_at is not None:
         changes.append(_consent(view, session))
     elif view.client.metadata.consent == "explicit":

@@ -24,9 +24,8 @@ from services.identity.openid.authorize import (
     ToClient,
     ToPage,
     continue_flow,
+    ended,
     look,
-    refused,
-    return_address,
     under_way,
 )
 from services.identity.openid.back_channel import issuer_of
@@ -156,7 +155,7 @@ async def consent(
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
         if form.text("choice") != "accept":
             denied = AccessDenied("The person refused.")
-            return await shown(request, site, provider, refused(return_address(view.request), denied, issuer))
+            return await shown(request, site, provider, await ended(provider, issuer, view, denied))
         if view.signed_in is not None and form.text("shown") == digest_of(view):
             async with provider.db.transaction(issuer.caisse) as tx:
                 await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
