@@ -23,6 +23,7 @@ from services.identity.openid.refusals import (
     InvalidRequest,
     InvalidScope,
     UnauthorizedClient,
+    UnmetAuthenticationRequirements,
 )
 from services.identity.openid.tokens import SUPPORTED_CLAIMS, claims_within
 from services.identity.openid.wire import Parameters
@@ -54,6 +55,8 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     max_age: int | None = None
     acr: str | None = None
     acr_is_essential: bool = False
+    acr_accepted: tuple[str, ...] = ()
+    """When it is essential, the levels of which the answer must be one."""
     claims: dict[str, dict[str, Any]] = {}
     """Those asked one by one, by place."""
     login_hint: str | None = None
@@ -76,6 +79,17 @@ class AskedAcr(Struct, frozen=True):
     @property
     def levels(self) -> tuple[str, ...]:
         return self.values if self.value is UNSET else (*self.values, self.value)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return tuple(level for level in self.levels if level in ACR_RANK)
+
+
+class AskedSubject(Struct, frozen=True):
+    """`{"value": "per_…"}` (OpenID Connect Core §3.1.2.2, §5.5.1)."""
+
+    value: str | UnsetType = UNSET
+    values: tuple[str, ...] = ()
 
 
 class AskedClaims(Struct, frozen=True):
@@ -172,7 +186,16 @@ def ages_and_words_are_well_formed(parameters: Parameters, client: Client, issue
 
 def claims_are_well_formed(parameters: Parameters, client: Client, issuer: Issuer) -> None:
     """OpenID Connect Core §5.5, §5.5.1.1."""
-    asked_acr(asked_claims(parameters))
+    claims = asked_claims(parameters)
+    asked_acr(claims)
+    asked_subject(claims)
+
+
+def levels_are_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §5.5.1.1: an essential level that nobody can reach here is a failed authentication."""
+    asked = asked_acr(asked_claims(parameters))
+    if asked is not None and asked.essential and asked.levels and not asked.known:
+        raise UnmetAuthenticationRequirements("None of the levels required exists here.")
 
 
 def hint_is_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
@@ -197,6 +220,7 @@ CHECKS = (
     prompt_is_coherent,
     ages_and_words_are_well_formed,
     claims_are_well_formed,
+    levels_are_ours,
     hint_is_ours,
     proof_key_is_well_formed,
 )
@@ -209,7 +233,8 @@ def checked(
     for check in CHECKS:
         check(parameters, client, issuer)
     claims = asked_claims(parameters)
-    acr, essential = _wanted_acr(parameters, client, asked_acr(claims))
+    asked = asked_acr(claims)
+    essential = asked is not None and asked.essential and bool(asked.known)
     age = parameters.get("max_age")
     scopes = known_scopes(parameters, client)
     return AuthorizationRequest(
@@ -225,8 +250,9 @@ def checked(
         dpop_jkt=parameters.get("dpop_jkt"),
         prompt=tuple((parameters.get("prompt") or "").split()),
         max_age=int(age) if age is not None else client.metadata.default_max_age,
-        acr=acr,
+        acr=_wanted_acr(parameters, client, asked),
         acr_is_essential=essential,
+        acr_accepted=asked.known if asked is not None and essential else (),
         # Without `openid` there is neither ID token nor UserInfo to hold them.
         claims=_kept(claims, client) if "openid" in scopes else {},
         login_hint=parameters.get("login_hint"),
@@ -291,20 +317,36 @@ def asked_acr(asked: AskedClaims) -> AskedAcr | None:
         raise InvalidRequest("The acr of the claims parameter is not a request for levels.") from error
 
 
-def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) -> tuple[str | None, bool]:
-    """The lowest acceptable level, and whether less is an error (OpenID Connect Core §5.5.1.1)."""
-    if asked is not None:
-        known = [level for level in asked.levels if level in ACR_RANK]
-        if asked.essential and asked.levels and not known:
-            return "mfa", True
-        if known:
-            return min(known, key=ACR_RANK.__getitem__), asked.essential
-    words = (parameters.get("acr_values") or "").split() or client.metadata.default_acr_values
-    known = [word for word in words if word in ACR_RANK]
-    return (min(known, key=ACR_RANK.__getitem__) if known else None), False
+def asked_subject(asked: AskedClaims) -> str | None:
+    """The one person the ID token may be about. Raises `InvalidRequest`."""
+    try:
+        wanted = msgspec.convert((asked.id_token or {}).get("sub"), AskedSubject | None) or AskedSubject()
+    except msgspec.ValidationError as error:
+        raise InvalidRequest("The sub of the claims parameter is not a request for a person.") from error
+    named = {*wanted.values, *(() if wanted.value is UNSET else (wanted.value,))}
+    if len(named) > 1:
+        raise InvalidRequest("The claims parameter names several persons.")
+    return next(iter(named), None)
+
+
+def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) -> str | None:
+    """The lowest acceptable level: of the claim, of `acr_values`, or the client's own."""
+    known = asked.known if asked is not None else ()
+    if not known:
+        words = (parameters.get("acr_values") or "").split() or client.metadata.default_acr_values
+        known = tuple(word for word in words if word in ACR_RANK)
+    return min(known, key=ACR_RANK.__getitem__) if known else None
 
 
 def _hinted_subject(parameters: Parameters, client: Client, issuer: Issuer) -> str | None:
+    """Who must answer, by `id_token_hint` or by the `sub` of the claims parameter, which then agree."""
+    named, hinted = asked_subject(asked_claims(parameters)), _subject_of_hint(parameters, client, issuer)
+    if named is not None and hinted not in (None, named):
+        raise InvalidRequest("The id_token_hint and the claims parameter name different persons.")
+    return named if named is not None else hinted
+
+
+def _subject_of_hint(parameters: Parameters, client: Client, issuer: Issuer) -> str | None:
     hint = parameters.get("id_token_hint")
     if hint is None:
         return None

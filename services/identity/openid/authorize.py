@@ -64,14 +64,17 @@ from services.identity.openid.steps import (
     SignedIn,
     View,
     agreed_scopes,
+    answered_level,
     answers_in,
     granted_scopes,
     missing_page,
+    must_recall,
+    recalled,
     subject_of,
 )
 from services.identity.openid.subjects import subject_for
 from services.identity.openid.tokens import claims_within
-from services.identity.openid.visit_store import Present, Pushed, visited
+from services.identity.openid.visit_store import Present, Pushed, last_context, visited
 from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import note_seen, sought, was_seen_long_ago
 
@@ -294,7 +297,7 @@ async def look(
             await note_seen(tx, present.session_id, present.last_seen_at, now)
     # The caisse's own portal asks for no consent, so none counts.
     consents = () if client.metadata.consent == "implicit" else present.consents
-    return replace(
+    view = replace(
         view,
         flow=answers_in(flow, present.session_id),
         signed_in=_signed_in(present, provider, issuer, client),
@@ -303,6 +306,10 @@ async def look(
         works_in_a_cabinet=present.works_in_a_cabinet,
         consented=tuple((one.account_id, one.scopes) for one in consents),
     )
+    if must_recall(view):
+        read = provider.db.one_statement(issuer.caisse)
+        view = recalled(view, await last_context(read, present.session_id, client.client_id))
+    return view
 
 
 def _signed_in(present: Present, provider: Provider, issuer: Issuer, client: Client) -> SignedIn:
@@ -363,6 +370,7 @@ def _granted(view: View, session: SignedIn) -> Granted:
         auth_time=int(session.auth_time.timestamp()),
         acr=session.acr,
         amr=session.amr,
+        answered_acr=answered_level(view),
         subject=session.subject,
         claims=claims_within(view.request.claims, agreed_scopes(view)),
         # OpenID Connect Core §11: offline access only with the person's explicit consent.

@@ -22,6 +22,8 @@ class Granted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     auth_time: int
     acr: str
     amr: tuple[str, ...]
+    answered_acr: str = ""
+    """The level that the ID token says, when the client required some; `acr` otherwise."""
     subject: str
     """The `sub` this client sees in ID tokens and UserInfo: public, or pairwise."""
     claims: dict[str, dict[str, Any]] = {}

@@ -184,6 +184,7 @@ def id_token(
         "exp": issued_at + int(ID_TOKEN_LIFE.total_seconds()),
         "at_hash": half_hash(access_token, algorithm),
     } | _authentication(grant)
+    claims["acr"] = grant.granted.answered_acr or grant.granted.acr
     if nonce is not None:
         claims["nonce"] = nonce
     claims |= asked_claims("id_token", grant, client)

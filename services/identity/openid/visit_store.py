@@ -124,6 +124,19 @@ async def visited(
     return client_of(row), _pushed_of(row), _present_of(row)
 
 
+async def last_context(read: Reader, session_id: UUID, client_id: str) -> tuple[UUID | None] | None:
+    """The account that this session last granted this client, `(None,)` for the cabinet; `None` before any grant."""
+    row = await read.fetchrow(
+        """
+        SELECT account_id FROM authorization_grant
+         WHERE session_id = $1 AND client_id = $2
+         ORDER BY created_at DESC LIMIT 1
+        """,
+        session_id, client_id,
+    )  # fmt: skip
+    return None if row is None else (row["account_id"],)
+
+
 def _pushed_of(row: Row) -> Pushed | None:
     if row["pushed_by"] is None:
         return None
