@@ -316,6 +316,7 @@ def _signed_in(present: Present, provider: Provider, issuer: Issuer, client: Cli
     return SignedIn(
         session_id=present.session_id,
         person_id=present.person_id,
+        opened_at=present.created_at,
         auth_time=present.auth_time,
         acr=present.acr,
         amr=present.amr,
@@ -331,7 +332,7 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
     if session is None:
         raise InvalidRequest("Nobody is signed in.")
     granted = _granted(view, session)
-    expires_at = view.now + (OFFLINE_GRANT_LIFE if granted.offline else SESSION_GRANT_LIFE)
+    expires_at = view.now + OFFLINE_GRANT_LIFE if granted.offline else session.opened_at + SESSION_GRANT_LIFE
     grant_id, code_expires_at = new_grant_id(expires_at), view.now + CODE_LIFE
     code = new_code(code_expires_at, grant_id)
     changes: list[Effect] = [

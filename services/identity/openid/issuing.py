@@ -13,16 +13,18 @@ from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant, InvalidTarget
 from services.identity.openid.snapshot import Grant
 from services.identity.openid.subject_gate import Stopped
+from services.identity.sign_in.session import LONGEST
 
 REFRESH_IDLE = timedelta(days=14)
 OFFLINE_GRANT_LIFE = timedelta(days=90)
-SESSION_GRANT_LIFE = timedelta(hours=12)
+SESSION_GRANT_LIFE = LONGEST
+"""From the beginning of the session, not of the grant."""
 
 
 def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:
     """Whatever stops the subject reads as `invalid_grant` (openid.md §4, "gate missing in a sibling grant")."""
     try:
-        subject_gate.check_grant(grant, client)
+        subject_gate.check_grant(grant, client, kernel.snapshot.now)
     except Stopped as stop:
         kernel.note_refusal(stop.reason, grant)
         raise InvalidGrant from stop

@@ -40,7 +40,9 @@ class Subject(Struct, frozen=True, kw_only=True):
     full_name: str
     locale: str
     session_id: UUID
-    session_is_live: bool
+    session_ends_at: datetime | None
+    """When the session behind the grant is idle or old enough to end, exclusive; `None` when it has ended."""
+    session_seen_at: datetime | None = None
     account_id: UUID | None = None
     account_state: str | None = None
     is_administrator: bool = False

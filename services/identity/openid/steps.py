@@ -35,6 +35,7 @@ class SignedIn(Struct, frozen=True, kw_only=True):
 
     session_id: UUID
     person_id: UUID
+    opened_at: datetime
     auth_time: datetime
     acr: str
     amr: tuple[str, ...]

@@ -61,7 +61,7 @@ async def answer_userinfo(
             raise Presented("invalid_token")
         nonces = nonces_for(client, provider.nonces)
         effects = _check_proof(scheme, token, claims, proof, now, nonces)
-        _check_gate(grant, client)
+        _check_gate(grant, client, now)
     except Presented as refusal:
         return challenge(refusal)
     snapshot = await provider.snapshot(issuer, now, None)
@@ -118,9 +118,9 @@ def _check_proof(
     return (RememberProof(verified),)
 
 
-def _check_gate(grant: Grant, client: Client) -> None:
+def _check_gate(grant: Grant, client: Client, now: datetime) -> None:
     try:
-        subject_gate.check_grant(grant, client)
+        subject_gate.check_grant(grant, client, now)
     except Stopped as stop:
         raise Presented("invalid_token") from stop
 
