@@ -17,6 +17,7 @@ from services.identity.openid import audiences
 from services.identity.openid.authorization_details import parse_adherent
 from services.identity.openid.bucket_names import ANY_OF_FOUR, Span
 from services.identity.openid.clients import CODE, Client
+from services.identity.openid.hints import id_token_of
 from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.refusals import (
     InvalidAuthorizationDetails,
@@ -350,7 +351,7 @@ def _subject_of_hint(parameters: Parameters, client: Client, issuer: Issuer) -> 
     hint = parameters.get("id_token_hint")
     if hint is None:
         return None
-    claims = issuer.keys.read_own_jwt(hint, typ="JWT")
-    if claims is None or claims.get("iss") != issuer.url or claims.get("aud") != client.client_id:
+    claims = id_token_of(hint, issuer)
+    if claims is None or claims["aud"] != client.client_id:
         raise InvalidRequest("The id_token_hint is not an ID token of ours for this client.")
-    return str(claims.get("sub", ""))
+    return str(claims["sub"])

@@ -47,6 +47,7 @@ from services.identity.openid.effects import (
 )
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
+from services.identity.openid.par import kept
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import (
     ConsentRequired,
@@ -72,6 +73,7 @@ from services.identity.openid.steps import (
     recalled,
     subject_of,
 )
+from services.identity.openid.store import load_client
 from services.identity.openid.subjects import subject_for
 from services.identity.openid.tokens import claims_within
 from services.identity.openid.visit_store import Present, Pushed, last_context, visited
@@ -133,6 +135,39 @@ async def answer_authorize(
     if handle is not None:
         request = _as_pushed(pushed, handle, client, now)
         return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
+    asked = await _asked(provider, issuer, parameters, client, now)
+    if isinstance(asked, ToClient):
+        return asked
+    return await proceed(provider, issuer, asked, Flow(started_at=now), visit, now, client, present)
+
+
+async def keep_posted(
+    provider: Provider, issuer: Issuer, parameters: Parameters, now: datetime
+) -> ToClient | str:
+    """OpenID Connect Core §3.1.2.1, by POST: the address where the same request goes on by GET, in this browser.
+
+    A form from elsewhere comes without our cookies. What it says is checked and kept as a pushed request is, so
+    that no hint, claim or state stands in an address (openid.md line 19). Raises a `Refusal` for an error page.
+    """
+    client_id = parameters.need("client_id")
+    uri = parameters.get("request_uri")
+    if uri is None or pushed_handle(parameters) is None:
+        client = await load_client(provider.db.one_statement(issuer.caisse), client_id)
+        if client is None or client.state != "active":
+            raise InvalidRequest("The client is unknown.")
+        asked = await _asked(provider, issuer, parameters, client, now)
+        if isinstance(asked, ToClient):
+            return asked
+        handle, stored = kept(client_id, msgspec.json.encode(asked), now)
+        await write(provider.db, issuer.caisse, [stored])
+        uri = PUSHED + handle
+    return f"{issuer.endpoint('/authorize')}?{urlencode({'client_id': client_id, 'request_uri': uri})}"
+
+
+async def _asked(
+    provider: Provider, issuer: Issuer, parameters: Parameters, client: Client, now: datetime
+) -> AuthorizationRequest | ToClient:
+    """A request that was not pushed, believed; or the refusal its client hears. Raises a `Refusal` for a page."""
     inside = await _parameters_that_count(provider, issuer, parameters, client, now)
     address = addressed(inside, client)
     try:
@@ -141,7 +176,7 @@ async def answer_authorize(
             raise InvalidRequest("This client must push its requests.")
     except Refusal as error:
         return refused(address, error, issuer)
-    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
+    return request
 
 
 def pushed_handle(parameters: Parameters) -> Place | None:

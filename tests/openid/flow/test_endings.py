@@ -94,3 +94,18 @@ async def test_an_error_told_to_the_client_is_final(issuer: Issuer) -> None:
     assert callback(await stranger.get(url))["error"] == "login_required"
     await stranger.sign_in()
     assert (await stranger.get(url)).status_code == 400
+
+
+async def test_a_posted_request_is_judged_as_any_other(issuer: Issuer, who: Somebody) -> None:
+    public = await issuer.client(token_endpoint_auth_method="none")
+    address = f"/{issuer.caisse}/authorize"
+    wrong = await who.post(address, public.request(redirect_uri=OLD))
+    assert wrong.status_code == 400 and "location" not in wrong.headers
+    assert callback(await who.post(address, public.request(scope="nothing")))["error"] == "invalid_scope"
+    confidential = await issuer.client()
+    assert callback(await who.post(address, confidential.request()))["error"] == "invalid_request"
+    # A request that was pushed goes on as it is.
+    pushed = (await confidential.push()).json()["request_uri"]
+    onward = await who.post(address, {"client_id": confidential.client_id, "request_uri": pushed})
+    assert "code" in callback(await who.get(onward.headers["location"]))
+    assert (await who.get(onward.headers["location"])).status_code == 400

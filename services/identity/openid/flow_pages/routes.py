@@ -3,7 +3,7 @@
 import re
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -25,6 +25,7 @@ from services.identity.openid.authorize import (
     ToPage,
     continue_flow,
     ended,
+    keep_posted,
     look,
     under_way,
 )
@@ -65,16 +66,19 @@ async def authorize(
 
 @post("/authorize", access="protocol", status_code=303)
 async def authorize_posted(
-    request: AnyRequest, slug: FromPath[str], site: NamedDependency[Site], provider: NamedDependency[Provider]
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """OpenID Connect Core §3.1.2.1. A form posted from elsewhere comes without our cookies: ask again by GET."""
     issuer = await issuer_of(provider, slug)
     try:
-        parameters = await posted(request)
+        outcome = await keep_posted(provider, issuer, await posted(request), clock())
     except Refusal as error:
         return error_page(request, site, error)
-    pairs = [*parameters.values.items(), *(("resource", one) for one in parameters.resources)]
-    return onward(f"{issuer.endpoint('/authorize')}?{urlencode(pairs)}")
+    return onward(outcome) if isinstance(outcome, str) else await shown(request, site, provider, outcome)
 
 
 @get("/authorize/continue", access="protocol")
@@ -226,8 +230,8 @@ async def shown(
 
 
 def onward(address: str) -> Redirect:
-    """openid.md lines 18 and 19: 303, and no cache keeps a code."""
-    return Redirect(address, status_code=303, headers={"Cache-Control": "no-store"})
+    """openid.md line 18: 303. That no cache keeps it is said of every one (`security_headers.py`)."""
+    return Redirect(address, status_code=303)
 
 
 def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]:
