@@ -17,6 +17,7 @@ from libs.common.database.journal import Act, Actor
 from libs.common.database.one_statement import Reader
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.openid import flow_store
+from services.identity.openid.authorization_details import firm_detail
 from services.identity.openid.authorization_request import (
     AuthorizationRequest,
     ReturnAddress,
@@ -408,6 +409,7 @@ def _granted(view: View, session: SignedIn) -> Granted:
         amr=session.amr,
         answered_acr=answered_level(view),
         subject=session.subject,
+        details=() if view.request.firm is None else (firm_detail(view.request.firm),),
         claims=claims_within(view.request.claims, agreed_scopes(view)),
         # OpenID Connect Core §11: offline access only with the person's explicit consent.
         offline="offline_access" in scopes and consented,

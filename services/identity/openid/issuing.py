@@ -5,6 +5,7 @@ from typing import Any
 
 from services.identity.cabinets.machine_store import Machine
 from services.identity.openid import subject_gate, tokens
+from services.identity.openid.authorization_details import within_grant
 from services.identity.openid.bucket_names import new_refresh_secret, refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.effects import StoreRefresh
@@ -65,7 +66,12 @@ def token_response(
     *,
     nonce: str | None = None,
 ) -> dict[str, Any]:
-    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked. No token outlives its grant."""
+    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked. No token outlives its grant.
+
+    Raises `InvalidAuthorizationDetails` when more is asked than was granted.
+    """
+    asked = kernel.asked.parameters.get("authorization_details")
+    details = within_grant(grant.granted.details, _firm_of(kernel, grant), asked)
     jkt = kernel.proof.jkt if kernel.proof else None
     life = tokens.lifetime(kernel.snapshot.now, grant.expires_at, longest=tokens.ACCESS_TOKEN_LIFE)
     access_token = tokens.own_token(
@@ -81,9 +87,14 @@ def token_response(
         answer["id_token"] = tokens.id_token(
             kernel.snapshot, client, grant, nonce=nonce, access_token=access_token
         )
-    if grant.granted.details:
-        answer["authorization_details"] = list(grant.granted.details)
+    if details:
+        answer["authorization_details"] = details
     return answer
+
+
+def _firm_of(kernel: Kernel, grant: Grant) -> str | None:
+    number = grant.subject.adherent_number
+    return None if number is None else f"{kernel.snapshot.issuer.caisse}:{number}"
 
 
 def new_refresh_token(kernel: Kernel, client: Client, grant: Grant) -> tuple[str, StoreRefresh]:
