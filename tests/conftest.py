@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from libs.common.access.signatures import SigningKey
@@ -44,6 +45,11 @@ class Servers:
     postgres: PostgresServer
     nats: NatsServer
     folder: Path
+
+
+async def no_cache_keeps_a_redirect(answer: httpx.Response) -> None:
+    """openid.md line 19, of every 303 that a test meets: its address may hold a code, a state or a handle."""
+    assert answer.status_code != 303 or answer.headers.get("cache-control") == "no-store", answer.url
 
 
 class HeldClock:

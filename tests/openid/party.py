@@ -24,7 +24,7 @@ from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid.clients import CODE, REFRESH, ClientMetadata
 from services.identity.openid.register import open_registration, register_client
 from services.identity.sign_in.session import cookie_name, open_session
-from tests.conftest import HeldClock
+from tests.conftest import HeldClock, no_cache_keeps_a_redirect
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SCOPE = (
@@ -78,7 +78,8 @@ class Issuer:
         return f"{self.settings.documents.base}/{self.caisse}"
 
     def http(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=self.transport, base_url=self.settings.identity.base)
+        base, hooks = self.settings.identity.base, {"response": [no_cache_keeps_a_redirect]}
+        return httpx.AsyncClient(transport=self.transport, base_url=base, event_hooks=hooks)
 
     async def opens(self, choice: OpenRegistration) -> None:
         async with self.db.transaction(self.caisse) as tx:

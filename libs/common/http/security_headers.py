@@ -1,4 +1,4 @@
-"""What every answer says to the browser (openid.md §3 line 19, ASVS 3.4)."""
+"""What every answer says to the browser, and no cache keeps of a redirect (openid.md §3 line 19, ASVS 3.4)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,6 +22,10 @@ FIXED = {
 
 STRICT_TRANSPORT = "max-age=31536000; includeSubDomains"
 
+SEE_OTHER = 303
+NOT_KEPT = "no-store"
+"""`Cache-Control` of every 303: its address may hold a code, a state or a handle (openid.md line 19)."""
+
 BARE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -36,6 +40,8 @@ async def dress_bare_answer(message: Message, scope: Scope) -> None:
     headers.setdefault("Content-Security-Policy", BARE_POLICY)
     for name, value in FIXED.items():
         headers.setdefault(name, value)
+    if message["status"] == SEE_OTHER:
+        headers.setdefault("Cache-Control", NOT_KEPT)
 
 
 def allow_form_action(scope: Scope, origin: str) -> None:

@@ -23,7 +23,7 @@ from litestar.types import Message, Receive, Send
 from libs.common.http import deadlines
 from libs.common.http.deadlines import SlowBody, answer_too_slow
 from libs.common.http.hosts import host_pattern
-from libs.common.http.security_headers import SecurityHeaders
+from libs.common.http.security_headers import NOT_KEPT, SEE_OTHER, SecurityHeaders
 
 NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 Headers = Sequence[tuple[bytes, bytes]]
@@ -186,10 +186,11 @@ class ThinDoor:
 
     async def _send(self, reply: Reply, send: Send) -> None:
         length = (b"content-length", b"%d" % len(reply.body))
+        kept = ((b"cache-control", NOT_KEPT.encode()),) if reply.status == SEE_OTHER else ()
         start: Any = {
             "type": "http.response.start",
             "status": reply.status,
-            "headers": [*reply.headers, length, *self._dress],
+            "headers": [*reply.headers, length, *kept, *self._dress],
         }
         await send(start)
         await send({"type": "http.response.body", "body": reply.body, "more_body": False})

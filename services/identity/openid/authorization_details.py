@@ -1,11 +1,11 @@
 """Rich authorization requests (RFC 9396): our types, their schema, and narrowing.
 
-`adherent` chooses, at authorization, the firm one acts for. `mandate` narrows,
-at the exchange, what a mandate gives. Anything unknown is refused: a limit that
+`adherent` chooses, at authorization, the firm one acts for, and names it again at the token endpoint.
+`mandate` narrows, at the exchange, what a mandate gives. Anything unknown is refused: a limit that
 we do not understand would be a limit not held.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -46,6 +46,27 @@ def parse_adherent(text: str | None) -> str | None:
         return None
     details = _parse(text, _adherent_details)
     return details[0].identifier
+
+
+def firm_detail(identifier: str) -> dict[str, Any]:
+    """What was granted, as the token response gives it back (RFC 9396 §7)."""
+    return {"type": "adherent", "identifier": identifier}
+
+
+def within_grant(
+    granted: Sequence[dict[str, Any]], firm: str | None, text: str | None
+) -> list[dict[str, Any]]:
+    """The details of a person's token (RFC 9396 §6): those granted, or the firm granted, by its name.
+
+    A grant is for one firm, `caisse:number`, or none: anything else asked is more than it. Raises
+    `InvalidAuthorizationDetails`.
+    """
+    asked = parse_adherent(text)
+    if asked is None:
+        return list(granted)
+    if asked != firm:
+        raise InvalidAuthorizationDetails("The firm is not the one of the grant.")
+    return [firm_detail(asked)]
 
 
 def narrow_mandate(detail: dict[str, Any], text: str | None, own: Collection[str]) -> dict[str, Any]:

@@ -17,14 +17,16 @@ from services.identity.openid import audiences
 from services.identity.openid.authorization_details import parse_adherent
 from services.identity.openid.bucket_names import ANY_OF_FOUR, Span
 from services.identity.openid.clients import CODE, Client
+from services.identity.openid.hints import id_token_of
 from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.refusals import (
     InvalidAuthorizationDetails,
     InvalidRequest,
     InvalidScope,
     UnauthorizedClient,
+    UnmetAuthenticationRequirements,
 )
-from services.identity.openid.tokens import SUPPORTED_CLAIMS
+from services.identity.openid.tokens import SUPPORTED_CLAIMS, claims_within
 from services.identity.openid.wire import Parameters
 
 RESPONSE_MODES = ("query", "form_post")
@@ -54,7 +56,10 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     max_age: int | None = None
     acr: str | None = None
     acr_is_essential: bool = False
-    claims: dict[str, Any] = {}
+    acr_accepted: tuple[str, ...] = ()
+    """When it is essential, the levels of which the answer must be one."""
+    claims: dict[str, dict[str, Any]] = {}
+    """Those asked one by one, by place."""
     login_hint: str | None = None
     hinted_subject: str | None = None
     ui_locales: str | None = None
@@ -75,6 +80,17 @@ class AskedAcr(Struct, frozen=True):
     @property
     def levels(self) -> tuple[str, ...]:
         return self.values if self.value is UNSET else (*self.values, self.value)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        return tuple(level for level in self.levels if level in ACR_RANK)
+
+
+class AskedSubject(Struct, frozen=True):
+    """`{"value": "per_…"}` (OpenID Connect Core §3.1.2.2, §5.5.1)."""
+
+    value: str | UnsetType = UNSET
+    values: tuple[str, ...] = ()
 
 
 class AskedClaims(Struct, frozen=True):
@@ -171,7 +187,16 @@ def ages_and_words_are_well_formed(parameters: Parameters, client: Client, issue
 
 def claims_are_well_formed(parameters: Parameters, client: Client, issuer: Issuer) -> None:
     """OpenID Connect Core §5.5, §5.5.1.1."""
-    asked_acr(asked_claims(parameters))
+    claims = asked_claims(parameters)
+    asked_acr(claims)
+    asked_subject(claims)
+
+
+def levels_are_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
+    """OpenID Connect Core §5.5.1.1: an essential level that nobody can reach here is a failed authentication."""
+    asked = asked_acr(asked_claims(parameters))
+    if asked is not None and asked.essential and asked.levels and not asked.known:
+        raise UnmetAuthenticationRequirements("None of the levels required exists here.")
 
 
 def hint_is_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
@@ -196,6 +221,7 @@ CHECKS = (
     prompt_is_coherent,
     ages_and_words_are_well_formed,
     claims_are_well_formed,
+    levels_are_ours,
     hint_is_ours,
     proof_key_is_well_formed,
 )
@@ -208,14 +234,16 @@ def checked(
     for check in CHECKS:
         check(parameters, client, issuer)
     claims = asked_claims(parameters)
-    acr, essential = _wanted_acr(parameters, client, asked_acr(claims))
+    asked = asked_acr(claims)
+    essential = asked is not None and asked.essential and bool(asked.known)
     age = parameters.get("max_age")
+    scopes = known_scopes(parameters, client)
     return AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=address.redirect_uri,
         response_mode=address.response_mode,
         state=address.state,
-        scopes=known_scopes(parameters, client),
+        scopes=scopes,
         resources=audiences.requested(parameters.resources, client, issuer),
         firm=parse_adherent(parameters.get("authorization_details")),
         nonce=parameters.get("nonce"),
@@ -223,14 +251,38 @@ def checked(
         dpop_jkt=parameters.get("dpop_jkt"),
         prompt=tuple((parameters.get("prompt") or "").split()),
         max_age=int(age) if age is not None else client.metadata.default_max_age,
-        acr=acr,
+        acr=_wanted_acr(parameters, client, asked),
         acr_is_essential=essential,
-        claims=_kept(claims),
+        acr_accepted=asked.known if asked is not None and essential else (),
+        # Without `openid` there is neither ID token nor UserInfo to hold them.
+        claims=_kept(claims, client) if "openid" in scopes else {},
         login_hint=parameters.get("login_hint"),
         hinted_subject=_hinted_subject(parameters, client, issuer),
         ui_locales=parameters.get("ui_locales"),
         display=parameters.get("display") or "page",
     )
+
+
+def may_be_answered(request: AuthorizationRequest, client: Client) -> None:
+    """openid.md line 2, of a request that was kept: the client of this moment is there, and takes answers there.
+
+    Raises `InvalidRequest`, for a page.
+    """
+    if client.state != "active":
+        raise InvalidRequest("The client is unknown.")
+    if not client.check_redirect_uri(request.redirect_uri):
+        raise InvalidRequest("The redirect_uri is not registered for this client.")
+
+
+def is_still_allowed(request: AuthorizationRequest, client: Client, issuer: Issuer) -> None:
+    """What was checked when the request came, judged by the client of this moment. Raises what the client hears."""
+    if not client.check_response_type("code") or not client.check_grant_type(CODE):
+        raise UnauthorizedClient("The client is not registered for the code flow.")
+    if request.code_challenge is None and client.needs_pkce:
+        raise InvalidRequest("A code_challenge is required.")
+    if not client.scopes.intersection(request.scopes):
+        raise InvalidScope
+    audiences.requested(request.resources, client, issuer)
 
 
 def known_scopes(parameters: Parameters, client: Client) -> tuple[str, ...]:
@@ -247,14 +299,15 @@ def asked_claims(parameters: Parameters) -> AskedClaims:
         raise InvalidRequest("The claims parameter is not a JSON object of objects.") from error
 
 
-def _kept(asked: AskedClaims) -> dict[str, Any]:
-    """By place, the names that mean something here: all that is ever read of them again."""
+def _kept(asked: AskedClaims, client: Client) -> dict[str, dict[str, Any]]:
+    """By place, the names that mean something here, within the client's ceiling: all that is ever read of them."""
     places = {"id_token": asked.id_token, "userinfo": asked.userinfo}
-    return {
+    known = {
         place: {name: None for name in wanted if name in SUPPORTED_CLAIMS}
         for place, wanted in places.items()
         if wanted
     }
+    return claims_within(known, client.scopes)
 
 
 def asked_acr(asked: AskedClaims) -> AskedAcr | None:
@@ -265,24 +318,40 @@ def asked_acr(asked: AskedClaims) -> AskedAcr | None:
         raise InvalidRequest("The acr of the claims parameter is not a request for levels.") from error
 
 
-def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) -> tuple[str | None, bool]:
-    """The lowest acceptable level, and whether less is an error (OpenID Connect Core §5.5.1.1)."""
-    if asked is not None:
-        known = [level for level in asked.levels if level in ACR_RANK]
-        if asked.essential and asked.levels and not known:
-            return "mfa", True
-        if known:
-            return min(known, key=ACR_RANK.__getitem__), asked.essential
-    words = (parameters.get("acr_values") or "").split() or client.metadata.default_acr_values
-    known = [word for word in words if word in ACR_RANK]
-    return (min(known, key=ACR_RANK.__getitem__) if known else None), False
+def asked_subject(asked: AskedClaims) -> str | None:
+    """The one person the ID token may be about. Raises `InvalidRequest`."""
+    try:
+        wanted = msgspec.convert((asked.id_token or {}).get("sub"), AskedSubject | None) or AskedSubject()
+    except msgspec.ValidationError as error:
+        raise InvalidRequest("The sub of the claims parameter is not a request for a person.") from error
+    named = {*wanted.values, *(() if wanted.value is UNSET else (wanted.value,))}
+    if len(named) > 1:
+        raise InvalidRequest("The claims parameter names several persons.")
+    return next(iter(named), None)
+
+
+def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) -> str | None:
+    """The lowest acceptable level: of the claim, of `acr_values`, or the client's own."""
+    known = asked.known if asked is not None else ()
+    if not known:
+        words = (parameters.get("acr_values") or "").split() or client.metadata.default_acr_values
+        known = tuple(word for word in words if word in ACR_RANK)
+    return min(known, key=ACR_RANK.__getitem__) if known else None
 
 
 def _hinted_subject(parameters: Parameters, client: Client, issuer: Issuer) -> str | None:
+    """Who must answer, by `id_token_hint` or by the `sub` of the claims parameter, which then agree."""
+    named, hinted = asked_subject(asked_claims(parameters)), _subject_of_hint(parameters, client, issuer)
+    if named is not None and hinted not in (None, named):
+        raise InvalidRequest("The id_token_hint and the claims parameter name different persons.")
+    return named if named is not None else hinted
+
+
+def _subject_of_hint(parameters: Parameters, client: Client, issuer: Issuer) -> str | None:
     hint = parameters.get("id_token_hint")
     if hint is None:
         return None
-    claims = issuer.keys.read_own_jwt(hint, typ="JWT")
-    if claims is None or claims.get("iss") != issuer.url or claims.get("aud") != client.client_id:
+    claims = id_token_of(hint, issuer)
+    if claims is None or claims["aud"] != client.client_id:
         raise InvalidRequest("The id_token_hint is not an ID token of ours for this client.")
-    return str(claims.get("sub", ""))
+    return str(claims["sub"])

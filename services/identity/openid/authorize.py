@@ -17,11 +17,14 @@ from libs.common.database.journal import Act, Actor
 from libs.common.database.one_statement import Reader
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.openid import flow_store
+from services.identity.openid.authorization_details import firm_detail
 from services.identity.openid.authorization_request import (
     AuthorizationRequest,
     ReturnAddress,
     addressed,
     checked,
+    is_still_allowed,
+    may_be_answered,
 )
 from services.identity.openid.bucket_names import (
     Place,
@@ -45,6 +48,7 @@ from services.identity.openid.effects import (
 )
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
+from services.identity.openid.par import kept
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import (
     ConsentRequired,
@@ -61,13 +65,19 @@ from services.identity.openid.steps import (
     Flow,
     SignedIn,
     View,
+    agreed_scopes,
+    answered_level,
     answers_in,
     granted_scopes,
     missing_page,
+    must_recall,
+    recalled,
     subject_of,
 )
+from services.identity.openid.store import load_client
 from services.identity.openid.subjects import subject_for
-from services.identity.openid.visit_store import Present, Pushed, visited
+from services.identity.openid.tokens import claims_within
+from services.identity.openid.visit_store import Present, Pushed, last_context, visited
 from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import note_seen, sought, was_seen_long_ago
 
@@ -126,6 +136,39 @@ async def answer_authorize(
     if handle is not None:
         request = _as_pushed(pushed, handle, client, now)
         return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
+    asked = await _asked(provider, issuer, parameters, client, now)
+    if isinstance(asked, ToClient):
+        return asked
+    return await proceed(provider, issuer, asked, Flow(started_at=now), visit, now, client, present)
+
+
+async def keep_posted(
+    provider: Provider, issuer: Issuer, parameters: Parameters, now: datetime
+) -> ToClient | str:
+    """OpenID Connect Core §3.1.2.1, by POST: the address where the same request goes on by GET, in this browser.
+
+    A form from elsewhere comes without our cookies. What it says is checked and kept as a pushed request is, so
+    that no hint, claim or state stands in an address (openid.md line 19). Raises a `Refusal` for an error page.
+    """
+    client_id = parameters.need("client_id")
+    uri = parameters.get("request_uri")
+    if uri is None or pushed_handle(parameters) is None:
+        client = await load_client(provider.db.one_statement(issuer.caisse), client_id)
+        if client is None or client.state != "active":
+            raise InvalidRequest("The client is unknown.")
+        asked = await _asked(provider, issuer, parameters, client, now)
+        if isinstance(asked, ToClient):
+            return asked
+        handle, stored = kept(client_id, msgspec.json.encode(asked), now)
+        await write(provider.db, issuer.caisse, [stored])
+        uri = PUSHED + handle
+    return f"{issuer.endpoint('/authorize')}?{urlencode({'client_id': client_id, 'request_uri': uri})}"
+
+
+async def _asked(
+    provider: Provider, issuer: Issuer, parameters: Parameters, client: Client, now: datetime
+) -> AuthorizationRequest | ToClient:
+    """A request that was not pushed, believed; or the refusal its client hears. Raises a `Refusal` for a page."""
     inside = await _parameters_that_count(provider, issuer, parameters, client, now)
     address = addressed(inside, client)
     try:
@@ -134,7 +177,7 @@ async def answer_authorize(
             raise InvalidRequest("This client must push its requests.")
     except Refusal as error:
         return refused(address, error, issuer)
-    return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
+    return request
 
 
 def pushed_handle(parameters: Parameters) -> Place | None:
@@ -215,23 +258,48 @@ async def proceed(
     client: Client,
     present: Present | None,
 ) -> ToClient | ToPage:
-    """Take the steps; then a page, a refusal, or a code."""
+    """Take the steps; then a page, a refusal, or a code. Raises `InvalidRequest` for a page, as `look` does."""
+    view = await look(provider, issuer, request, flow, now, client, present)
     try:
-        view = await look(provider, issuer, request, flow, now, client, present)
+        is_still_allowed(request, client, issuer)
         page = missing_page(view)
         if page is not None:
             return ToPage(page, flow.id or await _opened_flow(provider, issuer, request, visit, now), view)
         code, changes = completion(view, issuer)
         await write(provider.db, issuer.caisse, changes)
     except Refusal as error:
-        return refused(return_address(request), error, issuer)
+        return await ended(provider, issuer, view, error)
     except LostRace as lost:
         if isinstance(lost.effect, RelyOnConsent):
             # OpenID Connect Core §3.1.2.6: with nobody to ask, consent is what is missing.
             error = ConsentRequired() if "none" in request.prompt else lost.effect.lost
-            return refused(return_address(request), error, issuer)
+            return await ended(provider, issuer, view, error)
         raise lost.effect.lost from lost
     return _to_client(return_address(request), {"code": code}, issuer)
+
+
+async def ended(provider: Provider, issuer: Issuer, view: View, error: Refusal) -> ToClient:
+    """A refusal is an ending as a code is: nothing more comes of this flow, or of what was pushed for it.
+
+    Raises `InvalidRequestUri` when it had ended already.
+    """
+    changes = endings(view)
+    if changes:
+        try:
+            await write(provider.db, issuer.caisse, changes)
+        except LostRace as lost:
+            raise lost.effect.lost from lost
+    return refused(return_address(view.request), error, issuer)
+
+
+def endings(view: View) -> list[Effect]:
+    """openid.md line 8: spent at completion, whatever that is. One flow, one answer."""
+    request, changes = view.request, list[Effect]()
+    if request.pushed_as is not None:
+        changes.append(SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
+    if view.flow.id is not None:
+        changes.append(FinishFlow(view.flow.id, view.now))
+    return changes
 
 
 async def _opened_flow(
@@ -252,7 +320,11 @@ async def look(
     client: Client,
     present: Present | None,
 ) -> View:
-    """Everything the steps judge, as of now; the session's idle clock starts anew."""
+    """Everything the steps judge, as of now; the session's idle clock starts anew.
+
+    Raises `InvalidRequest`, for a page, when the client may no longer be answered so.
+    """
+    may_be_answered(request, client)
     view = View(request=request, client=client, now=now, flow=flow)
     if present is None:
         return view
@@ -261,7 +333,7 @@ async def look(
             await note_seen(tx, present.session_id, present.last_seen_at, now)
     # The caisse's own portal asks for no consent, so none counts.
     consents = () if client.metadata.consent == "implicit" else present.consents
-    return replace(
+    view = replace(
         view,
         flow=answers_in(flow, present.session_id),
         signed_in=_signed_in(present, provider, issuer, client),
@@ -270,12 +342,17 @@ async def look(
         works_in_a_cabinet=present.works_in_a_cabinet,
         consented=tuple((one.account_id, one.scopes) for one in consents),
     )
+    if must_recall(view):
+        read = provider.db.one_statement(issuer.caisse)
+        view = recalled(view, await last_context(read, present.session_id, client.client_id))
+    return view
 
 
 def _signed_in(present: Present, provider: Provider, issuer: Issuer, client: Client) -> SignedIn:
     return SignedIn(
         session_id=present.session_id,
         person_id=present.person_id,
+        opened_at=present.created_at,
         auth_time=present.auth_time,
         acr=present.acr,
         amr=present.amr,
@@ -291,10 +368,11 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
     if session is None:
         raise InvalidRequest("Nobody is signed in.")
     granted = _granted(view, session)
-    expires_at = view.now + (OFFLINE_GRANT_LIFE if granted.offline else SESSION_GRANT_LIFE)
+    expires_at = view.now + OFFLINE_GRANT_LIFE if granted.offline else session.opened_at + SESSION_GRANT_LIFE
     grant_id, code_expires_at = new_grant_id(expires_at), view.now + CODE_LIFE
     code = new_code(code_expires_at, grant_id)
     changes: list[Effect] = [
+        *endings(view),
         StoreGrant(
             grant_id=grant_id,
             client_id=request.client_id,
@@ -313,10 +391,6 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
         ),
         Note(_act(view, session)),
     ]
-    if view.flow.id is not None:
-        changes.insert(0, FinishFlow(view.flow.id, view.now))
-    if request.pushed_as is not None:
-        changes.insert(0, SpendPushedRequest(kept_handle(request.pushed_as, request.pushed_in), view.now))
     if view.flow.consented_at is not None:
         changes.append(_consent(view, session))
     elif view.client.metadata.consent == "explicit":
@@ -333,8 +407,10 @@ def _granted(view: View, session: SignedIn) -> Granted:
         auth_time=int(session.auth_time.timestamp()),
         acr=session.acr,
         amr=session.amr,
+        answered_acr=answered_level(view),
         subject=session.subject,
-        claims=view.request.claims,
+        details=() if view.request.firm is None else (firm_detail(view.request.firm),),
+        claims=claims_within(view.request.claims, agreed_scopes(view)),
         # OpenID Connect Core §11: offline access only with the person's explicit consent.
         offline="offline_access" in scopes and consented,
     )
@@ -345,7 +421,7 @@ def _relied_on(view: View, session: SignedIn) -> RelyOnConsent:
         person_id=session.person_id,
         client_id=view.client.client_id,
         account_id=subject_of(view).account_id,
-        scopes=tuple(sorted(granted_scopes(view))),
+        scopes=tuple(sorted(agreed_scopes(view))),
         at=view.now,
     )
 
@@ -356,7 +432,7 @@ def _consent(view: View, session: SignedIn) -> RememberConsent:
         person_id=session.person_id,
         client_id=view.client.client_id,
         account_id=subject_of(view).account_id,
-        scopes=tuple(sorted(granted_scopes(view))),
+        scopes=tuple(sorted(agreed_scopes(view))),
         details=b"[]",
         given_at=view.now,
         expires_at=view.now + CONSENT_LASTS,
@@ -371,7 +447,7 @@ def _act(view: View, session: SignedIn) -> Act:
         at=view.now,
         adherent_id=subject_of(view).adherent_id,
         actor=Actor(person_id=session.person_id),
-        details={"sid": public_id("ses", session.session_id), "scopes": sorted(granted_scopes(view))},
+        details={"sid": public_id("ses", session.session_id), "scopes": sorted(agreed_scopes(view))},
     )
 
 

@@ -11,7 +11,12 @@ from libs.common.access import rights
 from services.identity.openid import audiences, dpop_binding, tokens
 from services.identity.openid.clients import CLIENT_CREDENTIALS
 from services.identity.openid.kernel import Kernel
-from services.identity.openid.refusals import InvalidScope, InvalidTarget, UnauthorizedClient
+from services.identity.openid.refusals import (
+    InvalidAuthorizationDetails,
+    InvalidScope,
+    InvalidTarget,
+    UnauthorizedClient,
+)
 
 
 class ClientCredentialsGrant(grants.ClientCredentialsGrant):
@@ -24,6 +29,9 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         super().validate_token_request()
         if not self.server.client.is_confidential:
             raise UnauthorizedClient("A public client has no credentials of its own.")
+        if self.server.asked.parameters.get("authorization_details") is not None:
+            # RFC 9396 §5: of our types, one is a person's and the other a mandate's.
+            raise InvalidAuthorizationDetails("A client's own token has no details.")
         dpop_binding.check_required(self.server.proof, self.server.client)
 
     def generate_token(self, **_: Any) -> dict[str, Any]:

@@ -77,6 +77,10 @@ def _prolonged(effect: effects.ProlongRefresh, caisse: CaisseSlug) -> tuple[obje
     return caisse, effect.place.digest, effect.expires_at, *effect.place.rows
 
 
+def _seen(effect: effects.NoteSeen, caisse: CaisseSlug) -> tuple[object, ...]:
+    return caisse, effect.session_id, effect.at
+
+
 def _revoked_token(effect: effects.RevokeToken, caisse: CaisseSlug) -> tuple[object, ...]:
     return caisse, effect.jti, effect.expires_at, bucket_of("revoked_token", effect.expires_at)
 
@@ -200,6 +204,17 @@ CHANGES: dict[type[Effect], Change] = {
             RETURNING true
             """,),
         _prolonged, must=False,
+    ),
+    effects.NoteSeen: Change(
+        (
+            """
+            UPDATE session SET last_seen_at = $3
+             WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
+               AND id = $2 AND last_seen_at < $3 AND revoked_at IS NULL
+            RETURNING true
+            """,
+        ),
+        _seen, must=False, hot=True,
     ),
     effects.RevokeToken: Change(
         (

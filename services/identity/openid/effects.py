@@ -123,6 +123,13 @@ class ProlongRefresh(Effect, frozen=True):
     expires_at: datetime
 
 
+class NoteSeen(Effect, frozen=True):
+    """The session's idle clock starts anew: somebody uses an application that lives by it."""
+
+    session_id: UUID
+    at: datetime
+
+
 class StorePushedRequest(Effect, frozen=True):
     """RFC 9126 §2.2."""
 

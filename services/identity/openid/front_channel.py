@@ -31,8 +31,7 @@ async def authorize(call: Call) -> Reply | None:
     except Refusal as error:
         outcome = error
     if isinstance(outcome, ToClient) and outcome.address.response_mode != "form_post":
-        location = outcome.location.encode()
-        return Reply(303, b"", ((b"location", location), (b"cache-control", b"no-store")))
+        return Reply(303, b"", ((b"location", outcome.location.encode()),))
     call.scope["state"][OUTCOME] = outcome
     return None
 

@@ -89,7 +89,7 @@ def describe(client: Client, snapshot: Snapshot) -> dict[str, Any]:
         or not refresh.check_client(client)
     ):
         return INACTIVE
-    if not _in_force(refresh.grant, client):
+    if not _in_force(refresh.grant, client, snapshot.now):
         return INACTIVE
     return {
         "active": True,
@@ -122,7 +122,7 @@ def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> boo
     if machine_of(claims) is not None:
         if not _machine_in_force(claims, snapshot.machine, issued_to):
             return False
-    elif snapshot.grant is None or not _in_force(snapshot.grant, issued_to):
+    elif snapshot.grant is None or not _in_force(snapshot.grant, issued_to, snapshot.now):
         return False
     if mandate is None:
         return "act" not in claims
@@ -130,9 +130,9 @@ def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> boo
     return snapshot.power is not None and snapshot.power.version == mandate[1]
 
 
-def _in_force(grant: Grant, client: Client) -> bool:
+def _in_force(grant: Grant, client: Client, now: datetime) -> bool:
     try:
-        subject_gate.check_grant(grant, client)
+        subject_gate.check_grant(grant, client, now)
     except Stopped:
         return False
     return True

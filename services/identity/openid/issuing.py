@@ -5,6 +5,7 @@ from typing import Any
 
 from services.identity.cabinets.machine_store import Machine
 from services.identity.openid import subject_gate, tokens
+from services.identity.openid.authorization_details import within_grant
 from services.identity.openid.bucket_names import new_refresh_secret, refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.effects import StoreRefresh
@@ -13,16 +14,18 @@ from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant, InvalidTarget
 from services.identity.openid.snapshot import Grant
 from services.identity.openid.subject_gate import Stopped
+from services.identity.sign_in.session import LONGEST
 
 REFRESH_IDLE = timedelta(days=14)
 OFFLINE_GRANT_LIFE = timedelta(days=90)
-SESSION_GRANT_LIFE = timedelta(hours=12)
+SESSION_GRANT_LIFE = LONGEST
+"""From the beginning of the session, not of the grant."""
 
 
 def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:
     """Whatever stops the subject reads as `invalid_grant` (openid.md §4, "gate missing in a sibling grant")."""
     try:
-        subject_gate.check_grant(grant, client)
+        subject_gate.check_grant(grant, client, kernel.snapshot.now)
     except Stopped as stop:
         kernel.note_refusal(stop.reason, grant)
         raise InvalidGrant from stop
@@ -63,7 +66,12 @@ def token_response(
     *,
     nonce: str | None = None,
 ) -> dict[str, Any]:
-    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked. No token outlives its grant."""
+    """RFC 6749 §5.1. `scope` is always said: it may be less than was asked. No token outlives its grant.
+
+    Raises `InvalidAuthorizationDetails` when more is asked than was granted.
+    """
+    asked = kernel.asked.parameters.get("authorization_details")
+    details = within_grant(grant.granted.details, _firm_of(kernel, grant), asked)
     jkt = kernel.proof.jkt if kernel.proof else None
     life = tokens.lifetime(kernel.snapshot.now, grant.expires_at, longest=tokens.ACCESS_TOKEN_LIFE)
     access_token = tokens.own_token(
@@ -79,9 +87,14 @@ def token_response(
         answer["id_token"] = tokens.id_token(
             kernel.snapshot, client, grant, nonce=nonce, access_token=access_token
         )
-    if grant.granted.details:
-        answer["authorization_details"] = list(grant.granted.details)
+    if details:
+        answer["authorization_details"] = details
     return answer
+
+
+def _firm_of(kernel: Kernel, grant: Grant) -> str | None:
+    number = grant.subject.adherent_number
+    return None if number is None else f"{kernel.snapshot.issuer.caisse}:{number}"
 
 
 def new_refresh_token(kernel: Kernel, client: Client, grant: Grant) -> tuple[str, StoreRefresh]:

@@ -1,10 +1,14 @@
-"""The leased queue that tells clients that a session is over, in SQL; the relay role's, across caisses."""
+"""Signing out, in SQL: what was posted for it, and the leased queue that tells clients that a session is over.
+
+The queue is the relay role's, across caisses.
+"""
 
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from libs.common.database.transaction import Tx
+from services.identity.openid.bucket_names import Place
 
 
 class Delivery(NamedTuple):
@@ -16,6 +20,17 @@ class Delivery(NamedTuple):
     session_id: UUID
     person_id: UUID
     attempts: int
+
+
+async def kept(tx: Tx, place: Place, client_id: str, now: datetime) -> str | None:
+    """What a sign-out asked, as it was posted."""
+    return await tx.fetchval(
+        """
+        SELECT request::text FROM pushed_request
+         WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3 AND client_id = $4 AND expires_at > $5
+        """,
+        place.digest, *place.rows, client_id, now,
+    )  # fmt: skip
 
 
 async def enqueue(tx: Tx, *, ended_after: datetime, now: datetime) -> int:

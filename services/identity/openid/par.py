@@ -52,15 +52,19 @@ def _push(kernel: Kernel) -> Decision:
         if request.dpop_jkt not in (None, kernel.proof.jkt):
             raise InvalidRequest("The dpop_jkt is not the thumbprint of the proof's key.")
         request = replace(request, dpop_jkt=kernel.proof.jkt)
-    expires_at = snapshot.now + PUSHED_FOR
-    secret = new_handle(expires_at)
-    kernel.effects.append(
-        StorePushedRequest(handle_place(secret), client.client_id, msgspec.json.encode(request), expires_at)
-    )
-    body = {"request_uri": PUSHED + secret, "expires_in": int(PUSHED_FOR.total_seconds())}
+    handle, stored = kept(client.client_id, msgspec.json.encode(request), snapshot.now)
+    kernel.effects.append(stored)
+    body = {"request_uri": PUSHED + handle, "expires_in": int(PUSHED_FOR.total_seconds())}
     return Decision(
         Answer(201, body, {"Cache-Control": "no-store"} | kernel.next_nonce()), tuple(kernel.effects)
     )
+
+
+def kept(client_id: str, request: bytes, now: datetime) -> tuple[str, StorePushedRequest]:
+    """A handle, and what stores the request that it stands for."""
+    expires_at = now + PUSHED_FOR
+    handle = new_handle(expires_at)
+    return handle, StorePushedRequest(handle_place(handle), client_id, request, expires_at)
 
 
 def no_request_uri_inside(parameters: Parameters) -> None:

@@ -10,7 +10,7 @@ from authlib.oauth2.rfc6749 import grants
 
 from services.identity.openid import audiences, dpop_binding
 from services.identity.openid.clients import REFRESH, Client
-from services.identity.openid.effects import ProlongRefresh, RevokeGrant, RotateRefresh
+from services.identity.openid.effects import NoteSeen, ProlongRefresh, RevokeGrant, RotateRefresh
 from services.identity.openid.issuing import (
     REFRESH_IDLE,
     narrowed_scopes,
@@ -20,7 +20,8 @@ from services.identity.openid.issuing import (
 )
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant
-from services.identity.openid.snapshot import Refresh, Subject
+from services.identity.openid.snapshot import Grant, Refresh, Subject
+from services.identity.sign_in.session import was_seen_long_ago
 
 PROLONG_EVERY = timedelta(minutes=1)
 """The idle expiry moves at most that often: a busy client then costs no write."""
@@ -49,6 +50,7 @@ class RefreshGrant(grants.RefreshTokenGrant):
         audience = audiences.chosen(asked.resources, grant.granted.resources, kernel.snapshot.issuer)
         scopes = narrowed_scopes(kernel, grant, client, audience, asked.get("scope"))
         answer = token_response(kernel, client, grant, audience, scopes)
+        note_session_seen(kernel, grant)
         if client.asks_for_rotation():
             answer["refresh_token"], new = new_refresh_token(kernel, client, grant)
             kernel.effects.append(RotateRefresh(refresh_token.place, new))
@@ -60,6 +62,16 @@ class RefreshGrant(grants.RefreshTokenGrant):
 
     def revoke_old_credential(self, refresh_token: Refresh) -> None:
         """Already said by the `RotateRefresh` effect, where there is something to revoke."""
+
+
+def note_session_seen(kernel: Kernel, grant: Grant) -> None:
+    """An application in use keeps the session that it lives by from idling, never beyond the session's longest.
+
+    What survives the session says nothing of whether its person is there.
+    """
+    seen_at, now = grant.subject.session_seen_at, kernel.snapshot.now
+    if not grant.granted.offline and seen_at is not None and was_seen_long_ago(seen_at, now):
+        kernel.effects.append(NoteSeen(grant.subject.session_id, now))
 
 
 def not_used_before(kernel: Kernel, refresh: Refresh, client: Client) -> None:

@@ -22,9 +22,11 @@ class Granted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     auth_time: int
     acr: str
     amr: tuple[str, ...]
+    answered_acr: str = ""
+    """The level that the ID token says, when the client required some; `acr` otherwise."""
     subject: str
     """The `sub` this client sees in ID tokens and UserInfo: public, or pairwise."""
-    claims: dict[str, Any] = {}
+    claims: dict[str, dict[str, Any]] = {}
     details: tuple[dict[str, Any], ...] = ()
     offline: bool = False
 
@@ -38,7 +40,9 @@ class Subject(Struct, frozen=True, kw_only=True):
     full_name: str
     locale: str
     session_id: UUID
-    session_is_live: bool
+    session_ends_at: datetime | None
+    """When the session behind the grant is idle or old enough to end, exclusive; `None` when it has ended."""
+    session_seen_at: datetime | None = None
     account_id: UUID | None = None
     account_state: str | None = None
     is_administrator: bool = False

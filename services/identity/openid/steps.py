@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.identity.openid import subject_gate
 from services.identity.openid.authorization_request import ACR_RANK, AuthorizationRequest
 from services.identity.openid.clients import Client
-from services.identity.openid.issuer import OPENID_SCOPES
 from services.identity.openid.refusals import (
     AccessDenied,
     AccountSelectionRequired,
@@ -25,6 +25,7 @@ from services.identity.openid.refusals import (
 )
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.subject_gate import Stopped
+from services.identity.openid.tokens import scopes_of_claims
 
 FLOW_LASTS = timedelta(minutes=30)
 
@@ -34,6 +35,7 @@ class SignedIn(Struct, frozen=True, kw_only=True):
 
     session_id: UUID
     person_id: UUID
+    opened_at: datetime
     auth_time: datetime
     acr: str
     amr: tuple[str, ...]
@@ -114,16 +116,17 @@ def sign_in_is_recent_enough(view: View) -> None:
 
 
 def level_is_reached(view: View) -> None:
-    """`acr_values` is a wish, an essential `acr` claim a condition (OpenID Connect Core §5.5.1.1)."""
-    session, wanted = _session(view), view.request.acr
+    """`acr_values` is a wish, an essential `acr` claim a condition (OpenID Connect Core §5.5.1.1).
+
+    A wish is put to the person once, where there is one to ask: it fails no request, a silent one neither.
+    """
+    session, wanted, essential = _session(view), view.request.acr, view.request.acr_is_essential
     if wanted is None or ACR_RANK[session.acr] >= ACR_RANK[wanted]:
         return
-    if not signed_in_since(view):
-        raise Missing(
-            SIGN_IN, UnmetAuthenticationRequirements if view.request.acr_is_essential else LoginRequired
-        )
-    if view.request.acr_is_essential:
+    if essential and signed_in_since(view):
         raise UnmetAuthenticationRequirements("The person could not reach the required level.")
+    if essential or not (signed_in_since(view) or "none" in view.request.prompt):
+        raise Missing(SIGN_IN, UnmetAuthenticationRequirements)
 
 
 def person_is_the_hinted_one(view: View) -> None:
@@ -141,6 +144,30 @@ def person_is_confirmed(view: View) -> None:
         raise Missing(PERSON, AccountSelectionRequired)
 
 
+def must_recall(view: View) -> bool:
+    """Nobody can be asked for whom to act: the answer of this session to this client is recalled, if there is one."""
+    return "none" in view.request.prompt and view.request.firm is None and _has_several_contexts(view)
+
+
+def recalled(view: View, context: tuple[UUID | None] | None) -> View:
+    """The view with the firm, or cabinet, chosen before; as it was when the person has left that one since."""
+    if context is None:
+        return view
+    (account_id,) = context
+    still = (
+        view.works_in_a_cabinet
+        if account_id is None
+        else any(firm.account_id == account_id for firm in view.firms)
+    )
+    return (
+        replace(view, flow=replace(view.flow, account_id=account_id, context_chosen=True)) if still else view
+    )
+
+
+def _has_several_contexts(view: View) -> bool:
+    return len(view.firms) + view.works_in_a_cabinet > 1
+
+
 def firm_is_chosen(view: View) -> None:
     """One active account is chosen by itself; several, or an account beside a cabinet, are asked about."""
     if view.request.firm is not None:
@@ -149,7 +176,7 @@ def firm_is_chosen(view: View) -> None:
         return
     if view.flow.context_chosen:
         return
-    if len(view.firms) + view.works_in_a_cabinet > 1:
+    if _has_several_contexts(view):
         raise Missing(FIRM, InteractionRequired)
 
 
@@ -170,7 +197,7 @@ def consent_is_given(view: View) -> None:
         return
     subject = subject_of(view)
     covered = any(
-        account_id == subject.account_id and granted_scopes(view) <= scopes
+        account_id == subject.account_id and agreed_scopes(view) <= scopes
         for account_id, scopes in view.consented
     )
     if "consent" in view.request.prompt or not covered:
@@ -217,14 +244,28 @@ def firm_name(firm: Subject) -> str:
     return firm.adherent_number or ""
 
 
+def answered_level(view: View) -> str:
+    """The `acr` that the client reads: of the levels it requires, the highest that the session reaches.
+
+    OpenID Connect Core §5.5.1.1: the answer is one of those asked. A person with two factors has satisfied `pwd` too.
+    """
+    level = _session(view).acr
+    reached = [one for one in view.request.acr_accepted if ACR_RANK[one] <= ACR_RANK[level]]
+    return max(reached, key=ACR_RANK.__getitem__, default=level)
+
+
 def granted_scopes(view: View) -> frozenset[str]:
     """What this person can grant this client, for this firm, today."""
     return subject_gate.allowed_scopes(frozenset(view.request.scopes), view.client, subject_of(view))
 
 
-def firm_scopes(view: View) -> frozenset[str]:
-    """The part of it that is about the firm: what the consent page spells out."""
-    return granted_scopes(view) - OPENID_SCOPES
+def agreed_scopes(view: View) -> frozenset[str]:
+    """What the person agrees to: the scopes granted, and those of the claims asked one by one.
+
+    One set is shown, digested, remembered and relied on. A claim widens no token: it adds nothing to `scope`.
+    """
+    wanted = frozenset(view.request.scopes) | scopes_of_claims(view.request.claims)
+    return subject_gate.allowed_scopes(wanted, view.client, subject_of(view))
 
 
 def _session(view: View) -> SignedIn:

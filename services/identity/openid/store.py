@@ -19,6 +19,7 @@ from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
+from services.identity.sign_in.session import ENDS_AT
 from services.identity.sign_in.store import PROVEN_FROM
 
 _decoder = msgspec.json.Decoder(ClientMetadata)
@@ -31,8 +32,9 @@ GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
        g.expires_at AS grant_expires_at, g.revoked_at IS NOT NULL AS grant_revoked, g.session_id, g.account_id,
        person.id AS person_id, person.state AS person_state, person.email, person.full_name, person.locale,
-       coalesce(session.revoked_at IS NULL AND session.person_id = g.person_id
-                AND session.auth_time >= {PROVEN_FROM}, false) AS session_is_live,
+       CASE WHEN session.revoked_at IS NULL AND session.person_id = g.person_id
+                 AND session.auth_time >= {PROVEN_FROM} THEN {ENDS_AT} END AS session_ends_at,
+       session.last_seen_at AS session_seen_at,
        g.created_at < {PROVEN_FROM} AS grant_is_outdated,
        account.state AS account_state, coalesce(account.is_administrator, false) AS is_administrator, account.rights,
        adherent.id AS adherent_id, adherent.adherent_number, adherent.state AS adherent_state, adherent.siret,
@@ -100,7 +102,8 @@ def _subject_of(row: Row) -> Subject:
         full_name=row["full_name"],
         locale=row["locale"],
         session_id=row["session_id"],
-        session_is_live=row["session_is_live"],
+        session_ends_at=row["session_ends_at"],
+        session_seen_at=row["session_seen_at"],
         account_id=row["account_id"],
         account_state=row["account_state"],
         is_administrator=row["is_administrator"],

@@ -5,6 +5,8 @@ whether the subject may still act. The reasons differ for the log, never for the
 caller.
 """
 
+from datetime import datetime
+
 from libs.common.access import rights
 from services.identity.cabinets.machine_store import Machine
 from services.identity.openid.clients import Client
@@ -37,10 +39,11 @@ def check_subject(subject: Subject) -> None:
             raise Stopped("adherent_struck_off")
 
 
-def check_grant(grant: Grant, client: Client) -> None:
+def check_grant(grant: Grant, client: Client, now: datetime) -> None:
     """A grant in force, of this client, whose subject may act.
 
-    It lives as its session does; one that is offline, until the person changes their password or is suspended.
+    It lives as its session does, whose clocks are its own; one that is offline, until the person changes
+    their password or is suspended.
     """
     check_client(client)
     if grant.revoked:
@@ -51,7 +54,7 @@ def check_grant(grant: Grant, client: Client) -> None:
     if grant.granted.offline:
         if grant.outdated:
             raise Stopped("grant_outdated")
-    elif not grant.subject.session_is_live:
+    elif grant.subject.session_ends_at is None or grant.subject.session_ends_at <= now:
         raise Stopped("session_over")
 
 

@@ -6,7 +6,7 @@ grant, so that revoking the grant is seen by introspection without a row per tok
 
 import hashlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -184,9 +184,10 @@ def id_token(
         "exp": issued_at + int(ID_TOKEN_LIFE.total_seconds()),
         "at_hash": half_hash(access_token, algorithm),
     } | _authentication(grant)
+    claims["acr"] = grant.granted.answered_acr or grant.granted.acr
     if nonce is not None:
         claims["nonce"] = nonce
-    claims |= asked_claims(grant.granted.claims.get("id_token"), grant.subject)
+    claims |= asked_claims("id_token", grant, client)
     return snapshot.issuer.keys.sign(claims, typ="JWT", algorithm=algorithm)
 
 
@@ -221,17 +222,40 @@ SUPPORTED_CLAIMS = (
 )  # fmt: skip
 
 
+SCOPE_OF_CLAIM = {name: scope for scope, names in _CLAIMS_OF_SCOPE.items() for name in names}
+"""What each claim about a person belongs to: asked one by one, it wants the same right as asked by scope."""
+
+
+def scopes_of_claims(asked: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """The scopes that the claims asked one by one belong to (OpenID Connect Core §5.5, §5.4)."""
+    return frozenset(
+        SCOPE_OF_CLAIM[name] for wanted in asked.values() for name in wanted if name in SCOPE_OF_CLAIM
+    )
+
+
+def claims_within(
+    asked: Mapping[str, Mapping[str, Any]], allowed: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """By place, what is left of the claims asked one by one once each needs its scope."""
+    return {
+        place: {name: how for name, how in wanted.items() if SCOPE_OF_CLAIM.get(name, "openid") in allowed}
+        for place, wanted in asked.items()
+    }
+
+
 def scope_claims(scopes: Iterable[str], subject: Subject) -> dict[str, Any]:
     """OpenID Connect Core §5.4."""
     wanted = {name for scope in scopes for name in _CLAIMS_OF_SCOPE.get(scope, ())}
     return {name: value for name, value in person_claims(subject).items() if name in wanted}
 
 
-def asked_claims(asked: object, subject: Subject) -> dict[str, Any]:
-    """OpenID Connect Core §5.5: the claims asked one by one, as far as we know them."""
-    if not isinstance(asked, dict):
-        return {}
-    return {name: value for name, value in person_claims(subject).items() if name in asked}
+def asked_claims(place: str, grant: Grant, client: Client) -> dict[str, Any]:
+    """OpenID Connect Core §5.5: the claims asked one by one, as far as we know them.
+
+    Each needs its scope in the client's ceiling of this moment, as when it was granted.
+    """
+    wanted = claims_within(grant.granted.claims, client.scopes).get(place, {})
+    return {name: value for name, value in person_claims(grant.subject).items() if name in wanted}
 
 
 def lifetime(now: datetime, *ends: datetime, longest: timedelta) -> timedelta:

@@ -61,7 +61,7 @@ async def answer_userinfo(
             raise Presented("invalid_token")
         nonces = nonces_for(client, provider.nonces)
         effects = _check_proof(scheme, token, claims, proof, now, nonces)
-        _check_gate(grant, client)
+        _check_gate(grant, client, now)
     except Presented as refusal:
         return challenge(refusal)
     snapshot = await provider.snapshot(issuer, now, None)
@@ -118,9 +118,9 @@ def _check_proof(
     return (RememberProof(verified),)
 
 
-def _check_gate(grant: Grant, client: Client) -> None:
+def _check_gate(grant: Grant, client: Client, now: datetime) -> None:
     try:
-        subject_gate.check_grant(grant, client)
+        subject_gate.check_grant(grant, client, now)
     except Stopped as stop:
         raise Presented("invalid_token") from stop
 
@@ -128,11 +128,10 @@ def _check_gate(grant: Grant, client: Client) -> None:
 def userinfo_claims(grant: Grant, client: Client, scopes: list[str]) -> dict[str, Any]:
     """By scope (§5.4) and one by one (§5.5). A scope withdrawn from the client gives nothing more."""
     allowed = [scope for scope in scopes if scope in client.scopes]
-    asked = grant.granted.claims.get("userinfo")
     return {
         "sub": grant.granted.subject,
         **tokens.scope_claims(allowed, grant.subject),
-        **tokens.asked_claims(asked, grant.subject),
+        **tokens.asked_claims("userinfo", grant, client),
     }
 
 

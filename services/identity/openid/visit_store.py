@@ -12,6 +12,7 @@ from services.identity.openid.bucket_names import Place
 from services.identity.openid.clients import Client
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.store import CLIENT, client_of
+from services.identity.sign_in.session import ends_at
 from services.identity.sign_in.store import LIVE
 
 
@@ -45,6 +46,7 @@ class Present(Struct, frozen=True, kw_only=True):
     auth_time: datetime
     acr: str
     amr: tuple[str, ...]
+    created_at: datetime
     last_seen_at: datetime
     person: Subject
     firms: tuple[Subject, ...]
@@ -92,6 +94,7 @@ async def visited(
                               WHERE handle_hash = $6 AND bucket BETWEEN $7 AND $8 LIMIT 1) AS pushed ON true
           LEFT JOIN LATERAL (
                SELECT session.id AS session_id, session.auth_time, session.acr, session.amr, session.last_seen_at,
+                      session.created_at,
                       person.id AS person_id, person.state AS person_state, person.email, person.full_name,
                       person.locale
                  FROM session
@@ -124,6 +127,19 @@ async def visited(
     return client_of(row), _pushed_of(row), _present_of(row)
 
 
+async def last_context(read: Reader, session_id: UUID, client_id: str) -> tuple[UUID | None] | None:
+    """The account that this session last granted this client, `(None,)` for the cabinet; `None` before any grant."""
+    row = await read.fetchrow(
+        """
+        SELECT account_id FROM authorization_grant
+         WHERE session_id = $1 AND client_id = $2
+         ORDER BY created_at DESC LIMIT 1
+        """,
+        session_id, client_id,
+    )  # fmt: skip
+    return None if row is None else (row["account_id"],)
+
+
 def _pushed_of(row: Row) -> Pushed | None:
     if row["pushed_by"] is None:
         return None
@@ -145,7 +161,8 @@ def _present_of(row: Row) -> Present | None:
         full_name=row["full_name"],
         locale=row["locale"],
         session_id=row["session_id"],
-        session_is_live=True,
+        session_ends_at=ends_at(row["created_at"], row["last_seen_at"]),
+        session_seen_at=row["last_seen_at"],
     )
     firms = _firms.decode(row["firms"]) if row["firms"] else ()
     return Present(
@@ -154,6 +171,7 @@ def _present_of(row: Row) -> Present | None:
         auth_time=row["auth_time"],
         acr=row["acr"],
         amr=tuple(row["amr"]),
+        created_at=row["created_at"],
         last_seen_at=row["last_seen_at"],
         person=person,
         firms=tuple(_for_firm(person, firm) for firm in firms),

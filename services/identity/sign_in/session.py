@@ -31,6 +31,12 @@ IDLE = timedelta(hours=2)
 LONGEST = timedelta(hours=12)
 """A working day: nobody stays signed in overnight."""
 
+ENDS_AT = (
+    f"least(session.created_at + interval '{LONGEST.total_seconds():.0f} seconds', "
+    f"session.last_seen_at + interval '{IDLE.total_seconds():.0f} seconds')"
+)
+"""When a session ends unless somebody uses it, in SQL: as `sought` judges the cookie's, for what it granted."""
+
 STEP_UP_LASTS = timedelta(minutes=5)
 
 SEEN_EVERY = timedelta(minutes=1)
@@ -69,6 +75,11 @@ async def current_session(tx: Tx, cookie: str | None, now: datetime) -> Session 
 def sought(cookie: str, now: datetime) -> tuple[bytes, datetime, datetime]:
     """What `store.LIVE` asks of the session behind a cookie: hash, seen after, created after."""
     return hash_of(cookie), now - IDLE, now - LONGEST
+
+
+def ends_at(created_at: datetime, last_seen_at: datetime) -> datetime:
+    """`ENDS_AT`, of a session at hand."""
+    return min(created_at + LONGEST, last_seen_at + IDLE)
 
 
 def was_seen_long_ago(last_seen_at: datetime, now: datetime) -> bool:

@@ -8,6 +8,7 @@ What the caisse opens to clients is read in the same transaction, for the same s
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -28,7 +29,7 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.signing_keys import store
 from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
-from services.identity.signing_keys.rotation import complete_keys, missing
+from services.identity.signing_keys.rotation import HINTS_FOR, complete_keys, missing
 from services.identity.signing_keys.sealing import open_key
 
 FRESH_FOR = 1.0
@@ -87,12 +88,12 @@ class KeyRing:
         published: list[dict[str, str]],
         opened: Opened = NOTHING_OPENED,
         verified: VerifiedJwts | None = None,
+        archived: Sequence[dict[str, str]] = (),
     ) -> None:
         self._active = active
         self.opened = opened
-        self._published: dict[str, VerifyingKey] = {
-            jwk["kid"]: verifying_key(jwk, jwk["alg"], kid=jwk["kid"]) for jwk in published
-        }
+        self._published = _by_kid(published)
+        self._of_hints = _by_kid(archived) | self._published
         self._mark = object()
         self._verified = verified if verified is not None else VerifiedJwts()
         self.jwks = msgspec.json.encode({"keys": published})
@@ -119,22 +120,35 @@ class KeyRing:
         lasts, for the next time the same JWT comes back.
         """
         claims = self._verified.claims(compact, self._mark, typ)
-        if claims is None and (claims := self._verify(compact, typ)) is not None:
+        if claims is None and (claims := _verify(self._published, compact, typ)) is not None:
             self._verified.remember(compact, self._mark, typ, claims)
         return claims
 
-    def _verify(self, compact: str, typ: str) -> dict[str, Any] | None:
-        try:
-            parts = split_compact(compact, limit=OWN_JWT_LIMIT)
-            header = read_json(parts.header, _objects)
-            key = self._published.get(header.get("kid", ""))
-            if key is None or header.get("alg") != key.alg or header.get("typ") != typ or "crit" in header:
-                return None
-            if not key.verifies(parts.signature, parts.signed):
-                return None
-            return read_json(parts.payload, _objects)
-        except (Malformed, TypeError, UnreadableJson):
+    def read_own_hint(self, compact: str, *, typ: str) -> dict[str, Any] | None:
+        """As `read_own_jwt`, of a JWT that only tells us whom or what somebody means: archived keys count too."""
+        return _verify(self._of_hints, compact, typ)
+
+    def knows(self, kid: str) -> bool:
+        """Whether a hint signed under this name could be read."""
+        return kid in self._of_hints
+
+
+def _by_kid(jwks: Iterable[dict[str, str]]) -> dict[str, VerifyingKey]:
+    return {jwk["kid"]: verifying_key(jwk, jwk["alg"], kid=jwk["kid"]) for jwk in jwks}
+
+
+def _verify(keys: Mapping[str, VerifyingKey], compact: str, typ: str) -> dict[str, Any] | None:
+    try:
+        parts = split_compact(compact, limit=OWN_JWT_LIMIT)
+        header = read_json(parts.header, _objects)
+        key = keys.get(header.get("kid", ""))
+        if key is None or header.get("alg") != key.alg or header.get("typ") != typ or "crit" in header:
             return None
+        if not key.verifies(parts.signature, parts.signed):
+            return None
+        return read_json(parts.payload, _objects)
+    except (Malformed, TypeError, UnreadableJson):
+        return None
 
 
 class Known(NamedTuple):
@@ -183,7 +197,9 @@ class KeyRings:
         told = await store.told(self._db.one_statement(caisse), caisse, datetime.now(UTC))
         if known is None or known.told != told:
             rows = await self._complete(caisse)
-            known = Known(0, told, await asyncio.to_thread(self._open, caisse, rows, told.opened))
+            since = datetime.now(UTC) - HINTS_FOR
+            archived = await store.archived(self._db.one_statement(caisse), retired_after=since)
+            known = Known(0, told, await asyncio.to_thread(self._open, caisse, rows, archived, told.opened))
         if not known.ring.is_empty:
             self._rings[caisse] = known._replace(read_at=time.monotonic())
         return known.ring
@@ -196,6 +212,8 @@ class KeyRings:
             rows = await store.published(self._db.one_statement(caisse))
         return rows
 
-    def _open(self, caisse: CaisseSlug, rows: list[store.StoredKey], opened: Opened) -> KeyRing:
+    def _open(
+        self, caisse: CaisseSlug, rows: list[store.StoredKey], archived: list[dict[str, str]], opened: Opened
+    ) -> KeyRing:
         active = {row.algorithm: open_key(self._keys, caisse, row) for row in rows if row.state == "active"}
-        return KeyRing(active, [row.public_jwk for row in rows], opened, self._verified)
+        return KeyRing(active, [row.public_jwk for row in rows], opened, self._verified, archived)

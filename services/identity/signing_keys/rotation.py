@@ -24,6 +24,12 @@ VERIFIES_FOR = timedelta(hours=1)
 """Longer than the longest life of an ID token or access token (openid.md line 28)."""
 
 
+HINTS_FOR = timedelta(days=91)
+"""How long we recognise an ID token of ours shown as a hint: longer than a session or an offline grant lives.
+
+It is in no JWK Set and opens nothing: nobody else may believe what a retired key signed.
+"""
+
 AT_ONCE: tuple[Algorithm, ...] = ("ES256", "EdDSA")
 """Made with the caisse, in milliseconds; RSA keys take a quarter of a second and are made at the first request."""
 

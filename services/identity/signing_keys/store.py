@@ -33,6 +33,14 @@ async def published(read: Reader) -> list[StoredKey]:
     return [StoredKey(r[0], r[1], r[2], msgspec.json.decode(r[3], type=dict[str, str]), r[4]) for r in rows]
 
 
+async def archived(read: Reader, *, retired_after: datetime) -> list[dict[str, str]]:
+    """The public halves of keys that left the JWK Set, and signed what somebody may still show us."""
+    rows = await read.fetch(
+        "SELECT public_jwk::text FROM signing_key WHERE state = 'archived' AND retired_at > $1", retired_after
+    )
+    return [msgspec.json.decode(row[0], type=dict[str, str]) for row in rows]
+
+
 class Told(NamedTuple):
     """What a ring is made of, told shortly: while it stays the same, so does the ring."""
 

@@ -29,7 +29,7 @@ from services.identity.letters.paper_secret import Half, PaperSecrets
 from services.identity.mail.courier import send_what_is_due
 from services.identity.mail.enqueue import Mail
 from services.identity.sign_in.password import Passwords
-from tests.conftest import HeldClock
+from tests.conftest import HeldClock, no_cache_keeps_a_redirect
 
 CAISSE = CaisseSlug("mediterranee")
 OTHER_CAISSE = CaisseSlug("grand-ouest")
@@ -59,6 +59,7 @@ class Visitor:
             base_url=BASE,
             headers={"user-agent": agent, "accept": "text/html"},
             timeout=30,
+            event_hooks={"response": [no_cache_keeps_a_redirect]},
         )
         self.token = ""
 

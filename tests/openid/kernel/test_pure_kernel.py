@@ -35,7 +35,8 @@ POLICIES: dict[str, Any] = {
     "account closed": {"account_state": "closed"},
     "account frozen": {"account_state": "frozen"},
     "adhérent struck off": {"adherent_state": "struck_off"},
-    "session over": {"session_is_live": False},
+    "session over": {"session_ends_at": None},
+    "session idle, or too old": {"session_ends_at": world.NOW},
 }
 
 

@@ -1,6 +1,7 @@
 """OpenID Connect Basic: one test per judged module, under its own name (openid.md §6)."""
 
 import json
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -215,8 +216,10 @@ async def test_oidcc_ensure_registered_redirect_uri(client: Party, who: Somebody
 
 
 async def test_oidcc_ensure_post_request_succeeds(client: Party, who: Somebody, issuer: Issuer) -> None:
-    again = await who.post(f"/{issuer.caisse}/authorize", client.request())
-    assert again.status_code == 303
+    request = client.request(login_hint=who.email, claims='{"userinfo":{"name":null}}')
+    again = await who.post(f"/{issuer.caisse}/authorize", request)
+    address = dict(parse_qsl(urlsplit(again.headers["location"]).query))
+    assert again.status_code == 303 and address.keys() == {"client_id", "request_uri"}
     assert "code" in callback(await who.get(again.headers["location"]))
 
 

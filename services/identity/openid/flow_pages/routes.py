@@ -3,7 +3,7 @@
 import re
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -24,9 +24,9 @@ from services.identity.openid.authorize import (
     ToClient,
     ToPage,
     continue_flow,
+    ended,
+    keep_posted,
     look,
-    refused,
-    return_address,
     under_way,
 )
 from services.identity.openid.back_channel import issuer_of
@@ -36,7 +36,7 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import in_words
 from services.identity.openid.routes import AnyRequest, posted, visit
-from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, granted_scopes, subject_of
+from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, agreed_scopes, subject_of
 from services.identity.site.routes import Site
 
 NO_FIRM = "cabinet"
@@ -66,16 +66,19 @@ async def authorize(
 
 @post("/authorize", access="protocol", status_code=303)
 async def authorize_posted(
-    request: AnyRequest, slug: FromPath[str], site: NamedDependency[Site], provider: NamedDependency[Provider]
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """OpenID Connect Core §3.1.2.1. A form posted from elsewhere comes without our cookies: ask again by GET."""
     issuer = await issuer_of(provider, slug)
     try:
-        parameters = await posted(request)
+        outcome = await keep_posted(provider, issuer, await posted(request), clock())
     except Refusal as error:
         return error_page(request, site, error)
-    pairs = [*parameters.values.items(), *(("resource", one) for one in parameters.resources)]
-    return onward(f"{issuer.endpoint('/authorize')}?{urlencode(pairs)}")
+    return onward(outcome) if isinstance(outcome, str) else await shown(request, site, provider, outcome)
 
 
 @get("/authorize/continue", access="protocol")
@@ -156,7 +159,7 @@ async def consent(
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
         if form.text("choice") != "accept":
             denied = AccessDenied("The person refused.")
-            return await shown(request, site, provider, refused(return_address(view.request), denied, issuer))
+            return await shown(request, site, provider, await ended(provider, issuer, view, denied))
         if view.signed_in is not None and form.text("shown") == digest_of(view):
             async with provider.db.transaction(issuer.caisse) as tx:
                 await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
@@ -227,8 +230,8 @@ async def shown(
 
 
 def onward(address: str) -> Redirect:
-    """openid.md lines 18 and 19: 303, and no cache keeps a code."""
-    return Redirect(address, status_code=303, headers={"Cache-Control": "no-store"})
+    """openid.md line 18: 303. That no cache keeps it is said of every one (`security_headers.py`)."""
+    return Redirect(address, status_code=303)
 
 
 def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]:
@@ -280,7 +283,10 @@ def _options(view: View) -> list[tuple[str, str, str]]:
 def _consent_values(view: View) -> dict[str, Any]:
     """openid.md line 29: client, adhérent with its SIRET, rights, duration."""
     subject, metadata = subject_of(view), view.client.metadata
-    scopes = granted_scopes(view)
+    scopes = agreed_scopes(view)
+    # In the order asked; those of claims asked one by one come last.
+    in_order = [*(scope for scope in view.request.scopes if scope in scopes)]
+    in_order += sorted(scopes.difference(in_order))
     offline = "offline_access" in scopes
     return {
         "client_name": metadata.client_name,
@@ -292,7 +298,7 @@ def _consent_values(view: View) -> dict[str, Any]:
         "return_origin": origin_of(view.request.redirect_uri),
         "firm": subject.legal_name or "",
         "siret": subject.siret or "",
-        "rights": [in_words(scope) for scope in view.request.scopes if scope in scopes],
+        "rights": [in_words(scope) for scope in in_order],
         "duration": "90 jours, même sans vous reconnecter" if offline else "Le temps de votre session",
         "shown": digest_of(view),
     }
@@ -305,7 +311,7 @@ def host_of(uri: str | None) -> str:
 
 def digest_of(view: View) -> str:
     """What the person saw: consent given to one thing never covers another."""
-    seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(granted_scopes(view))]
+    seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(agreed_scopes(view))]
     return sha256("\n".join(seen).encode()).hexdigest()[:32]
 
 

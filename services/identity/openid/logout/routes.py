@@ -24,7 +24,10 @@ from services.identity.sign_in import session as sign_in
 from services.identity.sign_in.session import cookie_name, current_session
 from services.identity.site.routes import Site, drop_cookie
 
-CARRIED = ("client_id", "post_logout_redirect_uri", "state", "id_token_hint")
+ASKED = "asked"
+"""A handle of ours for what was posted."""
+
+CARRIED = ("client_id", "post_logout_redirect_uri", "state", "id_token_hint", ASKED)
 """What the confirmation page carries on, checked anew when it comes back."""
 
 
@@ -45,15 +48,23 @@ async def end_session_asked(
 
 @post("/end-session", access="protocol", status_code=303)
 async def end_session_posted(
-    request: AnyRequest, slug: FromPath[str], site: NamedDependency[Site], provider: NamedDependency[Provider]
+    request: AnyRequest,
+    slug: FromPath[str],
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """§2 asks for POST too. A form from elsewhere comes without our cookies: ask again by GET."""
+    """§2 asks for POST too. A form from elsewhere comes without our cookies: ask again by GET, under a handle."""
     issuer = await issuer_of(provider, slug)
+    address = issuer.endpoint("/end-session")
     try:
-        parameters = await posted(request)
+        asked = end_session.read(await posted(request), issuer)
     except Refusal as error:
         return error_page(request, site, error)
-    return Redirect(f"{issuer.endpoint('/end-session')}?{urlencode(parameters.values)}", status_code=303)
+    if asked == end_session.Asked():
+        return Redirect(address, status_code=303)
+    handle = await end_session.keep(provider, issuer, asked, clock())
+    return Redirect(f"{address}?{urlencode({ASKED: handle})}", status_code=303)
 
 
 @post("/end-session/confirm", access="anyone", status_code=303)
@@ -88,15 +99,19 @@ async def _leave(
     now = clock()
     async with provider.db.transaction(issuer.caisse) as tx:
         session = await current_session(tx, request.cookies.get(cookie_name(issuer.caisse)), now)
-        asked = await end_session.check(tx, provider, issuer, parameters, session)
+        handle = parameters.get(ASKED)
+        said = (
+            end_session.read(parameters, issuer)
+            if handle is None
+            else await end_session.recall(tx, handle, now)
+        )
+        asked = await end_session.check(tx, provider, issuer, said, session)
         if session is not None and not (confirmed or asked.is_proven):
             return _confirmation(request, site, parameters, asked)
         if session is not None:
             # The clients of the session hear of it from the queue (backchannel_logout.py).
             await sign_in.end_session(tx, session.id, now=now)
-    response = _goodbye(
-        request, site, asked, parameters, may_leave=confirmed or asked.is_proven or session is None
-    )
+    response = _goodbye(request, site, asked, may_leave=confirmed or asked.is_proven or session is None)
     drop_cookie(response, cookie_name(issuer.caisse))
     return response
 
@@ -110,9 +125,7 @@ def _confirmation(
     return site.page(request, "confirm_logout.html", carried=carried)
 
 
-def _goodbye(
-    request: AnyRequest, site: Site, asked: LogoutRequest, parameters: Parameters, *, may_leave: bool
-) -> Response[Any]:
+def _goodbye(request: AnyRequest, site: Site, asked: LogoutRequest, *, may_leave: bool) -> Response[Any]:
     """§3: back to the client only at an address it registered; `state` goes with it."""
     if asked.return_to is None or not may_leave:
         return site.page(request, "logged_out.html")

@@ -1,0 +1,100 @@
+"""Claims asked one by one: within the client's ceiling, shown, agreed to and remembered like scopes."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from services.identity.openid import store
+from services.identity.openid.register import AT_THE_COMMAND_LINE, update_client
+from tests.openid.party import Issuer, Party, Somebody, callback, claims_of
+
+ASKED = json.dumps({"id_token": {"email": None, "name": None}, "userinfo": {"email": None, "address": None}})
+
+
+@pytest.fixture
+async def who(issuer: Issuer) -> Somebody:
+    return await (await issuer.person()).sign_in()
+
+
+async def changed(issuer: Issuer, client: Party, **changes: Any) -> None:
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        now = await store.load_client(tx, client.client_id)
+        assert now is not None
+        metadata = replace(client.metadata, **changes)
+        await update_client(tx, now, metadata, now=issuer.clock(), plain_http=True, by=AT_THE_COMMAND_LINE)
+
+
+def rights(page: str) -> list[str]:
+    found = re.search(r'<ul id="rights">(.*?)</ul>', page, re.DOTALL)
+    assert found is not None, page[-1500:]
+    return re.findall("<li>(.*?)</li>", found[1])
+
+
+async def test_a_claim_beyond_the_ceiling_is_not_given(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.plain_client(scope="openid", consent="explicit")
+    page = await client.authorize(who, claims=ASKED)
+    assert rights(page.text) == ["Savoir que vous êtes connecté"]
+    tokens = await client.tokens(who, claims=ASKED)
+    assert not {"email", "name", "address"} & claims_of(tokens["id_token"]).keys()
+    assert set((await client.userinfo(tokens["access_token"])).json()) == {"sub"}
+
+
+async def test_a_claim_within_the_ceiling_is_shown_and_widens_no_token(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.client(profile="fapi", scope="openid profile email address", consent="explicit")
+    page = await client.authorize(who, claims=ASKED)
+    assert rights(page.text) == [
+        "Savoir que vous êtes connecté",
+        "Lire l’adresse de l’entreprise",
+        "Lire votre adresse électronique",
+        "Lire votre nom",
+    ]
+    tokens = await client.tokens(who, claims=ASKED)
+    assert tokens["scope"] == claims_of(tokens["access_token"])["scope"] == "openid"
+    assert {"email", "name"} <= claims_of(tokens["id_token"]).keys()
+    told = (await client.userinfo(tokens["access_token"])).json()
+    assert set(told) == {"sub", "email", "address"}
+
+
+async def test_a_remembered_consent_to_openid_covers_no_claim(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.plain_client(consent="explicit")
+    await client.tokens(who)
+    assert "code" in callback(await client.authorize(who, prompt="none"))
+    silent = callback(await client.authorize(who, prompt="none", claims=ASKED))
+    assert silent["error"] == "consent_required"
+    await client.tokens(who, claims=ASKED)
+    assert "code" in callback(await client.authorize(who, prompt="none", claims=ASKED))
+
+
+async def test_consent_to_other_claims_than_those_shown_is_no_consent(issuer: Issuer, who: Somebody) -> None:
+    """The digest of what was shown tells a claim from none."""
+    client = await issuer.plain_client(consent="explicit")
+    without = await client.authorize(who)
+    page = await client.authorize(who, claims=ASKED)
+    shown = re.search('name="shown" value="([^"]+)"', without.text)
+    assert shown is not None
+    onward = await who.submit(page, choice="accept", shown=shown[1])
+    again = await who.get(onward.headers["location"])
+    assert again.status_code == 200 and "Lire votre nom" in rights(again.text)
+
+
+async def test_a_scope_withdrawn_from_the_client_ends_its_claims(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.plain_client(consent="explicit", scope="openid profile email address")
+    tokens = await client.tokens(who, claims=ASKED)
+    await changed(issuer, client, scope="openid")
+    anew = (await client.refresh(tokens["refresh_token"])).json()
+    assert not {"email", "name"} & claims_of(anew["id_token"]).keys()
+    for token in (tokens["access_token"], anew["access_token"]):
+        assert set((await client.userinfo(token)).json()) == {"sub"}
+
+
+async def test_the_account_page_lists_what_claims_gave(issuer: Issuer, who: Somebody) -> None:
+    client = await issuer.plain_client(consent="explicit")
+    await client.tokens(who, claims=ASKED)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        scopes = await tx.fetchval(
+            "SELECT scopes FROM consent WHERE client_id = $1 AND person_id = $2", client.client_id, who.id
+        )
+    assert set(scopes) == {"openid", "profile", "email", "address"}
