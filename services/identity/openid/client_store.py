@@ -49,6 +49,13 @@ async def disable(tx: Tx, client_id: str, now: datetime) -> bool:
     ) == 1  # fmt: skip
 
 
+async def end_consents(tx: Tx, client_id: str, now: datetime) -> int:
+    """Everybody who agreed to this client is asked again. What they gave it already stays theirs to take back."""
+    return await tx.execute(
+        "UPDATE consent SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL", client_id, now
+    )
+
+
 async def replace_secret(tx: Tx, client_id: str, secret_hash: bytes, now: datetime) -> bool:
     return await tx.execute(
         "UPDATE client SET secret_hash = $2, updated_at = $3 WHERE client_id = $1 AND secret_hash IS NOT NULL",
