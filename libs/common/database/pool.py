@@ -9,6 +9,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from libs.common.database.gathering import Arguments, Gathering, Kind
+from libs.common.database.held import transaction_held
 from libs.common.database.one_statement import OneStatement, Verb
 from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Row, Tx, asking
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
@@ -192,7 +193,8 @@ class Database:
         connection = await self._begin(opening)
         try:
             try:
-                yield Tx(connection, caisse)
+                with transaction_held():
+                    yield Tx(connection, caisse)
             except BaseException:
                 await self._give_up(connection)
                 raise

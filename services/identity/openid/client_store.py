@@ -87,6 +87,14 @@ async def add_initial_token(
     )  # fmt: skip
 
 
+async def profile_of_initial_token(tx: Tx, token_hash: bytes, now: datetime) -> Any:
+    """The profile that it would register; nothing is spent. `None` for an unknown, spent or expired one."""
+    return await tx.fetchval(
+        "SELECT profile FROM initial_access_token WHERE token_hash = $1 AND uses_left > 0 AND expires_at > $2",
+        token_hash, now,
+    )  # fmt: skip
+
+
 async def spend_initial_token(tx: Tx, token_hash: bytes, now: datetime) -> Any:
     """One use fewer; the profile it registers, or `None`."""
     return await tx.fetchval(

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from libs.common.database.held import refuse_inside_a_transaction
 from libs.common.runtime.settings import Settings
 from libs.common.values.foreign_json import UnreadableJson, read_json
 
@@ -73,10 +74,12 @@ class GuardedFetcher:
 
     async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
+        refuse_inside_a_transaction()
         return await self._request("GET", url, headers={"Accept": accept, "Accept-Encoding": "identity"})
 
     async def post_form(self, url: str, form: dict[str, str]) -> int:
         """The status of a posted form (a logout token). Raises `FetchRefused`."""
+        refuse_inside_a_transaction()
         to = await self._pinned(url)
         try:
             async with (
@@ -92,6 +95,7 @@ class GuardedFetcher:
 
     async def jwks(self, url: str) -> tuple[dict[str, Any], ...]:
         """The keys of a JWK Set, remembered. Raises `FetchRefused`."""
+        refuse_inside_a_transaction()
         known = self._jwks.get(url)
         if known and time.monotonic() < known[0]:
             return known[1]

@@ -13,11 +13,11 @@ from libs.common.access.access_token import AccessToken
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from services.identity.openid import store
-from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
+from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, may_name_a_client
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import Hand
-from services.identity.openid.registration import check_sector
+from services.identity.openid.registration import judge_metadata
 
 
 class MetadataRefused(DomainError):
@@ -52,8 +52,7 @@ async def judge(provider: Provider, metadata: ClientMetadata, by: Hand) -> None:
     """
     by.writes(metadata)
     with metadata_judged():
-        check_metadata(metadata, plain_http=provider.settings.demonstration)
-        await check_sector(provider, metadata)
+        await judge_metadata(provider, metadata)
 
 
 async def client_named(tx: Tx, client_id: str) -> Client:
