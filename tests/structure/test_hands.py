@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2] / "services" / "identity"
 REGISTER = ROOT / "openid" / "register.py"
 WRITES = {
     "add",
-    "replace_metadata",
+    "replace",
     "disable",
     "replace_secret",
     "add_initial_token",

@@ -4,6 +4,7 @@ openid.md §4, "registration tampering": there is one list of rules, and no path
 that writes metadata without it.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MOST_URIS = 20
 LONGEST_URI = 2000
 LONGEST_NAME = 200
+FRAGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 LONGEST_AGE = 10 * 365 * 86400
 """Seconds; ten years."""
 
@@ -67,20 +69,17 @@ def grants_fit_the_client(metadata: ClientMetadata) -> None:
         raise InvalidClientMetadata("Only the code response type is supported.")
     if (CODE in metadata.grant_types) != ("code" in metadata.response_types):
         raise InvalidClientMetadata("The code response type and its grant come together.")
-    if metadata.token_endpoint_auth_method == "none" and (
-        {CLIENT_CREDENTIALS, TOKEN_EXCHANGE} & set(metadata.grant_types)
-    ):
+    if not metadata.is_confidential and ({CLIENT_CREDENTIALS, TOKEN_EXCHANGE} & set(metadata.grant_types)):
         raise InvalidClientMetadata("A public client has no credentials of its own.")
 
 
 def method_fits_the_profile(metadata: ClientMetadata) -> None:
     """openid.md §1 and line 10."""
-    secret = metadata.token_endpoint_auth_method.startswith("client_secret")
-    if secret and metadata.profile != "compat":
+    if metadata.has_a_secret and metadata.profile != "compat":
         raise InvalidClientMetadata("Client secrets exist in the compat profile only.")
     if metadata.profile == "fapi" and metadata.token_endpoint_auth_method != "private_key_jwt":
         raise InvalidClientMetadata("The fapi profile authenticates by private_key_jwt.")
-    if metadata.consent == "implicit" and metadata.token_endpoint_auth_method == "none":
+    if metadata.consent == "implicit" and not metadata.is_confidential:
         raise InvalidClientMetadata("A public client always asks for consent.")
 
 
@@ -89,6 +88,7 @@ def algorithms_fit_the_profile(metadata: ClientMetadata) -> None:
     chosen = (
         metadata.id_token_signed_response_alg,
         metadata.userinfo_signed_response_alg,
+        metadata.introspection_signed_response_alg,
         metadata.token_endpoint_auth_signing_alg,
         metadata.request_object_signing_alg,
     )
@@ -150,7 +150,12 @@ def redirects_are_present(metadata: ClientMetadata) -> None:
 
 def sector_is_one(metadata: ClientMetadata) -> None:
     """OpenID Connect Core §8.1: several hosts need a sector_identifier_uri."""
-    if metadata.subject_type == "pairwise" and not sector_of(metadata):
+    if metadata.subject_type != "pairwise" or metadata.sector_identifier_uri is not None:
+        return
+    if any(urlsplit(uri).hostname in LOOPBACK for uri in metadata.redirect_uris):
+        # Every native app answers there: the host says nothing of who they are, and all would know one subject.
+        raise InvalidClientMetadata("Pairwise subjects of a loopback address need a sector_identifier_uri.")
+    if not sector_of(metadata):
         raise InvalidClientMetadata("Pairwise subjects of several hosts need a sector_identifier_uri.")
 
 
@@ -194,11 +199,14 @@ def check_addresses(metadata: ClientMetadata, *, plain_http: bool) -> None:
     others = (
         metadata.jwks_uri, metadata.sector_identifier_uri, metadata.backchannel_logout_uri,
         metadata.initiate_login_uri, metadata.client_uri, metadata.logo_uri, metadata.policy_uri, metadata.tos_uri,
-        *metadata.request_uris,
+        # OpenID Connect Core §6.2: the fragment is a hash of what lies there, or just another name for it.
+        *(uri.partition("#")[0] for uri in metadata.request_uris),
     )  # fmt: skip
     for uri in others:
         if uri is not None:
             _check_https(uri, plain_http=plain_http)
+    for uri in metadata.request_uris:
+        _check_fragment(uri)
     if max(map(len, _lists(metadata)), default=0) > MOST_URIS:
         raise InvalidClientMetadata("Too many addresses.")
 
@@ -210,6 +218,12 @@ def _lists(metadata: ClientMetadata) -> Iterable[tuple[str, ...]]:
         metadata.request_uris,
         metadata.contacts,
     )
+
+
+def _check_fragment(uri: str) -> None:
+    """RFC 3986 §3.5; a `request_uri` is compared as a whole, so its fragment is bounded as the rest is."""
+    if len(uri) > LONGEST_URI or not FRAGMENT.fullmatch(uri.partition("#")[2]):
+        raise InvalidClientMetadata("The fragment of a request_uri is not one.")
 
 
 def _check_redirect(uri: str, kind: str, *, plain_http: bool, error: str = "invalid_redirect_uri") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from libs.common.database.transaction import Tx
-from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.clients import Client
 from services.identity.openid.store import CLIENT, client_of
 
 
@@ -30,15 +30,18 @@ async def every(tx: Tx) -> list[Client]:
     return [client for client in map(client_of, rows) if client is not None]
 
 
-async def replace_metadata(tx: Tx, client_id: str, metadata: ClientMetadata, now: datetime) -> bool:
-    """False for a cabinet's machine: it has its own commands, which keep it one."""
+async def replace(tx: Tx, client: Client, now: datetime) -> bool:
+    """Its metadata, its secret, and until when its grants are over.
+
+    False for a cabinet's machine: it has its own commands, which keep it one.
+    """
     return await tx.execute(
         """
-        UPDATE client SET metadata = $2::text::jsonb, updated_at = $3
+        UPDATE client SET metadata = $2::text::jsonb, secret_hash = $3, not_before = $4, updated_at = $5
          WHERE client_id = $1
            AND NOT EXISTS (SELECT FROM machine_client AS machine WHERE machine.client_id = client.client_id)
         """,
-        client_id, msgspec.json.encode(metadata).decode(), now,
+        client.client_id, msgspec.json.encode(client.metadata).decode(), client.secret_hash, client.not_before, now,
     ) == 1  # fmt: skip
 
 

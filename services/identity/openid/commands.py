@@ -20,6 +20,7 @@ from services.identity.openid.register import (
     AT_THE_COMMAND_LINE,
     ClientAlreadyThere,
     ItIsAMachine,
+    RegisteredClient,
     disable_client,
     open_registration,
     register_client,
@@ -74,25 +75,27 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
 def change(caisse: str, client_id: str, metadata: Path) -> None:
     """Remplacer toute la description d'un client de CAISSE par celle du fichier METADATA (JSON, RFC 7591)."""
 
-    async def replaced(tx: Tx) -> bool:
+    async def replaced(tx: Tx) -> RegisteredClient | None:
         known = await store.load_client(tx, client_id)
         if known is None:
-            return False
-        await update_client(
-            tx, known, described, now=now(), plain_http=load_settings().demonstration, by=AT_THE_COMMAND_LINE
+            return None
+        plain_http = load_settings().demonstration
+        return await update_client(
+            tx, known, described, now=now(), plain_http=plain_http, by=AT_THE_COMMAND_LINE
         )
-        return True
 
     try:
         described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
-        found = in_caisse(caisse, replaced)
+        changed = in_caisse(caisse, replaced)
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
         stop(f"{metadata} : {error}", USAGE)
     except ItIsAMachine:
         stop(f"{client_id} est le logiciel d'un cabinet : voir espace client machine.", USAGE)
-    if not found:
+    if changed is None:
         stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
     click.echo(f"Le client {client_id} est changé.")
+    if changed.secret:
+        click.echo(f"Son secret, montré cette seule fois : {changed.secret}")
 
 
 @client.command("list")

@@ -117,9 +117,7 @@ async def register_client(
     if client_id is not None and not re.fullmatch(NAMEABLE, client_id):
         raise InvalidClientMetadata("This client_id is not a client's.")
     name = client_id or f"client_{secrets.token_hex(12)}"
-    secret = (
-        secrets.token_urlsafe(32) if metadata.token_endpoint_auth_method.startswith("client_secret") else None
-    )
+    secret = secrets.token_urlsafe(32) if metadata.has_a_secret else None
     client = RegisteredClient(
         client_id=name, state="active", secret_hash=_hash(secret), metadata=metadata, secret=secret
     )
@@ -135,23 +133,35 @@ async def register_client(
 
 async def update_client(
     tx: Tx, client: Client, metadata: ClientMetadata, *, now: datetime, plain_http: bool, by: Hand
-) -> Client:
-    """Replace the whole metadata, judged anew. A narrower ceiling bites at once: the client's floor is raised.
+) -> RegisteredClient:
+    """Replace the whole metadata, judged anew; with a secret when the new method is the first to need one.
+
+    A right or an audience that it loses bites at once: the client's floor is raised. One that proves itself no
+    more loses its grants: a confidential client's refresh tokens are bound to that proof alone (RFC 6749 §6).
 
     Raises `InvalidClientMetadata`, `ItIsAMachine`, and what `Hand.writes` does.
     """
     by.writes(client.metadata, metadata)
     check_metadata(metadata, plain_http=plain_http)
-    if not await client_store.replace_metadata(tx, client.client_id, metadata, now):
+    secret = secrets.token_urlsafe(32) if metadata.has_a_secret and client.secret_hash is None else None
+    kept = client.secret_hash if metadata.has_a_secret else None
+    loses_its_proof = client.is_confidential and not metadata.is_confidential
+    changed = RegisteredClient(
+        client_id=client.client_id,
+        state=client.state,
+        secret_hash=kept if secret is None else _hash(secret),
+        metadata=metadata,
+        not_before=now if loses_its_proof else client.not_before,
+        secret=secret,
+    )
+    if not await client_store.replace(tx, changed, now):
         raise ItIsAMachine
-    if not client.scopes <= frozenset(metadata.scope.split()):
+    if loses_its_proof or _is_narrower(client.metadata, metadata):
         await _raise_floor(tx, client.client_id, now)
     if by.is_a_program and _is_another(client.metadata, metadata):
         await client_store.end_consents(tx, client.client_id, now)
     await _note(tx, "client.updated", client.client_id, now, by)
-    return Client(
-        client_id=client.client_id, state=client.state, secret_hash=client.secret_hash, metadata=metadata
-    )
+    return changed
 
 
 async def disable_client(tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE) -> bool:
@@ -249,6 +259,14 @@ async def _raise_floor(tx: Tx, client_id: str, now: datetime) -> None:
     await outbox.record(
         tx, FloorRaised(event_id=new_id(), at=now, kind="client", key=client_id, not_before=now)
     )
+
+
+def _is_narrower(before: ClientMetadata, after: ClientMetadata) -> bool:
+    """Whether a token of before may say more than one of after: a scope, or an audience."""
+    lost = set(before.scope.split()) - set(after.scope.split()) or set(before.resources) - set(
+        after.resources
+    )
+    return bool(lost)
 
 
 def _is_another(before: ClientMetadata, after: ClientMetadata) -> bool:

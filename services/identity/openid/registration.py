@@ -28,10 +28,6 @@ from services.identity.sign_in import throttle
 OURS = frozenset({"profile", "consent", "introspects", "resources"})
 """What a client never says of itself: an operator, or the initial access token, does."""
 
-ANSWERED = frozenset({"client_id", "client_secret", "client_id_issued_at", "client_secret_expires_at",
-                      "registration_access_token", "registration_client_uri"})  # fmt: skip
-"""Members of our own answers that an update sends back (RFC 7592 §2.2)."""
-
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 KNOWN = frozenset(ClientMetadata.__struct_fields__)
 
@@ -146,33 +142,43 @@ async def answer_management(
             if method == "DELETE":
                 await disable_client(tx, client_id, now=now, by=ITSELF)
                 return Answer(204, "", NO_STORE)
+        secret = None
         if method == "PUT":
-            metadata = read_metadata(body, client.profile, client_id=client_id)
+            metadata = read_metadata(body, client.profile, managed=client)
             await judge_metadata(provider, metadata)
             async with provider.db.transaction(issuer.caisse) as tx:
                 # As it is now: disabled meanwhile, it is managed no more.
                 client = await client_store.registered_with(tx, client_id, token_hash)
                 if client is None or client.profile != metadata.profile:
                     return NOT_MANAGED
-                client = await update_client(
+                changed = await update_client(
                     tx, client, metadata, now=now, plain_http=provider.settings.demonstration, by=ITSELF
                 )
+            client, secret = changed, changed.secret
     except throttle.Throttled:
         return TOO_FAST
     except InvalidClientMetadata as error:
         return refused(error.error, str(error))
     token = (authorization or "").partition(" ")[2].strip()
-    return Answer(200, described(issuer, client, token, None, None), NO_STORE)
+    return Answer(200, described(issuer, client, token, secret, None), NO_STORE)
 
 
-def read_metadata(body: bytes, profile: Profile, *, client_id: str | None = None) -> ClientMetadata:
-    """The request's metadata within the profile. Unknown members are ignored (RFC 7591 §2)."""
+def read_metadata(body: bytes, profile: Profile, *, managed: Client | None = None) -> ClientMetadata:
+    """The request's metadata within the profile. Unknown members are ignored (RFC 7591 §2).
+
+    RFC 7592 §2.2: an update names the client `managed`, and its secret if any; other members of our answers that
+    come back are not read.
+    """
     try:
         said = read_json(body, _objects)
     except UnreadableJson as error:
         raise InvalidClientMetadata("The body is not a JSON object that can be kept.") from error
-    if client_id is not None and said.get("client_id") != client_id:
-        raise InvalidClientMetadata("The client_id does not match.")
+    if managed is not None:
+        if said.get("client_id") != managed.client_id:
+            raise InvalidClientMetadata("The client_id does not match.")
+        secret = said.get("client_secret")
+        if secret is not None and not (isinstance(secret, str) and managed.check_client_secret(secret)):
+            raise InvalidClientMetadata("The client_secret does not match.")
     asked = {name: value for name, value in said.items() if name in KNOWN - OURS and value is not None}
     asked.setdefault("client_name", "Client")
     asked.setdefault("scope", " ".join(sorted(OPENID_SCOPES)))

@@ -25,7 +25,8 @@ _decoder = msgspec.json.Decoder(ClientMetadata)
 _granted = msgspec.json.Decoder(Granted)
 
 CLIENT = """
-       client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata
+       client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata,
+       client.not_before AS client_not_before
 """
 GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
@@ -74,6 +75,7 @@ def client_of(row: Row) -> Client | None:
         state=row["client_state"],
         secret_hash=row["secret_hash"],
         metadata=_metadata(row["metadata"]),
+        not_before=row["client_not_before"],
     )
 
 
@@ -252,7 +254,7 @@ async def load_presented(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED},
                issued_to.client_id AS issued_to, issued_to.state AS issued_to_state,
-               issued_to.metadata::text AS issued_to_metadata
+               issued_to.metadata::text AS issued_to_metadata, issued_to.not_before AS issued_to_not_before
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
           LEFT JOIN client AS issued_to ON issued_to.client_id = $6
@@ -268,5 +270,6 @@ async def load_presented(
             state=row["issued_to_state"],
             secret_hash=None,
             metadata=_metadata(row["issued_to_metadata"]),
+            not_before=row["issued_to_not_before"],
         )
     return client_of(row), grant_of(row), row["token_is_revoked"], owner
