@@ -5,15 +5,17 @@ that writes metadata without it.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
-from libs.common.access.signatures import PRIVATE_MEMBERS, UnusableKey, verifying_key
+from libs.common.access.signatures import PRIVATE_MEMBERS
 from libs.common.values.foreign_json import UnreadableJson, read_json
 from libs.common.values.one_line import is_one_line
+from services.identity.openid.client_keys import MOST_KEYS, kept_keys
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
     CODE,
@@ -45,14 +47,17 @@ class InvalidClientMetadata(Exception):
         self.error = error
 
 
-def check_metadata(metadata: ClientMetadata, *, plain_http: bool = False) -> None:
-    """Every rule, in order. `plain_http` lets loopback addresses through, as in a demonstration.
+def check_metadata(metadata: ClientMetadata, *, plain_http: bool = False) -> ClientMetadata:
+    """Every rule, in order; what is kept of the metadata: of its keys, what is read of them.
 
-    Raises `InvalidClientMetadata`.
+    `plain_http` lets loopback addresses through, as in a demonstration. Raises `InvalidClientMetadata`.
     """
     for rule in RULES:
         rule(metadata)
     check_addresses(metadata, plain_http=plain_http)
+    if metadata.jwks is None:
+        return metadata
+    return replace(metadata, jwks={"keys": list(kept_keys(metadata.jwks["keys"]))})
 
 
 def name_can_be_read(metadata: ClientMetadata) -> None:
@@ -114,26 +119,12 @@ def _check_keys(keys: object) -> None:
         found = msgspec.convert(keys, list[dict[str, Any]])
     except msgspec.ValidationError as error:
         raise InvalidClientMetadata("The jwks holds no keys.") from error
-    if not 0 < len(found) <= MOST_URIS:
+    if not 0 < len(found) <= MOST_KEYS:
         raise InvalidClientMetadata("The jwks holds no keys, or too many.")
     if any(PRIVATE_MEMBERS & key.keys() for key in found):
         raise InvalidClientMetadata("The jwks holds a private key.")
-    if not any(verifies_with(key, EVERY_ALGORITHM) for key in found):
+    if not kept_keys(found):
         raise InvalidClientMetadata("The jwks holds no key we can verify with.")
-
-
-EVERY_ALGORITHM = ("ES256", "EdDSA", "PS256", "RS256")
-
-
-def verifies_with(key: dict[str, Any], algorithms: Collection[str]) -> bool:
-    """Whether a public JWK verifies with one of them."""
-    for alg in algorithms:
-        try:
-            verifying_key(key, alg)
-        except UnusableKey:
-            continue
-        return True
-    return False
 
 
 def scope_is_known(metadata: ClientMetadata) -> None:

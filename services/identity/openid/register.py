@@ -113,7 +113,7 @@ async def register_client(
     and what `Hand.writes` does.
     """
     by.writes(metadata)
-    check_metadata(metadata, plain_http=plain_http)
+    metadata = check_metadata(metadata, plain_http=plain_http)
     if client_id is not None and not re.fullmatch(NAMEABLE, client_id):
         raise InvalidClientMetadata("This client_id is not a client's.")
     name = client_id or f"client_{secrets.token_hex(12)}"
@@ -142,7 +142,7 @@ async def update_client(
     Raises `InvalidClientMetadata`, `ItIsAMachine`, and what `Hand.writes` does.
     """
     by.writes(client.metadata, metadata)
-    check_metadata(metadata, plain_http=plain_http)
+    metadata = check_metadata(metadata, plain_http=plain_http)
     secret = secrets.token_urlsafe(32) if metadata.has_a_secret and client.secret_hash is None else None
     kept = client.secret_hash if metadata.has_a_secret else None
     loses_its_proof = client.is_confidential and not metadata.is_confidential

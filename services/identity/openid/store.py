@@ -4,7 +4,6 @@ What its effects write is in `effect_store.py`.
 """
 
 from datetime import datetime
-from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -18,6 +17,7 @@ from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.remembered import Remembered
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
 from services.identity.sign_in.store import PROVEN_FROM
 
@@ -61,10 +61,19 @@ OF_THE_PERSON = (
 """What the person behind the grant holds under the mandate `$6` at `$7`, on the day `$8` in Paris."""
 
 
-@lru_cache(maxsize=2048)
+MOST_METADATA = 8 * 1024 * 1024
+"""Characters of the registrations that a process keeps decoded: thousands of ordinary ones, some hundred large."""
+
+_decoded: Remembered[str, ClientMetadata] = Remembered(MOST_METADATA)
+
+
 def _metadata(text: str) -> ClientMetadata:
     """Decoded once for each text that the database gave: a changed registration is another text."""
-    return _decoder.decode(text)
+    known = _decoded.get(text)
+    if known is None:
+        known = _decoder.decode(text)
+        _decoded.put(text, known, len(text))
+    return known
 
 
 def client_of(row: Row) -> Client | None:
