@@ -6,7 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from libs.common.access.issuer_keys import IssuerKeys, IssuerUnavailable
+from libs.common.access.issuer_keys import (
+    UNKNOWN_APART,
+    UNKNOWN_AT_FIRST,
+    UNKNOWN_AT_ONCE,
+    IssuerKeys,
+    IssuerUnavailable,
+)
 from libs.common.access.signatures import SigningKey
 from libs.common.values.caisse_slug import CaisseSlug
 from tests.access.tokens import CAISSE, ISSUER_BASE
@@ -119,6 +125,62 @@ async def test_an_issuer_never_read_is_unavailable_not_wrong(server: JwksServer,
     server.status = 503
     with pytest.raises(IssuerUnavailable):
         await keys.find(CAISSE, "any")
+
+
+async def test_invented_caisses_share_one_pace(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    """The caisse comes from the address: each invented one would else cost a fetch."""
+    server.status = 404
+    for _ in range(3):
+        answers = await asyncio.gather(
+            *(keys.find(CaisseSlug(f"invented-{n}"), "any") for n in range(3 * UNKNOWN_AT_FIRST)),
+            return_exceptions=True,
+        )
+        assert {type(one) for one in answers} == {type(None), IssuerUnavailable}
+        seconds.now += 1
+
+    assert len(server.asked) <= UNKNOWN_AT_FIRST + 2 * (1 / UNKNOWN_APART) + 1
+
+
+async def test_invented_caisses_have_no_real_one_forgotten_nor_kept_from(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    old, new = SigningKey.generate(), SigningKey.generate()
+    server.keys = [old.published_jwk()]
+    await keys.find(CAISSE, old.kid)
+    server.status, known = 404, len(server.asked)
+    await asyncio.gather(
+        *(keys.find(CaisseSlug(f"invented-{n}"), "any") for n in range(6000)), return_exceptions=True
+    )
+    assert await keys.find(CAISSE, old.kid)
+    assert server.asked.count("/mediterranee/jwks") == known, "it was not read again"
+    server.status, server.keys = 200, [old.published_jwk(), new.published_jwk()]
+    seconds.now += 1
+
+    assert await keys.find(CAISSE, new.kid), "the pace of strangers does not hold the known ones"
+
+
+async def test_few_fetches_of_unknown_caisses_are_under_way_at_once(
+    server: JwksServer, keys: IssuerKeys
+) -> None:
+    server.status, server.slow = 404, 0.2
+    asking = [asyncio.create_task(keys.find(CaisseSlug(f"invented-{n}"), "any")) for n in range(40)]
+    await asyncio.sleep(0.1)
+    assert len(server.asked) == UNKNOWN_AT_ONCE
+    for one in asking:
+        one.cancel()
+
+
+async def test_a_caisse_opened_since_is_found(server: JwksServer, keys: IssuerKeys, seconds: Seconds) -> None:
+    key = SigningKey.generate()
+    server.status = 404
+    assert await keys.find(CAISSE, key.kid) is None
+    server.status, server.keys = 200, [key.published_jwk()]
+    seconds.now += 1
+    assert await keys.find(CAISSE, key.kid)
+    assert await keys.find(CAISSE, key.kid)
+    assert len(server.asked) == 2
 
 
 async def test_an_unknown_caisse_has_no_key(server: JwksServer, keys: IssuerKeys) -> None:

@@ -102,9 +102,11 @@ class ResourceServer:
         """Connect, follow the revocations and guard, while the block runs. `db` is the app role."""
         section = self._settings.service(self._service)
         http = self._http or way_out(self._settings)
+        # Apart: whatever strangers have us fetch, a revocation is still asked for.
+        asking = self._http or way_out(self._settings)
         bus = self.bus = Bus.of(self._settings, self._service)
         key = SigningKey.from_pem(section.client_key) if section.client_key else None
-        tokens = self._token_check(http, db, key)
+        tokens = self._token_check(http, asking, db, key)
         self._guard = guard_by_access(tokens=tokens, session=self._session)
         bus.start()
         self._opened_at = time.monotonic()
@@ -119,13 +121,16 @@ class ResourceServer:
             await bus.close()
             if self._http is None:
                 await http.aclose()
+                await asking.aclose()
 
-    def _token_check(self, http: httpx.AsyncClient, db: Database, key: SigningKey | None) -> TokenCheck:
+    def _token_check(
+        self, http: httpx.AsyncClient, asking: httpx.AsyncClient, db: Database, key: SigningKey | None
+    ) -> TokenCheck:
         issuer_base = self._settings.identity.base
         base = self._settings.service(self._service).base
         introspect = self._introspect
         if introspect is None and key is not None:
-            introspect = IntrospectAtIssuer(http, issuer_base, client_id=self._service, key=key)
+            introspect = IntrospectAtIssuer(asking, issuer_base, client_id=self._service, key=key)
         verifier = TokenVerifier(
             self._key_source or IssuerKeys(http, issuer_base),
             issuer_base=issuer_base,

@@ -9,6 +9,7 @@ import asyncpg
 
 from libs.common.database.connections import ACQUIRE_TIMEOUT, Connection, Connections
 from libs.common.database.gathering import Arguments, Gathering, Kind
+from libs.common.database.held import transaction_held
 from libs.common.database.one_statement import OneStatement, Verb
 from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable, Row, Tx, asking
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
@@ -173,7 +174,8 @@ class Database:
         committed = False
         try:
             try:
-                yield Tx(connection, caisse)
+                with transaction_held():
+                    yield Tx(connection, caisse)
             except BaseException:
                 await self._give_up(connection)
                 raise

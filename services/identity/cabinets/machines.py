@@ -26,7 +26,8 @@ from services.identity.cabinets.floors import raise_floor
 from services.identity.cabinets.machine_store import Registered
 from services.identity.delegation import store as mandates
 from services.identity.delegation.offer import CabinetNotEligible
-from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata, verifies_with
+from services.identity.openid.client_keys import MOST_KEYS, Jwk, kept_keys, verifies_with
+from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import TOKEN_EXCHANGE, ClientMetadata
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable_client, register_client
@@ -39,8 +40,6 @@ LONGEST_NAME = 100
 
 KID = r"[A-Za-z0-9_-][A-Za-z0-9._~:@=+-]{0,199}"
 """What an address can name: a key is retired by its `kid`, and one that was stolen in a hurry."""
-
-Jwk = dict[str, Any]
 
 _metadata = msgspec.json.Decoder(ClientMetadata)
 
@@ -82,7 +81,9 @@ def key_set(keys: Sequence[Jwk]) -> dict[str, Any]:
         raise InvalidClientMetadata("Each key has a kid of its own.")
     if not all(verifies_with(key, PROFILE_ALGORITHMS["fapi"]) for key in keys):
         raise InvalidClientMetadata("A key is not one that the fapi profile verifies with.")
-    return {"keys": list(keys)}
+    if len(keys) > MOST_KEYS:
+        raise InvalidClientMetadata("A machine has twenty keys at most.")
+    return {"keys": list(kept_keys(keys))}
 
 
 async def register_machine(
@@ -175,9 +176,11 @@ async def add_key(
     Raises `NotFound`, `InvalidClientMetadata` (another key has its `kid`).
     """
     machine = await _hold(tx, machine_id)
-    if key in keys_of(machine):
+    known = key_set(keys_of(machine))["keys"]
+    [new] = key_set([key])["keys"]
+    if new in known:
         return machine
-    jwks = key_set([*keys_of(machine), key])
+    jwks = key_set([*known, new])
     await _write(tx, machine, replace(metadata_of(machine), jwks=jwks), now)
     await _note(tx, machine, "machine.key_added", now, by, kid=key["kid"])
     return await find_machine(tx, machine_id)
@@ -219,7 +222,7 @@ async def _hold(tx: Tx, machine_id: UUID) -> Registered:
 
 
 async def _write(tx: Tx, machine: Registered, metadata: ClientMetadata, now: datetime) -> None:
-    check_metadata(metadata)
+    metadata = check_metadata(metadata)
     await store.replace_metadata(tx, machine.id, msgspec.json.encode(metadata).decode(), now)
 
 

@@ -96,7 +96,7 @@ def _date(typed: Mapping[str, str] | date, name: str, errors: dict[str, str]) ->
     if isinstance(typed, date):
         return typed
     try:
-        if len(typed["year"]) != 4:
+        if len(typed["year"]) != 4 or max(len(typed["month"]), len(typed["day"])) > 2:
             raise ValueError
         return date(int(typed["year"]), int(typed["month"]), int(typed["day"]))
     except ValueError:

@@ -32,8 +32,14 @@ def requested(resources: Iterable[str], client: Client, issuer: Issuer) -> tuple
     return asked or allowed
 
 
+def granted_still(resources: Iterable[str], client: Client, issuer: Issuer) -> tuple[str, ...]:
+    """Of the audiences that a grant names, those that are open to its client today."""
+    still = open_to(client, issuer)
+    return tuple(uri for uri in resources if uri in still)
+
+
 def chosen(resources: Collection[str], allowed: Collection[str], issuer: Issuer) -> Audience:
-    """The one audience of a token; the issuer when none is named. Raises `InvalidTarget`."""
+    """The one audience of a token, among those `allowed`; the issuer when none is named. Raises `InvalidTarget`."""
     if len(resources) > 1:
         raise InvalidTarget("A token has one audience: name one resource.")
     uri = next(iter(resources), issuer.url)

@@ -169,7 +169,10 @@ async def _asked(
     provider: Provider, issuer: Issuer, parameters: Parameters, client: Client, now: datetime
 ) -> AuthorizationRequest | ToClient:
     """A request that was not pushed, believed; or the refusal its client hears. Raises a `Refusal` for a page."""
-    inside = await _parameters_that_count(provider, issuer, parameters, client, now)
+    try:
+        inside = await _parameters_that_count(provider, issuer, parameters, client, now)
+    except Refusal as error:
+        return refused(told_outside(parameters, client, error), error, issuer)
     address = addressed(inside, client)
     try:
         request = checked(inside, client, issuer, address)
@@ -178,6 +181,16 @@ async def _asked(
     except Refusal as error:
         return refused(address, error, issuer)
     return request
+
+
+def told_outside(parameters: Parameters, client: Client, error: Refusal) -> ReturnAddress:
+    """OpenID Connect Core §3.1.2.6: a request object that is not taken is told to the client, where the request
+    itself says an address of its own. Raises `error`, for a page, where it does not.
+    """
+    try:
+        return addressed(parameters, client)
+    except Refusal:
+        raise error from None
 
 
 def pushed_handle(parameters: Parameters) -> Place | None:
@@ -197,8 +210,13 @@ def _as_pushed(pushed: Pushed | None, handle: Place, client: Client, now: dateti
 async def _parameters_that_count(
     provider: Provider, issuer: Issuer, parameters: Parameters, client: Client, now: datetime
 ) -> Parameters:
-    """openid.md §5: a remote request_uri only in `compat`, registered beforehand, through the guarded fetcher."""
+    """openid.md §5: a remote request_uri only in `compat`, registered beforehand, through the guarded fetcher.
+
+    RFC 9101 §5: never together with `request`.
+    """
     uri = parameters.get("request_uri")
+    if uri is not None and parameters.get("request") is not None:
+        raise InvalidRequest("A request is given by value or by reference, not both.")
     if uri is not None:
         if client.profile != "compat" or uri not in client.metadata.request_uris:
             raise RequestUriNotSupported("A request_uri must be pushed.")

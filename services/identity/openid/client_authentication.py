@@ -20,6 +20,9 @@ from services.identity.openid.snapshot import Snapshot
 from services.identity.openid.wire import Parameters
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_TYPES = (None, "jwt", "client-authentication+jwt")
+"""RFC 7523 names none; a request object that says its own type is no assertion (RFC 9101 §10.8)."""
+
 SKEW = timedelta(seconds=30)
 """openid.md line 27: 10 s ahead is accepted, more than 60 s refused; we tolerate 30."""
 
@@ -121,7 +124,7 @@ def _check_assertion(assertion: str, client: Client, snapshot: Snapshot) -> Reme
     if registered is not None:
         algorithms = tuple(alg for alg in algorithms if alg == registered)
     try:
-        claims = verify(assertion, snapshot.client_keys, algorithms)
+        claims = verify(assertion, snapshot.client_keys, algorithms, types=ASSERTION_TYPES)
     except NotVerified as error:
         raise InvalidClient from error
     if claims.get("iss") != client.client_id or claims.get("sub") != client.client_id:

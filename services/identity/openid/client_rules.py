@@ -4,15 +4,18 @@ openid.md §4, "registration tampering": there is one list of rules, and no path
 that writes metadata without it.
 """
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
-from libs.common.access.signatures import PRIVATE_MEMBERS, UnusableKey, verifying_key
+from libs.common.access.signatures import PRIVATE_MEMBERS
 from libs.common.values.foreign_json import UnreadableJson, read_json
 from libs.common.values.one_line import is_one_line
+from services.identity.openid.client_keys import MOST_KEYS, kept_keys
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
     CODE,
@@ -29,6 +32,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MOST_URIS = 20
 LONGEST_URI = 2000
 LONGEST_NAME = 200
+FRAGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
 LONGEST_AGE = 10 * 365 * 86400
 """Seconds; ten years."""
 
@@ -43,14 +47,17 @@ class InvalidClientMetadata(Exception):
         self.error = error
 
 
-def check_metadata(metadata: ClientMetadata, *, plain_http: bool = False) -> None:
-    """Every rule, in order. `plain_http` lets loopback addresses through, as in a demonstration.
+def check_metadata(metadata: ClientMetadata, *, plain_http: bool = False) -> ClientMetadata:
+    """Every rule, in order; what is kept of the metadata: of its keys, what is read of them.
 
-    Raises `InvalidClientMetadata`.
+    `plain_http` lets loopback addresses through, as in a demonstration. Raises `InvalidClientMetadata`.
     """
     for rule in RULES:
         rule(metadata)
     check_addresses(metadata, plain_http=plain_http)
+    if metadata.jwks is None:
+        return metadata
+    return replace(metadata, jwks={"keys": list(kept_keys(metadata.jwks["keys"]))})
 
 
 def name_can_be_read(metadata: ClientMetadata) -> None:
@@ -67,20 +74,17 @@ def grants_fit_the_client(metadata: ClientMetadata) -> None:
         raise InvalidClientMetadata("Only the code response type is supported.")
     if (CODE in metadata.grant_types) != ("code" in metadata.response_types):
         raise InvalidClientMetadata("The code response type and its grant come together.")
-    if metadata.token_endpoint_auth_method == "none" and (
-        {CLIENT_CREDENTIALS, TOKEN_EXCHANGE} & set(metadata.grant_types)
-    ):
+    if not metadata.is_confidential and ({CLIENT_CREDENTIALS, TOKEN_EXCHANGE} & set(metadata.grant_types)):
         raise InvalidClientMetadata("A public client has no credentials of its own.")
 
 
 def method_fits_the_profile(metadata: ClientMetadata) -> None:
     """openid.md §1 and line 10."""
-    secret = metadata.token_endpoint_auth_method.startswith("client_secret")
-    if secret and metadata.profile != "compat":
+    if metadata.has_a_secret and metadata.profile != "compat":
         raise InvalidClientMetadata("Client secrets exist in the compat profile only.")
     if metadata.profile == "fapi" and metadata.token_endpoint_auth_method != "private_key_jwt":
         raise InvalidClientMetadata("The fapi profile authenticates by private_key_jwt.")
-    if metadata.consent == "implicit" and metadata.token_endpoint_auth_method == "none":
+    if metadata.consent == "implicit" and not metadata.is_confidential:
         raise InvalidClientMetadata("A public client always asks for consent.")
 
 
@@ -89,6 +93,7 @@ def algorithms_fit_the_profile(metadata: ClientMetadata) -> None:
     chosen = (
         metadata.id_token_signed_response_alg,
         metadata.userinfo_signed_response_alg,
+        metadata.introspection_signed_response_alg,
         metadata.token_endpoint_auth_signing_alg,
         metadata.request_object_signing_alg,
     )
@@ -114,26 +119,12 @@ def _check_keys(keys: object) -> None:
         found = msgspec.convert(keys, list[dict[str, Any]])
     except msgspec.ValidationError as error:
         raise InvalidClientMetadata("The jwks holds no keys.") from error
-    if not 0 < len(found) <= MOST_URIS:
+    if not 0 < len(found) <= MOST_KEYS:
         raise InvalidClientMetadata("The jwks holds no keys, or too many.")
     if any(PRIVATE_MEMBERS & key.keys() for key in found):
         raise InvalidClientMetadata("The jwks holds a private key.")
-    if not any(verifies_with(key, EVERY_ALGORITHM) for key in found):
+    if not kept_keys(found):
         raise InvalidClientMetadata("The jwks holds no key we can verify with.")
-
-
-EVERY_ALGORITHM = ("ES256", "EdDSA", "PS256", "RS256")
-
-
-def verifies_with(key: dict[str, Any], algorithms: Collection[str]) -> bool:
-    """Whether a public JWK verifies with one of them."""
-    for alg in algorithms:
-        try:
-            verifying_key(key, alg)
-        except UnusableKey:
-            continue
-        return True
-    return False
 
 
 def scope_is_known(metadata: ClientMetadata) -> None:
@@ -150,7 +141,12 @@ def redirects_are_present(metadata: ClientMetadata) -> None:
 
 def sector_is_one(metadata: ClientMetadata) -> None:
     """OpenID Connect Core §8.1: several hosts need a sector_identifier_uri."""
-    if metadata.subject_type == "pairwise" and not sector_of(metadata):
+    if metadata.subject_type != "pairwise" or metadata.sector_identifier_uri is not None:
+        return
+    if any(urlsplit(uri).hostname in LOOPBACK for uri in metadata.redirect_uris):
+        # Every native app answers there: the host says nothing of who they are, and all would know one subject.
+        raise InvalidClientMetadata("Pairwise subjects of a loopback address need a sector_identifier_uri.")
+    if not sector_of(metadata):
         raise InvalidClientMetadata("Pairwise subjects of several hosts need a sector_identifier_uri.")
 
 
@@ -194,11 +190,14 @@ def check_addresses(metadata: ClientMetadata, *, plain_http: bool) -> None:
     others = (
         metadata.jwks_uri, metadata.sector_identifier_uri, metadata.backchannel_logout_uri,
         metadata.initiate_login_uri, metadata.client_uri, metadata.logo_uri, metadata.policy_uri, metadata.tos_uri,
-        *metadata.request_uris,
+        # OpenID Connect Core §6.2: the fragment is a hash of what lies there, or just another name for it.
+        *(uri.partition("#")[0] for uri in metadata.request_uris),
     )  # fmt: skip
     for uri in others:
         if uri is not None:
             _check_https(uri, plain_http=plain_http)
+    for uri in metadata.request_uris:
+        _check_fragment(uri)
     if max(map(len, _lists(metadata)), default=0) > MOST_URIS:
         raise InvalidClientMetadata("Too many addresses.")
 
@@ -210,6 +209,12 @@ def _lists(metadata: ClientMetadata) -> Iterable[tuple[str, ...]]:
         metadata.request_uris,
         metadata.contacts,
     )
+
+
+def _check_fragment(uri: str) -> None:
+    """RFC 3986 §3.5; a `request_uri` is compared as a whole, so its fragment is bounded as the rest is."""
+    if len(uri) > LONGEST_URI or not FRAGMENT.fullmatch(uri.partition("#")[2]):
+        raise InvalidClientMetadata("The fragment of a request_uri is not one.")
 
 
 def _check_redirect(uri: str, kind: str, *, plain_http: bool, error: str = "invalid_redirect_uri") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from libs.common.database.transaction import Tx
-from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.clients import Client
 from services.identity.openid.store import CLIENT, client_of
 
 
@@ -30,15 +30,18 @@ async def every(tx: Tx) -> list[Client]:
     return [client for client in map(client_of, rows) if client is not None]
 
 
-async def replace_metadata(tx: Tx, client_id: str, metadata: ClientMetadata, now: datetime) -> bool:
-    """False for a cabinet's machine: it has its own commands, which keep it one."""
+async def replace(tx: Tx, client: Client, now: datetime) -> bool:
+    """Its metadata, its secret, and until when its grants are over.
+
+    False for a cabinet's machine: it has its own commands, which keep it one.
+    """
     return await tx.execute(
         """
-        UPDATE client SET metadata = $2::text::jsonb, updated_at = $3
+        UPDATE client SET metadata = $2::text::jsonb, secret_hash = $3, not_before = $4, updated_at = $5
          WHERE client_id = $1
            AND NOT EXISTS (SELECT FROM machine_client AS machine WHERE machine.client_id = client.client_id)
         """,
-        client_id, msgspec.json.encode(metadata).decode(), now,
+        client.client_id, msgspec.json.encode(client.metadata).decode(), client.secret_hash, client.not_before, now,
     ) == 1  # fmt: skip
 
 
@@ -47,6 +50,13 @@ async def disable(tx: Tx, client_id: str, now: datetime) -> bool:
         "UPDATE client SET state = 'disabled', updated_at = $2 WHERE client_id = $1 AND state = 'active'",
         client_id, now,
     ) == 1  # fmt: skip
+
+
+async def end_consents(tx: Tx, client_id: str, now: datetime) -> int:
+    """Everybody who agreed to this client is asked again. What they gave it already stays theirs to take back."""
+    return await tx.execute(
+        "UPDATE consent SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL", client_id, now
+    )
 
 
 async def replace_secret(tx: Tx, client_id: str, secret_hash: bytes, now: datetime) -> bool:
@@ -77,6 +87,14 @@ async def add_initial_token(
         VALUES ($1, $2, $3, $4, $5, $6)
         """,
         tx.the_caisse, token_hash, profile, uses, expires_at, now,
+    )  # fmt: skip
+
+
+async def profile_of_initial_token(tx: Tx, token_hash: bytes, now: datetime) -> Any:
+    """The profile that it would register; nothing is spent. `None` for an unknown, spent or expired one."""
+    return await tx.fetchval(
+        "SELECT profile FROM initial_access_token WHERE token_hash = $1 AND uses_left > 0 AND expires_at > $2",
+        token_hash, now,
     )  # fmt: skip
 
 

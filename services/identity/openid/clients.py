@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -69,6 +70,14 @@ class ClientMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     software_id: str | None = None
     software_version: str | None = None
 
+    @property
+    def is_confidential(self) -> bool:
+        return self.token_endpoint_auth_method != "none"
+
+    @property
+    def has_a_secret(self) -> bool:
+        return self.token_endpoint_auth_method.startswith("client_secret")
+
 
 class Client(Struct, frozen=True, kw_only=True):
     """A registered client of one caisse, in the shape that authlib's grants ask for."""
@@ -77,6 +86,8 @@ class Client(Struct, frozen=True, kw_only=True):
     state: Literal["active", "disabled"]
     secret_hash: bytes | None
     metadata: ClientMetadata
+    not_before: datetime | None = None
+    """Grants made until then are over: it proved who it is, and does so no more."""
 
     @property
     def profile(self) -> Profile:
@@ -84,7 +95,7 @@ class Client(Struct, frozen=True, kw_only=True):
 
     @property
     def is_confidential(self) -> bool:
-        return self.metadata.token_endpoint_auth_method != "none"
+        return self.metadata.is_confidential
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -162,11 +173,14 @@ def _without_loopback_port(uri: str) -> str | None:
         if rest == uri:
             continue
         port, slash, path = rest.partition("/")
-        if port == "" or (
-            port[0] == ":" and port[1:].isascii() and port[1:].isdigit() and int(port[1:]) < 65536
-        ):
+        if port == "" or _is_port(port):
             return origin + slash + path
     return None
+
+
+def _is_port(text: str) -> bool:
+    """`:8400`. Judged by its length first: Python refuses to read a number of thousands of digits."""
+    return re.fullmatch(":[0-9]{1,5}", text) is not None and int(text[1:]) <= 65535
 
 
 def sector_of(metadata: ClientMetadata) -> str:

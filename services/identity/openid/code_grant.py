@@ -11,10 +11,16 @@ from typing import Any
 from authlib.oauth2.rfc6749 import grants
 
 from libs.common.access.signatures import b64url
-from services.identity.openid import audiences, dpop_binding
+from services.identity.openid import dpop_binding
 from services.identity.openid.clients import CODE, REFRESH, Client
 from services.identity.openid.effects import ConsumeCode, RevokeGrant
-from services.identity.openid.issuing import narrowed_scopes, new_refresh_token, pass_gate, token_response
+from services.identity.openid.issuing import (
+    chosen_audience,
+    narrowed_scopes,
+    new_refresh_token,
+    pass_gate,
+    token_response,
+)
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant
 from services.identity.openid.snapshot import Code, Subject
@@ -47,8 +53,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):
 
     def generate_token(self, *, include_refresh_token: bool = True, **_: Any) -> dict[str, Any]:
         kernel, code, client = self.server, code_of(self.server), self.server.client
-        issuer = kernel.snapshot.issuer
-        audience = audiences.chosen(kernel.asked.parameters.resources, code.grant.granted.resources, issuer)
+        audience = chosen_audience(kernel, code.grant, client)
         scopes = narrowed_scopes(kernel, code.grant, client, audience, None)
         answer = token_response(kernel, client, code.grant, audience, scopes, nonce=code.nonce)
         kernel.effects.append(ConsumeCode(code.place, code.grant.id, kernel.snapshot.now))

@@ -1,4 +1,4 @@
-"""`espace client add | list | show | rotate | disable | report | invite`, and what concerns cabinets' software."""
+"""`espace client add | change | list | show | rotate | disable | report | invite`, and the software of cabinets."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import load_settings
 from services.identity.cabinets.commands import MACHINES
 from services.identity.caisses.caisse import OpenRegistration
@@ -16,11 +17,15 @@ from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.command_line import TAKEN, UNKNOWN, USAGE, in_caisse, now, stop
 from services.identity.openid.register import (
+    AT_THE_COMMAND_LINE,
     ClientAlreadyThere,
+    ItIsAMachine,
+    RegisteredClient,
     disable_client,
     open_registration,
     register_client,
     rotate_secret,
+    update_client,
 )
 from services.identity.openid.register import invite as invite_client
 from services.identity.openid.report import departures
@@ -61,6 +66,36 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
     click.echo(f"Le client {added.client_id} est enregistré.")
     if added.secret:
         click.echo(f"Son secret, montré cette seule fois : {added.secret}")
+
+
+@client.command("change")
+@click.argument("caisse")
+@click.argument("client_id")
+@click.argument("metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def change(caisse: str, client_id: str, metadata: Path) -> None:
+    """Remplacer toute la description d'un client de CAISSE par celle du fichier METADATA (JSON, RFC 7591)."""
+
+    async def replaced(tx: Tx) -> RegisteredClient | None:
+        known = await store.load_client(tx, client_id)
+        if known is None:
+            return None
+        plain_http = load_settings().demonstration
+        return await update_client(
+            tx, known, described, now=now(), plain_http=plain_http, by=AT_THE_COMMAND_LINE
+        )
+
+    try:
+        described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
+        changed = in_caisse(caisse, replaced)
+    except (msgspec.MsgspecError, InvalidClientMetadata) as error:
+        stop(f"{metadata} : {error}", USAGE)
+    except ItIsAMachine:
+        stop(f"{client_id} est le logiciel d'un cabinet : voir espace client machine.", USAGE)
+    if changed is None:
+        stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+    click.echo(f"Le client {client_id} est changé.")
+    if changed.secret:
+        click.echo(f"Son secret, montré cette seule fois : {changed.secret}")
 
 
 @client.command("list")

@@ -52,17 +52,18 @@ def verify(
     keys: Sequence[dict[str, Any]],
     algorithms: Collection[str],
     *,
-    types: Collection[str | None] = (),
+    types: Collection[str | None],
 ) -> dict[str, Any]:
     """The claims, once a registered key vouches for them. Dates and audience are the caller's to judge.
 
-    `types`, when given, are the accepted `typ` headers. Raises `NotVerified`.
+    `types` are the accepted `typ` headers, in small letters and without `application/`; `None` is its absence
+    (RFC 8725 §3.11: what was signed for one purpose serves no other). Raises `NotVerified`.
     """
     try:
         parts = split_compact(compact, limit=LIMIT)
         header = read_json(parts.header, _objects)
         alg = header.get("alg")
-        if alg not in algorithms or "crit" in header or (types and header.get("typ") not in types):
+        if alg not in algorithms or "crit" in header or _type_of(header) not in types:
             raise NotVerified
         if not any(
             _vouches(key, str(alg), parts.signature, parts.signed) for key in _candidates(keys, header)
@@ -71,6 +72,12 @@ def verify(
         return read_json(parts.payload, _objects)
     except (Malformed, UnreadableJson) as error:
         raise NotVerified from error
+
+
+def _type_of(header: dict[str, Any]) -> str | None:
+    """RFC 7515 §4.1.9: a media type, which says `application/` or leaves it out, in letters of any size."""
+    said = header.get("typ")
+    return None if said is None else str(said).lower().removeprefix("application/")
 
 
 def _candidates(keys: Sequence[dict[str, Any]], header: dict[str, Any]) -> Sequence[dict[str, Any]]:

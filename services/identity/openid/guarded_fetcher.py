@@ -9,12 +9,12 @@ name of the address, never under the pinned number; our own authority
 """
 
 import asyncio
-import ipaddress
 import socket
 import ssl
 import time
 from collections.abc import Collection
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -22,8 +22,12 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from libs.common.database.held import refuse_inside_a_transaction
 from libs.common.runtime.settings import Settings
 from libs.common.values.foreign_json import UnreadableJson, read_json
+from services.identity.openid.client_keys import Jwk, kept_keys
+from services.identity.openid.public_address import is_public
+from services.identity.openid.remembered import Remembered
 
 LARGEST = 256 * 1024
 TIMEOUT = 3.0
@@ -31,7 +35,12 @@ LONGEST = 8.0
 """Seconds of a whole exchange: an answer let drop by drop holds nobody."""
 JWKS_FRESH_FOR = 300.0
 JWKS_RETRY_AFTER = 10.0
-MOST_REMEMBERED = 1024
+"""Seconds before an address that failed, or whose keys lacked a `kid`, is read again: strangers set the beat."""
+
+JWKS_REMEMBERED = 4 * 1024 * 1024
+"""Characters of keys, over all addresses."""
+
+RESOLVING_AT_ONCE = 8
 
 
 class _JwkSet(msgspec.Struct):
@@ -48,14 +57,27 @@ class FetchRefused(Exception):
 class _Pinned(NamedTuple):
     """One checked address: where to connect, and under which name."""
 
-    address: str
     target: str
     headers: dict[str, str]
     extensions: dict[str, str]
 
 
+class _JwksRead(NamedTuple):
+    """How the last reading of a JWK Set ended, and until when nobody reads it again for that."""
+
+    until: float
+    keys: tuple[Jwk, ...] = ()
+    failure: str = ""
+
+    def told(self) -> tuple[Jwk, ...]:
+        """Raises `FetchRefused`."""
+        if self.failure:
+            raise FetchRefused(self.failure)
+        return self.keys
+
+
 class GuardedFetcher:
-    """Fetches for the whole process; remembers JWK Sets for five minutes."""
+    """Fetches for the whole process; remembers JWK Sets for five minutes, failures for ten seconds."""
 
     def __init__(
         self, allowed_hosts: Collection[str] = (), trusted_ca: Path | None = None, *, longest: float = LONGEST
@@ -63,8 +85,10 @@ class GuardedFetcher:
         self._allowed = frozenset(allowed_hosts)
         self._trusted_ca = trusted_ca
         self._longest = longest
-        self._jwks: dict[str, tuple[float, tuple[dict[str, Any], ...]]] = {}
-        self._read_anew: dict[str, float] = {}
+        self._jwks: Remembered[str, _JwksRead] = Remembered(JWKS_REMEMBERED)
+        self._read_anew: Remembered[str, float] = Remembered(JWKS_REMEMBERED)
+        self._reading: dict[str, asyncio.Task[_JwksRead]] = {}
+        self._resolver = _Resolver()
 
     @classmethod
     def of(cls, settings: Settings) -> "GuardedFetcher":
@@ -73,62 +97,84 @@ class GuardedFetcher:
 
     async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
+        refuse_inside_a_transaction()
         return await self._request("GET", url, headers={"Accept": accept, "Accept-Encoding": "identity"})
 
     async def post_form(self, url: str, form: dict[str, str]) -> int:
         """The status of a posted form (a logout token). Raises `FetchRefused`."""
-        to = await self._pinned(url)
+        refuse_inside_a_transaction()
         try:
-            async with (
-                asyncio.timeout(self._longest),
-                self._client() as client,
-                client.stream(
-                    "POST", to.target, data=form, headers=to.headers, extensions=to.extensions
-                ) as answer,
-            ):
-                return answer.status_code
+            async with asyncio.timeout(self._longest):
+                to = await self._pinned(url)
+                async with (
+                    self._client() as client,
+                    client.stream(
+                        "POST", to.target, data=form, headers=to.headers, extensions=to.extensions
+                    ) as answer,
+                ):
+                    return answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            raise FetchRefused(f"{type(error).__name__} at {to.address}") from error
+            raise FetchRefused(type(error).__name__) from error
 
-    async def jwks(self, url: str) -> tuple[dict[str, Any], ...]:
-        """The keys of a JWK Set, remembered. Raises `FetchRefused`."""
+    async def jwks(self, url: str) -> tuple[Jwk, ...]:
+        """The usable keys of a JWK Set, remembered. Raises `FetchRefused`.
+
+        Whoever asks meanwhile waits for the one reading; a failure holds for ten seconds.
+        """
+        refuse_inside_a_transaction()
         known = self._jwks.get(url)
-        if known and time.monotonic() < known[0]:
-            return known[1]
-        body, _ = await self.get(url)
-        try:
-            found = tuple(read_json(body, _jwk_sets).keys)
-        except UnreadableJson as error:
-            raise FetchRefused("not a JWK Set") from error
-        if len(self._jwks) >= MOST_REMEMBERED:
-            self._jwks.clear()
-            self._read_anew.clear()
-        self._jwks[url] = (time.monotonic() + JWKS_FRESH_FOR, found)
-        return found
+        if known is not None and time.monotonic() < known.until:
+            return known.told()
+        return (await self._read_once(url)).told()
 
-    async def jwks_anew(self, url: str) -> tuple[dict[str, Any], ...]:
+    async def jwks_anew(self, url: str) -> tuple[Jwk, ...]:
         """The keys as they are now, for a `kid` we do not know; at most every ten seconds. Raises `FetchRefused`."""
-        now = time.monotonic()
-        if now - self._read_anew.get(url, -JWKS_RETRY_AFTER) >= JWKS_RETRY_AFTER:
-            self._read_anew[url] = now
-            self._jwks.pop(url, None)
+        refuse_inside_a_transaction()
+        now, before = time.monotonic(), self._read_anew.get(url)
+        if before is None or now - before >= JWKS_RETRY_AFTER:
+            self._read_anew.put(url, now, len(url))
+            await self._read_once(url)
         return await self.jwks(url)
 
-    async def _request(self, method: str, url: str, headers: dict[str, str]) -> tuple[bytes, str]:
-        to = await self._pinned(url)
-        sent = {**headers, **to.headers}
+    async def _read_once(self, url: str) -> _JwksRead:
+        reading = self._reading.get(url)
+        if reading is None:
+            reading = self._reading[url] = asyncio.create_task(self._read(url))
+            reading.add_done_callback(lambda _: self._reading.pop(url, None))
+        # Who gives up does not take the answer from the others.
+        return await asyncio.shield(reading)
+
+    async def _read(self, url: str) -> _JwksRead:
         try:
-            async with (
-                asyncio.timeout(self._longest),
-                self._client() as client,
-                client.stream(method, to.target, headers=sent, extensions=to.extensions) as answer,
-            ):
-                if answer.status_code != 200:
-                    raise FetchRefused(f"status {answer.status_code}")
-                # Nothing is unpacked: a few kilobytes that swell to gigabytes would be counted too late.
-                if answer.headers.get("content-encoding", "identity") != "identity":
-                    raise FetchRefused("compressed, although asked not to be")
-                return await _bounded(answer), answer.headers.get("content-type", "")
+            body, _ = await self.get(url)
+            found = kept_keys(read_json(body, _jwk_sets).keys)
+            read = _JwksRead(time.monotonic() + JWKS_FRESH_FOR, found)
+        except (FetchRefused, UnreadableJson) as error:
+            reason = str(error) if isinstance(error, FetchRefused) else "not a JWK Set"
+            known = self._jwks.get(url)
+            if known is not None and not known.failure and time.monotonic() < known.until:
+                # Read anew for an unknown `kid`, in vain: what was read before is still good.
+                return known
+            read = _JwksRead(time.monotonic() + JWKS_RETRY_AFTER, failure=reason)
+        self._jwks.put(url, read, len(url) + sum(len(said) for key in read.keys for said in key.values()))
+        return read
+
+    async def _request(self, method: str, url: str, headers: dict[str, str]) -> tuple[bytes, str]:
+        try:
+            # The name's own server is a stranger too: it is asked within the time, not before it.
+            async with asyncio.timeout(self._longest):
+                to = await self._pinned(url)
+                sent = {**headers, **to.headers}
+                async with (
+                    self._client() as client,
+                    client.stream(method, to.target, headers=sent, extensions=to.extensions) as answer,
+                ):
+                    if answer.status_code != 200:
+                        raise FetchRefused(f"status {answer.status_code}")
+                    # Nothing is unpacked: a few kilobytes that swell to gigabytes would be counted too late.
+                    if answer.headers.get("content-encoding", "identity") != "identity":
+                        raise FetchRefused("compressed, although asked not to be")
+                    return await _bounded(answer), answer.headers.get("content-type", "")
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise FetchRefused(type(error).__name__) from error
 
@@ -156,23 +202,43 @@ class GuardedFetcher:
         if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
             raise FetchRefused("not https")
         port = port or (443 if parts.scheme == "https" else 80)
-        address = await _resolve(host, port, trusted)
+        address = await self._resolved(host, port, trusted)
         literal = f"[{address}]" if ":" in address else address
         target = parts._replace(netloc=f"{literal}:{port}").geturl()
-        return _Pinned(address, target, {"Host": parts.netloc}, {"sni_hostname": host})
+        return _Pinned(target, {"Host": parts.netloc}, {"sni_hostname": host})
+
+    async def _resolved(self, host: str, port: int, trusted: bool) -> str:
+        try:
+            addresses = await self._resolver.addresses(host, port)
+        except (OSError, UnicodeError) as error:
+            # UnicodeError: a label empty or too long, which no resolver is even asked.
+            raise FetchRefused("unknown host") from error
+        # Every answer must be public: a name that also resolves inside is a trap.
+        if not addresses or not (trusted or all(map(is_public, addresses))):
+            raise FetchRefused("not a public address")
+        return addresses[0]
 
 
-async def _resolve(host: str, port: int, trusted: bool) -> str:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        # UnicodeError: a label empty or too long, which no resolver is even asked.
-        raise FetchRefused("unknown host") from error
-    addresses = [str(entry[4][0]) for entry in found]
-    # Every answer must be public: a name that also resolves inside is a trap.
-    if not addresses or not (trusted or all(ipaddress.ip_address(one).is_global for one in addresses)):
-        raise FetchRefused("not a public address")
-    return addresses[0]
+class _Resolver:
+    """Names asked of the system, each in a thread that nothing can stop; so they are few, and ours alone.
+
+    A stranger's own name server may never answer. It then holds a place of these, until the system gives up, and
+    nothing of the process's other threads (slow hashes, files).
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVING_AT_ONCE, "resolver")
+        self._places = asyncio.Semaphore(RESOLVING_AT_ONCE)
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Raises `OSError`, `UnicodeError`."""
+        await self._places.acquire()
+        asked = asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        )
+        asked.add_done_callback(lambda _: self._places.release())
+        # The place is given back when the thread is free, not when its caller has left.
+        return [str(entry[4][0]) for entry in await asyncio.shield(asked)]
 
 
 async def _bounded(answer: httpx.Response) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 from libs.common.values.identifiers import public_id
 from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import power_for_exchange
-from services.identity.openid import store, subject_gate
+from services.identity.openid import audiences, store, subject_gate
 from services.identity.openid.bucket_names import refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
@@ -108,6 +108,9 @@ def _access_token(client: Client, snapshot: Snapshot, claims: dict[str, Any]) ->
     if not (mine or claims["aud"] in client.metadata.introspects) or issued_to is None:
         return INACTIVE
     if datetime.fromtimestamp(claims["exp"], UTC) <= snapshot.now or snapshot.presented_is_revoked:
+        return INACTIVE
+    if claims["aud"] not in audiences.open_to(issued_to, snapshot.issuer):
+        # Withdrawn from the client since: its floor says so to the services, this to who asks.
         return INACTIVE
     if not _alive(claims, issued_to, snapshot):
         return INACTIVE

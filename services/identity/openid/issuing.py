@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.identity.cabinets.machine_store import Machine
-from services.identity.openid import subject_gate, tokens
+from services.identity.openid import audiences, subject_gate, tokens
 from services.identity.openid.authorization_details import within_grant
 from services.identity.openid.bucket_names import new_refresh_secret, refresh_place
 from services.identity.openid.clients import Client
@@ -40,6 +40,13 @@ def pass_gate_of_machine(kernel: Kernel, machine: Machine, client: Client) -> No
     except Stopped as stop:
         kernel.note_machine_refusal(stop.reason, machine)
         raise InvalidGrant from stop
+
+
+def chosen_audience(kernel: Kernel, grant: Grant, client: Client) -> Audience:
+    """granted ∩ what the client is registered for today, and of that the one that is asked. Raises `InvalidTarget`."""
+    issuer = kernel.snapshot.issuer
+    allowed = audiences.granted_still(grant.granted.resources, client, issuer)
+    return audiences.chosen(kernel.asked.parameters.resources, allowed, issuer)
 
 
 def narrowed_scopes(

@@ -86,9 +86,15 @@ class Provider:
         return keys
 
     async def remote_request(self, uri: str) -> str:
-        """The request object at a registered address (RFC 9101 §5.2). Raises `InvalidRequestUri`."""
+        """The request object at a registered address (RFC 9101 §5.2). Raises `InvalidRequestUri`.
+
+        OpenID Connect Core §6.2: a fragment serves caches; we keep none, and its hash is not enforced, since the
+        signature is.
+        """
         try:
-            body, _ = await self.fetcher.get(uri, accept="application/oauth-authz-req+jwt, application/jwt")
+            body, _ = await self.fetcher.get(
+                uri.partition("#")[0], accept="application/oauth-authz-req+jwt, application/jwt"
+            )
             return body.decode("ascii").strip()
         except (FetchRefused, UnicodeDecodeError) as error:
             raise InvalidRequestUri("The request_uri does not answer.") from error

@@ -8,11 +8,12 @@ from typing import Any
 
 from authlib.oauth2.rfc6749 import grants
 
-from services.identity.openid import audiences, dpop_binding
+from services.identity.openid import dpop_binding
 from services.identity.openid.clients import REFRESH, Client
 from services.identity.openid.effects import NoteSeen, ProlongRefresh, RevokeGrant, RotateRefresh
 from services.identity.openid.issuing import (
     REFRESH_IDLE,
+    chosen_audience,
     narrowed_scopes,
     new_refresh_token,
     pass_gate,
@@ -46,9 +47,8 @@ class RefreshGrant(grants.RefreshTokenGrant):
 
     def issue_token(self, user: Subject, refresh_token: Refresh) -> dict[str, Any]:
         kernel, client, grant = self.server, self.server.client, refresh_token.grant
-        asked = kernel.asked.parameters
-        audience = audiences.chosen(asked.resources, grant.granted.resources, kernel.snapshot.issuer)
-        scopes = narrowed_scopes(kernel, grant, client, audience, asked.get("scope"))
+        audience = chosen_audience(kernel, grant, client)
+        scopes = narrowed_scopes(kernel, grant, client, audience, kernel.asked.parameters.get("scope"))
         answer = token_response(kernel, client, grant, audience, scopes)
         note_session_seen(kernel, grant)
         if client.asks_for_rotation():

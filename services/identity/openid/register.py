@@ -6,6 +6,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from libs.common.access import rights
 from libs.common.database import journal, outbox
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
@@ -14,7 +15,7 @@ from libs.common.refusals import DomainError
 from libs.common.values.identifiers import new_id
 from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import OpenRegistration
-from services.identity.openid import client_store
+from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import CLIENT_ID, Client, ClientMetadata, Profile
 
@@ -22,15 +23,58 @@ NAMEABLE = f"(?!(per|adh|cab|mch|acc|mdt)_){CLIENT_ID}"
 """A client's own subject can never be mistaken for a person's or a firm's (openid.md, line 23)."""
 
 
+class BeyondOwnRights(DomainError):
+    """The client holds, or would hold, a right of administration that the caller lacks."""
+
+
+class OnlyTheOperators(DomainError):
+    """The client is the platform's own, or would be: only the command line makes and changes those."""
+
+
 class Hand(NamedTuple):
-    """Who changes a client: the command line, the client itself (RFC 7592), or a program by its token."""
+    """Who changes a client: the command line, the client itself (RFC 7592), or a program by its token.
+
+    Every function below that takes a hand asks it first, so that no way to a client leads around the rule
+    (openid.md §2, delegated administration: nobody grants what they lack).
+    """
 
     name: str
     token_jti: str | None = None
+    held: frozenset[str] | None = None
+    """The rights of a program's token. None bounds the others: the operator may all, and what a
+    client says of itself is read within its profile (`registration.read_metadata`)."""
 
     @property
     def actor(self) -> Actor:
         return Actor(token_jti=self.token_jti)
+
+    @property
+    def is_a_program(self) -> bool:
+        return self.held is not None
+
+    def touches(self, client: ClientMetadata) -> None:
+        """Act on a client that is. Raises `BeyondOwnRights`, `OnlyTheOperators`.
+
+        Whoever changes, stops or gives a new secret to a client that asks nobody's consent, or that introspects
+        others' tokens, holds the rights of everybody who signs in.
+        """
+        if self.held is None:
+            return
+        if client.consent == "implicit" or client.introspects:
+            raise OnlyTheOperators
+        if not frozenset(client.scope.split()) & rights.SERVICE <= self.held:
+            raise BeyondOwnRights
+
+    def writes(self, *descriptions: ClientMetadata) -> None:
+        """Say what a client is, or was until now. Raises `BeyondOwnRights`, `OnlyTheOperators`."""
+        for description in descriptions:
+            self.touches(description)
+            self.gives(description.profile)
+
+    def gives(self, profile: Profile) -> None:
+        """openid.md §1: `compat` is off until an operator sets it. Raises `OnlyTheOperators`."""
+        if self.is_a_program and profile == "compat":
+            raise OnlyTheOperators
 
 
 AT_THE_COMMAND_LINE = Hand("operator")
@@ -65,15 +109,15 @@ async def register_client(
     """Add a client to the transaction's caisse.
 
     `client_id` is drawn unless an operator names it. `plain_http` allows loopback
-    addresses (demonstration). `by` is told to the journal. Raises `InvalidClientMetadata`, `ClientAlreadyThere`.
+    addresses (demonstration). `by` is told to the journal. Raises `InvalidClientMetadata`, `ClientAlreadyThere`,
+    and what `Hand.writes` does.
     """
-    check_metadata(metadata, plain_http=plain_http)
+    by.writes(metadata)
+    metadata = check_metadata(metadata, plain_http=plain_http)
     if client_id is not None and not re.fullmatch(NAMEABLE, client_id):
         raise InvalidClientMetadata("This client_id is not a client's.")
     name = client_id or f"client_{secrets.token_hex(12)}"
-    secret = (
-        secrets.token_urlsafe(32) if metadata.token_endpoint_auth_method.startswith("client_secret") else None
-    )
+    secret = secrets.token_urlsafe(32) if metadata.has_a_secret else None
     client = RegisteredClient(
         client_id=name, state="active", secret_hash=_hash(secret), metadata=metadata, secret=secret
     )
@@ -89,24 +133,46 @@ async def register_client(
 
 async def update_client(
     tx: Tx, client: Client, metadata: ClientMetadata, *, now: datetime, plain_http: bool, by: Hand
-) -> Client:
-    """Replace the whole metadata, judged anew. A narrower ceiling bites at once: the client's floor is raised.
+) -> RegisteredClient:
+    """Replace the whole metadata, judged anew; with a secret when the new method is the first to need one.
 
-    Raises `InvalidClientMetadata`, `ItIsAMachine`.
+    A right or an audience that it loses bites at once: the client's floor is raised. One that proves itself no
+    more loses its grants: a confidential client's refresh tokens are bound to that proof alone (RFC 6749 §6).
+
+    Raises `InvalidClientMetadata`, `ItIsAMachine`, and what `Hand.writes` does.
     """
-    check_metadata(metadata, plain_http=plain_http)
-    if not await client_store.replace_metadata(tx, client.client_id, metadata, now):
-        raise ItIsAMachine
-    if not client.scopes <= frozenset(metadata.scope.split()):
-        await _raise_floor(tx, client.client_id, now)
-    await _note(tx, "client.updated", client.client_id, now, by)
-    return Client(
-        client_id=client.client_id, state=client.state, secret_hash=client.secret_hash, metadata=metadata
+    by.writes(client.metadata, metadata)
+    metadata = check_metadata(metadata, plain_http=plain_http)
+    secret = secrets.token_urlsafe(32) if metadata.has_a_secret and client.secret_hash is None else None
+    kept = client.secret_hash if metadata.has_a_secret else None
+    loses_its_proof = client.is_confidential and not metadata.is_confidential
+    changed = RegisteredClient(
+        client_id=client.client_id,
+        state=client.state,
+        secret_hash=kept if secret is None else _hash(secret),
+        metadata=metadata,
+        not_before=now if loses_its_proof else client.not_before,
+        secret=secret,
     )
+    if not await client_store.replace(tx, changed, now):
+        raise ItIsAMachine
+    if loses_its_proof or _is_narrower(client.metadata, metadata):
+        await _raise_floor(tx, client.client_id, now)
+    if by.is_a_program and _is_another(client.metadata, metadata):
+        await client_store.end_consents(tx, client.client_id, now)
+    await _note(tx, "client.updated", client.client_id, now, by)
+    return changed
 
 
 async def disable_client(tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE) -> bool:
-    """Everything it holds dies: grants here, access tokens everywhere by the client's floor."""
+    """Everything it holds dies: grants here, access tokens everywhere by the client's floor.
+
+    Raises what `Hand.touches` does.
+    """
+    client = await store.load_client(tx, client_id)
+    if client is None:
+        return False
+    by.touches(client.metadata)
     if not await client_store.disable(tx, client_id, now):
         return False
     await _raise_floor(tx, client_id, now)
@@ -117,10 +183,19 @@ async def disable_client(tx: Tx, client_id: str, *, now: datetime, by: Hand = AT
 async def rotate_secret(
     tx: Tx, client_id: str, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE
 ) -> str | None:
-    """A new secret, shown once; `None` when the client has none. The old one is dead from the commit on."""
+    """A new secret, shown once; `None` when the client has none. The old one is dead from the commit on.
+
+    Raises what `Hand.touches` does.
+    """
+    client = await store.load_client(tx, client_id)
+    if client is None:
+        return None
+    by.touches(client.metadata)
     secret = secrets.token_urlsafe(32)
     if not await client_store.replace_secret(tx, client_id, hashlib.sha256(secret.encode()).digest(), now):
         return None
+    if by.is_a_program:
+        await client_store.end_consents(tx, client_id, now)
     await _note(tx, "client.secret_rotated", client_id, now, by)
     return secret
 
@@ -135,7 +210,8 @@ class Invitation(NamedTuple):
 async def invite(
     tx: Tx, *, profile: Profile, uses: int, days: int, now: datetime, by: Hand = AT_THE_COMMAND_LINE
 ) -> Invitation:
-    """Let somebody register `uses` clients of this profile themselves, for `days` days."""
+    """Let somebody register `uses` clients of this profile themselves, for `days` days. Raises `OnlyTheOperators`."""
+    by.gives(profile)
     invitation = Invitation(secrets.token_urlsafe(32), now + timedelta(days=days))
     hashed = hashlib.sha256(invitation.token.encode()).digest()
     await client_store.add_initial_token(
@@ -152,7 +228,12 @@ async def invite(
 async def open_registration(
     tx: Tx, choice: OpenRegistration, *, now: datetime, by: Hand = AT_THE_COMMAND_LINE
 ) -> None:
-    """Let anybody register a client of this profile in the transaction's caisse, or nobody without a token."""
+    """Let anybody register a client of this profile in the transaction's caisse, or nobody without a token.
+
+    Raises `OnlyTheOperators`.
+    """
+    if choice != "closed":
+        by.gives(choice)
     await caisses.set_open_registration(tx, tx.the_caisse, choice)
     await journal.record(
         tx,
@@ -178,6 +259,26 @@ async def _raise_floor(tx: Tx, client_id: str, now: datetime) -> None:
     await outbox.record(
         tx, FloorRaised(event_id=new_id(), at=now, kind="client", key=client_id, not_before=now)
     )
+
+
+def _is_narrower(before: ClientMetadata, after: ClientMetadata) -> bool:
+    """Whether a token of before may say more than one of after: a scope, or an audience."""
+    lost = set(before.scope.split()) - set(after.scope.split()) or set(before.resources) - set(
+        after.resources
+    )
+    return bool(lost)
+
+
+def _is_another(before: ClientMetadata, after: ClientMetadata) -> bool:
+    """Whether somebody else may now hear its answers or prove to be it: a program hands the name of one client
+    to another, and whoever had agreed to the former has not agreed to that.
+    """
+    hears = not set(after.redirect_uris) <= set(before.redirect_uris)
+    return hears or any(getattr(before, name) != getattr(after, name) for name in PROVES)
+
+
+PROVES = ("token_endpoint_auth_method", "jwks", "jwks_uri")
+"""The metadata by which a client proves who it is."""
 
 
 def _hash(secret: str | None) -> bytes | None:

@@ -6,7 +6,7 @@ ask for what that profile allows, and an update is judged whole, as a new client
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -16,20 +16,17 @@ from libs.common.database.transaction import Tx
 from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.caisses import store as caisses
 from services.identity.openid import client_store
-from services.identity.openid.client_rules import InvalidClientMetadata
+from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile, may_name_a_client
 from services.identity.openid.guarded_fetcher import FetchRefused
 from services.identity.openid.issuer import OPENID_SCOPES, Issuer
 from services.identity.openid.kernel import Answer
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import ITSELF, disable_client, register_client, update_client
+from services.identity.sign_in import throttle
 
 OURS = frozenset({"profile", "consent", "introspects", "resources"})
 """What a client never says of itself: an operator, or the initial access token, does."""
-
-ANSWERED = frozenset({"client_id", "client_secret", "client_id_issued_at", "client_secret_expires_at",
-                      "registration_access_token", "registration_client_uri"})  # fmt: skip
-"""Members of our own answers that an update sends back (RFC 7592 §2.2)."""
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 KNOWN = frozenset(ClientMetadata.__struct_fields__)
@@ -43,7 +40,19 @@ def refused(error: str, description: str, status: int = 400) -> Answer:
     headers = dict(NO_STORE)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    if status == 429:
+        headers["Retry-After"] = str(int(PER_NETWORK.every.total_seconds()))
     return Answer(status, {"error": error, "error_description": description}, headers)
+
+
+PER_NETWORK = throttle.Allowance(timedelta(seconds=5), 200)
+"""Requests to register and to manage, by neighbourhood: each may have us read an address of a stranger's choice."""
+
+PER_CLIENT = throttle.Allowance(timedelta(seconds=10), 30)
+
+NO_TOKEN = refused("invalid_token", "A valid initial access token is required.", 401)
+NOT_MANAGED = refused("invalid_token", "The registration access token is not valid.", 401)
+TOO_FAST = refused("slow_down", "Too many registrations come from here: ask anew in a moment.", 429)
 
 
 def bearer(authorization: str | None) -> bytes | None:
@@ -56,81 +65,120 @@ def bearer(authorization: str | None) -> bytes | None:
 
 
 async def answer_register(
-    provider: Provider, issuer: Issuer, authorization: str | None, body: bytes, now: datetime
+    provider: Provider, issuer: Issuer, authorization: str | None, body: bytes, network: str, now: datetime
 ) -> Answer:
-    """RFC 7591 §3. The token is spent with the registration, or not at all."""
+    """RFC 7591 §3. The token is spent with the registration, or not at all.
+
+    `network` is where the request comes from. Whatever the client's own addresses must say is read between two
+    transactions, never in one.
+    """
     management = secrets.token_urlsafe(32)
-    plain_http = provider.settings.demonstration
     try:
         async with provider.db.transaction(issuer.caisse) as tx:
-            profile = await profile_given(tx, authorization, now)
-            if profile is None:
-                return refused("invalid_token", "A valid initial access token is required.", 401)
-            metadata = read_metadata(body, profile)
-            await check_sector(provider, metadata)
+            await throttle.spend(tx, "registration", network, PER_NETWORK, now=now)
+            profile = await profile_offered(tx, authorization, now)
+        if profile is None:
+            return NO_TOKEN
+        metadata = read_metadata(body, profile)
+        await judge_metadata(provider, metadata)
+        async with provider.db.transaction(issuer.caisse) as tx:
+            if await profile_spent(tx, authorization, now) != profile:
+                return NO_TOKEN
             client = await register_client(
                 tx,
                 metadata,
                 now=now,
-                plain_http=plain_http,
+                plain_http=provider.settings.demonstration,
                 registered_by="dynamic",
                 registration_token=management,
+                by=ITSELF,
             )
+    except throttle.Throttled:
+        return TOO_FAST
     except InvalidClientMetadata as error:
         return refused(error.error, str(error))
     return Answer(201, described(issuer, client, management, client.secret, now), NO_STORE)
 
 
-async def profile_given(tx: Tx, authorization: str | None, now: datetime) -> Profile | None:
+async def profile_offered(tx: Tx, authorization: str | None, now: datetime) -> Profile | None:
     """RFC 7591 §3: what the initial access token allows, else what the caisse opens to everybody; none by default.
 
     A token that is shown must be good: a wrong one is never taken for nothing.
     """
     if authorization is not None:
         token_hash = bearer(authorization)
-        return None if token_hash is None else await client_store.spend_initial_token(tx, token_hash, now)
+        return (
+            None if token_hash is None else await client_store.profile_of_initial_token(tx, token_hash, now)
+        )
     caisse = await caisses.find(tx, tx.the_caisse)
     if caisse is None or caisse.settings.open_registration == "closed":
         return None
     return caisse.settings.open_registration
 
 
+async def profile_spent(tx: Tx, authorization: str | None, now: datetime) -> Profile | None:
+    """As `profile_offered`, with one use of the token fewer."""
+    token_hash = bearer(authorization)
+    if token_hash is not None:
+        return await client_store.spend_initial_token(tx, token_hash, now)
+    return await profile_offered(tx, authorization, now)
+
+
 async def answer_management(
     provider: Provider, issuer: Issuer, client_id: str, authorization: str | None, method: str, body: bytes,
-    now: datetime,
+    network: str, now: datetime,
 ) -> Answer:  # fmt: skip
     """RFC 7592 §2: read, update, delete. A wrong token and an unknown client are one answer (§2.1)."""
     token_hash = bearer(authorization)
+    if token_hash is None or not may_name_a_client(client_id):
+        return NOT_MANAGED
     try:
         async with provider.db.transaction(issuer.caisse) as tx:
-            client = None
-            if token_hash is not None and may_name_a_client(client_id):
-                client = await client_store.registered_with(tx, client_id, token_hash)
+            await throttle.spend(tx, "registration", network, PER_NETWORK, now=now)
+            client = await client_store.registered_with(tx, client_id, token_hash)
             if client is None:
-                return refused("invalid_token", "The registration access token is not valid.", 401)
+                return NOT_MANAGED
+            await throttle.spend(tx, "registered", f"{issuer.caisse}:{client_id}", PER_CLIENT, now=now)
             if method == "DELETE":
                 await disable_client(tx, client_id, now=now, by=ITSELF)
                 return Answer(204, "", NO_STORE)
-            if method == "PUT":
-                metadata = read_metadata(body, client.profile, client_id=client_id)
-                await check_sector(provider, metadata)
-                client = await update_client(
+        secret = None
+        if method == "PUT":
+            metadata = read_metadata(body, client.profile, managed=client)
+            await judge_metadata(provider, metadata)
+            async with provider.db.transaction(issuer.caisse) as tx:
+                # As it is now: disabled meanwhile, it is managed no more.
+                client = await client_store.registered_with(tx, client_id, token_hash)
+                if client is None or client.profile != metadata.profile:
+                    return NOT_MANAGED
+                changed = await update_client(
                     tx, client, metadata, now=now, plain_http=provider.settings.demonstration, by=ITSELF
                 )
+            client, secret = changed, changed.secret
+    except throttle.Throttled:
+        return TOO_FAST
     except InvalidClientMetadata as error:
         return refused(error.error, str(error))
     token = (authorization or "").partition(" ")[2].strip()
-    return Answer(200, described(issuer, client, token, None, None), NO_STORE)
+    return Answer(200, described(issuer, client, token, secret, None), NO_STORE)
 
 
-def read_metadata(body: bytes, profile: Profile, *, client_id: str | None = None) -> ClientMetadata:
-    """The request's metadata within the profile. Unknown members are ignored (RFC 7591 §2)."""
+def read_metadata(body: bytes, profile: Profile, *, managed: Client | None = None) -> ClientMetadata:
+    """The request's metadata within the profile. Unknown members are ignored (RFC 7591 §2).
+
+    RFC 7592 §2.2: an update names the client `managed`, and its secret if any; other members of our answers that
+    come back are not read.
+    """
     try:
         said = read_json(body, _objects)
     except UnreadableJson as error:
         raise InvalidClientMetadata("The body is not a JSON object that can be kept.") from error
-    if client_id is not None and said.get("client_id") != client_id:
-        raise InvalidClientMetadata("The client_id does not match.")
+    if managed is not None:
+        if said.get("client_id") != managed.client_id:
+            raise InvalidClientMetadata("The client_id does not match.")
+        secret = said.get("client_secret")
+        if secret is not None and not (isinstance(secret, str) and managed.check_client_secret(secret)):
+            raise InvalidClientMetadata("The client_secret does not match.")
     asked = {name: value for name, value in said.items() if name in KNOWN - OURS and value is not None}
     asked.setdefault("client_name", "Client")
     asked.setdefault("scope", " ".join(sorted(OPENID_SCOPES)))
@@ -155,6 +203,15 @@ def _with_defaults(asked: dict[str, Any], profile: Profile) -> dict[str, Any]:
         word for word in msgspec.convert(asked["scope"], str).split() if word in OPENID_SCOPES
     )
     return asked
+
+
+async def judge_metadata(provider: Provider, metadata: ClientMetadata) -> None:
+    """Every rule of registration, then what the client's own addresses say: slow, so before any transaction.
+
+    Raises `InvalidClientMetadata`.
+    """
+    check_metadata(metadata, plain_http=provider.settings.demonstration)
+    await check_sector(provider, metadata)
 
 
 async def check_sector(provider: Provider, metadata: ClientMetadata) -> None:

@@ -15,11 +15,11 @@ class Departure(NamedTuple):
 
 
 def shares_a_secret(m: ClientMetadata) -> bool:
-    return m.token_endpoint_auth_method.startswith("client_secret")
+    return m.has_a_secret
 
 
 def proves_nothing(m: ClientMetadata) -> bool:
-    return m.token_endpoint_auth_method == "none"
+    return not m.is_confidential
 
 
 def does_not_push(m: ClientMetadata) -> bool:
@@ -38,6 +38,7 @@ def uses_rs256(m: ClientMetadata) -> bool:
     return "RS256" in {
         m.id_token_signed_response_alg,
         m.userinfo_signed_response_alg,
+        m.introspection_signed_response_alg,
         m.token_endpoint_auth_signing_alg,
         m.request_object_signing_alg,
     }

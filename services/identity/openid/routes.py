@@ -24,6 +24,7 @@ from services.identity.openid.register import ClientAlreadyThere
 from services.identity.openid.registration import answer_management, answer_register
 from services.identity.openid.wire import Parameters, parse_encoded, parse_form
 from services.identity.sign_in.session import cookie_name
+from services.identity.site.routes import network_seen
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -79,7 +80,9 @@ async def register(
     """RFC 7591 §3."""
     issuer = await issuer_of(provider, slug)
     authorization, body = request.headers.get("authorization"), await request.body()
-    return as_response(await answer_register(provider, issuer, authorization, body, clock()))
+    return as_response(
+        await answer_register(provider, issuer, authorization, body, network_seen(request), clock())
+    )
 
 
 @route("/register/{client_id:str}", http_method=["GET", "PUT", "DELETE"], access="protocol", status_code=200)
@@ -94,7 +97,7 @@ async def manage_registration(
     issuer = await issuer_of(provider, slug)
     authorization, body = request.headers.get("authorization"), await request.body()
     answer = await answer_management(
-        provider, issuer, client_id, authorization, request.method, body, clock()
+        provider, issuer, client_id, authorization, request.method, body, network_seen(request), clock()
     )
     return as_response(answer)
 

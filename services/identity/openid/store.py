@@ -4,7 +4,6 @@ What its effects write is in `effect_store.py`.
 """
 
 from datetime import datetime
-from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -18,6 +17,7 @@ from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.remembered import Remembered
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
 from services.identity.sign_in.session import ENDS_AT
 from services.identity.sign_in.store import PROVEN_FROM
@@ -26,7 +26,8 @@ _decoder = msgspec.json.Decoder(ClientMetadata)
 _granted = msgspec.json.Decoder(Granted)
 
 CLIENT = """
-       client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata
+       client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata,
+       client.not_before AS client_not_before
 """
 GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
@@ -62,10 +63,19 @@ OF_THE_PERSON = (
 """What the person behind the grant holds under the mandate `$6` at `$7`, on the day `$8` in Paris."""
 
 
-@lru_cache(maxsize=2048)
+MOST_METADATA = 8 * 1024 * 1024
+"""Characters of the registrations that a process keeps decoded: thousands of ordinary ones, some hundred large."""
+
+_decoded: Remembered[str, ClientMetadata] = Remembered(MOST_METADATA)
+
+
 def _metadata(text: str) -> ClientMetadata:
     """Decoded once for each text that the database gave: a changed registration is another text."""
-    return _decoder.decode(text)
+    known = _decoded.get(text)
+    if known is None:
+        known = _decoder.decode(text)
+        _decoded.put(text, known, len(text))
+    return known
 
 
 def client_of(row: Row) -> Client | None:
@@ -76,6 +86,7 @@ def client_of(row: Row) -> Client | None:
         state=row["client_state"],
         secret_hash=row["secret_hash"],
         metadata=_metadata(row["metadata"]),
+        not_before=row["client_not_before"],
     )
 
 
@@ -255,7 +266,7 @@ async def load_presented(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED},
                issued_to.client_id AS issued_to, issued_to.state AS issued_to_state,
-               issued_to.metadata::text AS issued_to_metadata
+               issued_to.metadata::text AS issued_to_metadata, issued_to.not_before AS issued_to_not_before
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
           LEFT JOIN client AS issued_to ON issued_to.client_id = $6
@@ -271,5 +282,6 @@ async def load_presented(
             state=row["issued_to_state"],
             secret_hash=None,
             metadata=_metadata(row["issued_to_metadata"]),
+            not_before=row["issued_to_not_before"],
         )
     return client_of(row), grant_of(row), row["token_is_revoked"], owner

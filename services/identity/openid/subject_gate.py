@@ -40,7 +40,7 @@ def check_subject(subject: Subject) -> None:
 
 
 def check_grant(grant: Grant, client: Client, now: datetime) -> None:
-    """A grant in force, of this client, whose subject may act.
+    """A grant in force, of this client as it proves itself today, whose subject may act.
 
     It lives as its session does, whose clocks are its own; one that is offline, until the person changes
     their password or is suspended.
@@ -50,6 +50,8 @@ def check_grant(grant: Grant, client: Client, now: datetime) -> None:
         raise Stopped("grant_revoked")
     if not grant.check_client(client):
         raise Stopped("grant_of_another_client")
+    if client.not_before is not None and grant.created_at <= client.not_before:
+        raise Stopped("client_proves_nothing_more")
     check_subject(grant.subject)
     if grant.granted.offline:
         if grant.outdated:

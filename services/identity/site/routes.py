@@ -148,9 +148,14 @@ def browser_of(request: AnyRequest, slug: CaisseSlug) -> Browser:
     return Browser(
         device_cookie=request.cookies.get(device_cookie_name(slug)),
         session_cookie=request.cookies.get(cookie_name(slug)),
-        network=network_of(_address_of(request)),
+        network=network_seen(request),
         user_agent=request.headers.get("user-agent", "")[:400],
     )
+
+
+def network_seen(request: AnyRequest) -> str:
+    """The neighbourhood that this request comes from, for the throttles."""
+    return network_of(_address_of(request))
 
 
 def _address_of(request: AnyRequest) -> str | None:

@@ -58,6 +58,7 @@ def of_machines(scope: str = EVERYTHING, **changes: Any) -> dict[str, Any]:
         "grant_types": (CLIENT_CREDENTIALS,),
         "response_types": (),
         "resources": (),
+        "consent": "explicit",
         "scope": scope,
         **changes,
     }

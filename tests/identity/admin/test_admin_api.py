@@ -12,8 +12,8 @@ from libs.common.values.identifiers import public_id
 from services.identity.admin.routes import HANDLERS
 from services.identity.sign_in.session import sid_of
 from tests.conftest import HeldClock
-from tests.identity.admin.machines import Machine, a_machine, of_machines
-from tests.openid.party import Issuer
+from tests.identity.admin.machines import EVERYTHING, Machine, a_machine, described, of_machines
+from tests.openid.party import Issuer, callback
 
 A_KEY = "0123456789abcdef"
 ROUTES = sorted(
@@ -141,9 +141,8 @@ async def test_a_client_is_registered_shown_changed_reported_and_disabled(
     ]
 
 
-async def test_a_registration_sent_twice_is_one_client_and_one_secret(machine: Machine) -> None:
-    metadata = a_client(profile="compat", token_endpoint_auth_method="client_secret_basic") | {"jwks": None}
-    body = {"metadata": metadata}
+async def test_a_registration_sent_twice_is_one_client(machine: Machine) -> None:
+    body = {"metadata": a_client()}
     first, second = await asyncio.gather(
         machine.ask("POST", "/clients", body, key="twins-" + "0" * 16),
         machine.ask("POST", "/clients", body, key="twins-" + "0" * 16),
@@ -152,7 +151,6 @@ async def test_a_registration_sent_twice_is_one_client_and_one_secret(machine: M
 
     assert first.status_code == second.status_code == 201
     assert first.json() == second.json()
-    assert first.json()["client_secret"]
     assert later.status_code == 409
     assert later.json()["type"] == "urn:espace:problem:key-reused"
 
@@ -251,7 +249,7 @@ async def test_a_taken_identifier_changes_nothing(machine: Machine) -> None:
 
 
 async def test_nobody_grants_what_they_lack(issuer: Issuer) -> None:
-    """Else `client.manage` would be every right: by a new client, a changed one, or another's secret."""
+    """Else `client.manage` would be every right: by a new client, a changed one, another's secret, or its end."""
     clerk = await a_machine(issuer, "client.manage")
     strong = await a_machine(issuer, "key.manage")
     beyond = of_machines("key.manage", jwks={"keys": [clerk.party.key.published_jwk()]})
@@ -262,16 +260,87 @@ async def test_nobody_grants_what_they_lack(issuer: Issuer) -> None:
         await clerk.ask("PUT", f"/clients/{name}", a_client()),
         await clerk.ask("PUT", f"/clients/{clerk.party.client_id}", beyond),
         await clerk.ask("POST", f"/clients/{name}/secret"),
+        await clerk.ask("POST", f"/clients/{name}/disable"),
     ]
 
-    assert [one.status_code for one in refusals] == [403] * 5
+    assert [one.status_code for one in refusals] == [403] * 6
     assert {one.json()["type"] for one in refusals} == {"urn:espace:problem:beyond-own-rights"}
     assert (await strong.ask("GET", "/keys")).status_code == 200
-    assert (await clerk.ask("POST", f"/clients/{name}/disable")).status_code == 200
+
+
+def for_people(key: SigningKey, **changes: Any) -> dict[str, Any]:
+    """Metadata of a client that people sign in to."""
+    return {
+        "client_name": "Rien",
+        "redirect_uris": ["https://clerk.example/cb"],
+        "scope": "openid declaration.submit payment.order bank.manage",
+        "jwks": {"keys": [key.published_jwk()]},
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("right", ["client.manage", EVERYTHING])
+async def test_no_program_makes_or_changes_what_is_the_operator_s(issuer: Issuer, right: str) -> None:
+    """A client that asks nobody's consent, or introspects, holds the rights of everybody; `compat` is an operator's."""
+    program, key = await a_machine(issuer, right), SigningKey.generate()
+    portal = await issuer.client()
+    service = await issuer.client(**of_machines("", introspects=(issuer.adherent,), consent="explicit"))
+    plain = await issuer.plain_client(consent="explicit", jwks=None)
+    wanted = [
+        for_people(key, consent="implicit"),
+        for_people(key, introspects=[issuer.adherent]),
+        for_people(key, profile="compat"),
+    ]
+    refusals = [
+        *[await program.ask("POST", "/clients", {"metadata": one}, key=A_KEY) for one in wanted],
+        *[
+            await program.ask("PUT", f"/clients/{one.client_id}", body)
+            for one in (portal, service, plain)
+            for body in (described(one.metadata), for_people(key))
+        ],
+        *[
+            await program.ask("POST", f"/clients/{one.client_id}/{act}")
+            for one in (portal, service)
+            for act in ("disable", "secret")
+        ],
+        await program.ask("POST", "/initial-access-tokens", {"profile": "compat"}, key=A_KEY),
+    ]
+
+    assert [one.status_code for one in refusals] == [403] * len(refusals)
+    assert {one.json()["type"] for one in refusals} == {"urn:espace:problem:operators-client"}
+    assert (await portal.post("/introspect", {"token": "x"})).status_code == 200
+
+
+@pytest.mark.parametrize("change", ["keys", "redirects", "secret"])
+async def test_who_takes_a_client_over_inherits_nobody_s_consent(issuer: Issuer, change: str) -> None:
+    """People consented to the client as it was; another behind its name is another, and asks anew."""
+    clerk = await a_machine(issuer, "client.manage")
+    who = await (await issuer.person()).sign_in()
+    if change == "secret":
+        client = await issuer.plain_client(consent="explicit")
+    else:
+        client = await issuer.client(consent="explicit")
+    await client.code(who)
+    assert "code" in callback(await client.authorize(who))
+    name, key = f"/clients/{client.client_id}", SigningKey.generate()
+    renamed = described(client.metadata) | {"client_name": "Autrement"}
+    if change == "secret":
+        client.secret = (await clerk.ask("POST", f"{name}/secret")).json()["client_secret"]
+    else:
+        assert (await clerk.ask("PUT", name, renamed)).status_code == 200
+        assert "code" in callback(await client.authorize(who)), "the same client, renamed"
+        changed = {
+            "keys": {"jwks": {"keys": [key.published_jwk()]}},
+            "redirects": {"redirect_uris": ["https://client.example/cb", "https://clerk.example/cb"]},
+        }[change]
+        assert (await clerk.ask("PUT", name, renamed | changed)).status_code == 200
+        client.key = key if change == "keys" else client.key
+
+    assert 'id="accept"' in (await client.authorize(who)).text
 
 
 async def test_a_new_secret_kills_the_former(machine: Machine, issuer: Issuer) -> None:
-    party = await issuer.plain_client(token_endpoint_auth_method="client_secret_post")
+    party = await issuer.plain_client(token_endpoint_auth_method="client_secret_post", consent="explicit")
     former = party.secret
     answer = (await machine.ask("POST", f"/clients/{party.client_id}/secret")).json()
     refused = await machine.ask("POST", f"/clients/{machine.party.client_id}/secret")

@@ -16,11 +16,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from libs.common.access.signatures import SigningKey
 from libs.common.http.application import utc_now
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from tests.openid.listener import Listener, listening
 
 NAME = "client.example"
+KEY = SigningKey.generate().published_jwk()
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
@@ -67,7 +69,7 @@ def authority(place: tuple[Path, ssl.SSLContext]) -> Path:
 @pytest.fixture
 async def server(place: tuple[Path, ssl.SSLContext]) -> AsyncIterator[Listener]:
     async with listening(place[1]) as server:
-        server.pages["/jwks"] = msgspec.json.encode({"keys": [{"kid": "one"}]})
+        server.pages["/jwks"] = msgspec.json.encode({"keys": [KEY]})
         yield server
 
 
@@ -90,7 +92,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_a_client_under_our_own_authority_is_read_and_told(server: Listener, authority: Path) -> None:
     fetcher = GuardedFetcher(["127.0.0.1"], authority)
-    assert await fetcher.jwks(server.url("/jwks")) == ({"kid": "one"},)
+    assert await fetcher.jwks(server.url("/jwks")) == (KEY,)
     assert await fetcher.post_form(server.url("/logout"), {"logout_token": "x"}) == 200
     assert server.heard == [{"logout_token": "x"}]
 
@@ -111,7 +113,7 @@ async def test_the_name_is_asked_once_and_the_answer_pinned(
     server: Listener, authority: Path, names: list[str]
 ) -> None:
     body, _ = await GuardedFetcher([NAME], authority).get(server.url("/jwks", NAME))
-    assert b"one" in body and names == [NAME] and server.asked == [f"{NAME}:{server.port}"]
+    assert KEY["kid"].encode() in body and names == [NAME] and server.asked == [f"{NAME}:{server.port}"]
 
 
 async def test_the_certificate_is_judged_under_the_name_not_the_number(

@@ -231,8 +231,8 @@ async def test_oidcc_server_client_secret_post(who: Somebody, issuer: Issuer) ->
 async def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupported(
     client: Party, who: Somebody
 ) -> None:
-    refused = await client.authorize(who, request_uri="https://client.example/request.jwt")
-    assert refused.status_code == 400 and "request_uri_not_supported" in refused.text
+    refused = callback(await client.authorize(who, request_uri="https://client.example/request.jwt"))
+    assert refused["error"] == "request_uri_not_supported"
 
 
 async def test_oidcc_unsigned_request_object_supported_correctly_or_rejected_as_unsupported(

@@ -20,7 +20,7 @@ from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.logos import read_due
 from tests.openid.listener import Listener
 from tests.openid.logos.pictures import picture
-from tests.openid.party import Issuer, Party, Somebody, claims_of, header_of
+from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
 
 CALLBACK = "https://client.example/cb"
 
@@ -274,8 +274,53 @@ async def test_refresh_token_rp_key_rotation(issuer: Issuer, who: Somebody, list
 async def test_request_uri_unsigned(issuer: Issuer, who: Somebody, listener: Listener) -> None:
     listener.pages["/request.jwt"] = b"eyJhbGciOiJub25lIn0.e30."
     client, _ = await register(issuer, request_uris=[listener.url("/request.jwt")])
-    answer = await client.authorize(who, request_uri=listener.url("/request.jwt"))
-    assert answer.status_code == 400 and "request_not_supported" in answer.text
+    uri = listener.url("/request.jwt")
+    told = callback(await client.authorize(who, request_uri=uri, state="outside"))
+    assert (told["error"], told["state"], told["iss"]) == ("request_not_supported", "outside", issuer.url)
+    page = await client.authorize(who, request_uri=uri, redirect_uri="https://evil.example/cb")
+    assert page.status_code == 400 and "request_not_supported" in page.text
+
+
+@pytest.mark.parametrize("fragment", ["A" * 43, "une-autre", "a/b?c=%20", ""])
+async def test_a_request_uri_is_named_with_its_fragment_and_read_without(
+    issuer: Issuer, who: Somebody, listener: Listener, fragment: str
+) -> None:
+    """OpenID Connect Core §6.2: a fragment is compared, never sent; the hash that it may be is not enforced."""
+    key = SigningKey.generate("RS256")
+    uri = listener.url(f"/request.jwt#{fragment}")
+    client, told = await register(issuer, key=key, jwks={"keys": [key.published_jwk()]}, request_uris=[uri])
+    assert told["request_uris"] == [uri]
+    inside = client.request() | {"iss": client.client_id, "aud": issuer.url}
+    listener.pages["/request.jwt"] = sign_compact(key, {"kid": key.kid}, inside).encode()
+    assert "code" in await client.answer(who, request_uri=uri)
+    other = callback(await client.authorize(who, request_uri=listener.url("/request.jwt#other")))
+    assert other["error"] == "request_uri_not_supported"
+
+
+async def test_a_fragment_elsewhere_or_malformed_is_refused(issuer: Issuer) -> None:
+    token = await invitation(issuer)
+    for wrong in (
+        {"request_uris": ["https://client.example/r#a#b"]}, {"request_uris": ["https://client.example/r#\n"]},
+        {"request_uris": ["https://client.example/r#" + "a" * 2000]}, {"request_uris": ["#a"]},
+        {"jwks_uri": "https://client.example/k#a"}, {"sector_identifier_uri": "https://client.example/s#a"},
+        {"logo_uri": "https://client.example/l#a"}, {"backchannel_logout_uri": "https://client.example/b#a"},
+        {"post_logout_redirect_uris": ["https://client.example/o#a"]},
+    ):  # fmt: skip
+        answer = await post(issuer, token, {"redirect_uris": [CALLBACK], **wrong})
+        assert answer.status_code == 400, wrong
+
+
+async def test_a_request_by_value_and_by_reference_is_refused(
+    issuer: Issuer, who: Somebody, listener: Listener
+) -> None:
+    """RFC 9101 §5."""
+    key, uri = SigningKey.generate("ES256"), listener.url("/request.jwt")
+    client, _ = await register(issuer, key=key, jwks={"keys": [key.published_jwk()]}, request_uris=[uri])
+    inside = client.request() | {"iss": client.client_id, "aud": issuer.url}
+    signed = sign_compact(key, {"kid": key.kid}, inside)
+    listener.pages["/request.jwt"] = signed.encode()
+    told = callback(await client.authorize(who, request_uri=uri, request=signed))
+    assert told["error"] == "invalid_request" and listener.asked == []
 
 
 async def test_request_uri_signed_rs256(issuer: Issuer, who: Somebody, listener: Listener) -> None:
@@ -415,3 +460,89 @@ async def test_a_client_cannot_update_itself_to_what_cannot_be_read(issuer: Issu
                 headers={"Authorization": f"Bearer {told['registration_access_token']}"},
             )
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_a_client_that_takes_a_secret_is_given_one(issuer: Issuer, who: Somebody) -> None:
+    """RFC 7592 §2.2, RFC 7591 §3.2.1: else it is locked out by its own update."""
+    key = SigningKey.generate()
+    _, told = await register(
+        issuer, key=key, jwks={"keys": [key.published_jwk()]}, token_endpoint_auth_method="private_key_jwt"
+    )
+    answer = await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "client_secret_basic"})
+    now = answer.json()
+    assert (answer.status_code, now["client_secret_expires_at"]) == (200, 0)
+    metadata = msgspec.convert(
+        {n: v for n, v in now.items() if n in ClientMetadata.__struct_fields__}, ClientMetadata
+    )
+    client = Party(issuer, told["client_id"], key, metadata, now["client_secret"])
+    assert "id_token" in await client.tokens(who)
+
+    again = (await manage(issuer, told, "PUT", {**now, "client_name": "Autre"})).json()
+    assert "client_secret" not in again, "kept, and only its hash is known"
+    assert "id_token" in await client.tokens(who)
+    await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "private_key_jwt"})
+    back = (
+        await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "client_secret_basic"})
+    ).json()
+    assert back["client_secret"] != now["client_secret"]
+    assert (await client.refresh("x")).json()["error"] == "invalid_client", "the former secret is dead"
+
+
+async def test_a_secret_that_is_sent_back_is_the_client_s(issuer: Issuer) -> None:
+    """RFC 7592 §2.2: it must match the one in force; a client does not choose its own."""
+    _, told = await register(issuer)
+    _, keyless = await register(issuer, "standard", token_endpoint_auth_method="none")
+    for one, secret in ((told, "mine"), (told, 5), (told, ""), (told, {}), (keyless, "mine")):
+        answer = await manage(issuer, one, "PUT", {**one, "client_secret": secret})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata"), secret
+    assert (await manage(issuer, told, "PUT", {**told, "client_name": "Le même"})).status_code == 200
+
+
+@pytest.mark.parametrize("profile", ["standard", "compat"])
+async def test_a_client_that_proves_nothing_more_loses_its_grants(
+    issuer: Issuer, who: Somebody, profile: str
+) -> None:
+    """A confidential client's refresh tokens hang on its own proof alone (RFC 6749 §6, RFC 9449 §5)."""
+    key = SigningKey.generate()
+    grants = ["authorization_code", "refresh_token"]
+    client, told = await register(
+        issuer, profile, key=key, jwks={"keys": [key.published_jwk()]}, grant_types=grants,
+        token_endpoint_auth_method="private_key_jwt",
+    )  # fmt: skip
+    before = await client.tokens(who)
+    pending = await client.code(who)
+    assert (
+        await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "none"})
+    ).status_code == 200
+    public = msgspec.structs.replace(client.metadata, token_endpoint_auth_method="none")
+    thief = Party(issuer, client.client_id, SigningKey.generate(), public, verifier=client.verifier)
+    assert (await thief.refresh(before["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await thief.redeem(pending)).json()["error"] == "invalid_grant"
+    assert (await client.userinfo(before["access_token"])).status_code == 401
+    issuer.clock.forward(seconds=1)
+    if profile == "standard":
+        assert "refresh_token" in await thief.tokens(who), "what is given to it as it is now"
+
+
+@pytest.mark.parametrize(
+    "uris",
+    [
+        ["http://127.0.0.1/cb"],
+        ["http://[::1]:8000/cb"],
+        ["http://localhost/cb"],
+        [CALLBACK, "http://127.0.0.1/cb"],
+    ],
+)
+async def test_native_apps_share_no_pairwise_subject(
+    issuer: Issuer, uris: list[str], listener: Listener
+) -> None:
+    """OpenID Connect Core §8.1: loopback is everybody's host, so nobody's sector."""
+    body = {"redirect_uris": uris, "application_type": "native", "subject_type": "pairwise"}
+    answer = await post(issuer, await invitation(issuer), body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+    listener.pages["/sector"] = json.dumps(uris).encode()
+    body["sector_identifier_uri"] = listener.url("/sector")
+    assert (await post(issuer, await invitation(issuer), body)).status_code == 201
+    assert (
+        await post(issuer, await invitation(issuer), {**body, "subject_type": "public"})
+    ).status_code == 201

@@ -160,7 +160,7 @@ def _matches(letter: LetterPage, wanted: str) -> bool:
 
 
 def _number(typed: str) -> int:
-    if not typed.isdecimal():
+    if not typed.isdecimal() or len(typed) > 9:
         raise NoSuchLetter(typed)
     return int(typed)
 

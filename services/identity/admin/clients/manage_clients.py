@@ -1,24 +1,23 @@
 """What a program may do to the clients of its caisse: what an operator does at the command line.
 
-One rule is added: nobody grants what they lack (openid.md §2, delegated
-administration). A client that holds a right of administration is changed only by
-a caller who holds it too, else `client.manage` would be every right at once.
+One rule is added, which the use cases themselves ask of whoever calls them
+(`register.Hand`): nobody grants what they lack (openid.md §2, delegated
+administration), else `client.manage` would be every right at once.
 """
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from libs.common.access import rights
 from libs.common.access.access_token import AccessToken
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from services.identity.openid import store
-from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
+from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, may_name_a_client
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import Hand
-from services.identity.openid.registration import check_sector
+from services.identity.openid.registration import judge_metadata
 
 
 class MetadataRefused(DomainError):
@@ -38,33 +37,22 @@ def metadata_judged() -> Generator[None, None, None]:
         raise MetadataRefused(refusal) from refusal
 
 
-class BeyondOwnRights(DomainError):
-    """The client holds, or would hold, a right of administration that the caller lacks."""
-
-
 class NoSecret(DomainError):
     """This client proves itself with keys of its own; there is no secret to change."""
 
 
 def hand_of(token: AccessToken) -> Hand:
-    return Hand(token.client_id, token.jti)
+    return Hand(token.client_id, token.jti, token.scopes)
 
 
-async def judge(provider: Provider, metadata: ClientMetadata) -> None:
+async def judge(provider: Provider, metadata: ClientMetadata, by: Hand) -> None:
     """Every rule of registration, the sector's document included; before any transaction, for it may be slow.
 
-    Raises `MetadataRefused`.
+    Raises `MetadataRefused`, and what `Hand.writes` does: nothing is fetched for who may not.
     """
+    by.writes(metadata)
     with metadata_judged():
-        check_metadata(metadata, plain_http=provider.settings.demonstration)
-        await check_sector(provider, metadata)
-
-
-def refuse_beyond(token: AccessToken, *scopes: str) -> None:
-    """Raises `BeyondOwnRights`."""
-    granted = frozenset(word for scope in scopes for word in scope.split())
-    if not granted & rights.SERVICE <= token.scopes:
-        raise BeyondOwnRights
+        await judge_metadata(provider, metadata)
 
 
 async def client_named(tx: Tx, client_id: str) -> Client:

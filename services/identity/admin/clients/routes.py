@@ -17,13 +17,11 @@ from libs.common.http.documented import IdempotencyKey, needs, refusals
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from services.identity.admin.clients.manage_clients import (
-    BeyondOwnRights,
     MetadataRefused,
     NoSecret,
     client_named,
     hand_of,
     judge,
-    refuse_beyond,
 )
 from services.identity.admin.once import once
 from services.identity.caisses.caisse import Caisse
@@ -32,7 +30,9 @@ from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import (
+    BeyondOwnRights,
     ClientAlreadyThere,
+    OnlyTheOperators,
     disable_client,
     invite,
     register_client,
@@ -46,6 +46,9 @@ PROBLEMS.update(
         MetadataRefused: Problem(422, "client-metadata-refused", "La description de ce client est refusée."),
         BeyondOwnRights: Problem(
             403, "beyond-own-rights", "Ce client aurait un droit que votre jeton ne donne pas."
+        ),
+        OnlyTheOperators: Problem(
+            403, "operators-client", "Ce client ne se change qu'à la ligne de commande de l'installation."
         ),
         NoSecret: Problem(
             409, "no-client-secret", "Ce client n'a pas de secret : il change ses clés chez lui."
@@ -155,9 +158,8 @@ async def add_client(
     clock: NamedDependency[Clock],
 ) -> ClientAdded:
     """Register a client."""
-    now = clock()
-    await judge(provider, data.metadata)
-    refuse_beyond(token, data.metadata.scope)
+    now, by = clock(), hand_of(token)
+    await judge(provider, data.metadata, by)
     async with db.transaction(caisse.slug) as tx:
 
         async def register() -> ClientAdded:
@@ -168,7 +170,7 @@ async def add_client(
                     now=now,
                     client_id=data.client_id,
                     plain_http=provider.settings.demonstration,
-                    by=hand_of(token),
+                    by=by,
                 )
             except InvalidClientMetadata as refusal:
                 raise MetadataRefused(refusal) from refusal
@@ -216,13 +218,13 @@ async def change_client(
     clock: NamedDependency[Clock],
 ) -> ClientShown:
     """Replace the whole metadata, judged as a new client's is. A right it loses is dead within a second."""
-    await judge(provider, data)
+    by = hand_of(token)
+    await judge(provider, data, by)
     async with db.transaction(caisse.slug) as tx:
         client = await client_named(tx, client_id)
-        refuse_beyond(token, client.metadata.scope, data.scope)
         try:
             changed = await update_client(
-                tx, client, data, now=clock(), plain_http=provider.settings.demonstration, by=hand_of(token)
+                tx, client, data, now=clock(), plain_http=provider.settings.demonstration, by=by
             )
         except InvalidClientMetadata as refusal:
             raise MetadataRefused(refusal) from refusal
@@ -267,8 +269,7 @@ async def change_secret(
 ) -> NewSecret:
     """A new secret; asked again after a lost answer, another one."""
     async with db.transaction(caisse.slug) as tx:
-        client = await client_named(tx, client_id)
-        refuse_beyond(token, client.metadata.scope)
+        await client_named(tx, client_id)
         secret = await rotate_secret(tx, client_id, now=clock(), by=hand_of(token))
     if secret is None:
         raise NoSecret
