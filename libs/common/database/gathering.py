@@ -92,7 +92,11 @@ class Gathering:
             messages = loop.create_task(self._carry(kind, queue, now))
             self._messages.add(messages)
             messages.add_done_callback(self._messages.discard)
-        return await answer
+        try:
+            return await answer
+        finally:
+            # An exception holds this frame by its traceback: what it passes through must not hold the exception.
+            del answer
 
     async def _carry(self, kind: Kind, queue: Queue, left_at: float) -> None:
         """One message after another, until nobody waits or another message is there to take them along."""
@@ -137,6 +141,7 @@ class Gathering:
         except Exception as error:
             if len(callers) == 1 or isinstance(error, DatabaseUnavailable):
                 _refuse(callers, error)
+                del callers
                 return
             half = len(callers) // 2
             for part in (callers[:half], callers[half:]):
