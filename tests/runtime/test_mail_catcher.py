@@ -200,7 +200,16 @@ async def test_each_letter_is_a_pdf_a_picture_a_text_and_a_page(catcher: Catcher
 
 
 @pytest.mark.parametrize(
-    "path", ["lot_01/3.pdf", "lot_01/0.png", "none/1.pdf", "..%2Fmail/1.pdf", "lot_01/x.pdf"]
+    "path",
+    [
+        "lot_01/3.pdf",
+        "lot_01/0.png",
+        "none/1.pdf",
+        "..%2Fmail/1.pdf",
+        "lot_01/x.pdf",
+        f"lot_01/{'9' * 4301}.pdf",
+    ],
+    ids=lambda path: path[:20],
 )
 async def test_a_letter_that_is_not_there_is_not_found(catcher: Catcher, lot: str, path: str):
     assert (await catcher.client.get(f"/letters/{path}")).status_code == 404
