@@ -11,6 +11,7 @@ from typing import Any, cast
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Request, Response
 from litestar.enums import MediaType
+from litestar.types import Scope
 from markupsafe import Markup
 
 from libs.common.http import csrf
@@ -19,6 +20,8 @@ from libs.common.pages.brand import DEFAULT_COLOUR, Brand
 from libs.common.pages.formats import Language, filters
 from libs.common.pages.language import LANGUAGES, choose_language, read_catalogues
 from libs.common.pages.static_files import static_url, theme_url
+
+UI_LOCALES = "espace.ui_locales"
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"
@@ -84,8 +87,17 @@ class Pages:
 
 
 def language_of(request: Request[Any, Any, Any]) -> Language:
-    """The reader's language: `ui_locales` of the query, then Accept-Language, else French."""
-    return choose_language(request.query_params.get("ui_locales"), request.headers.get("accept-language"))
+    """The reader's language, else French: `ui_locales` of this very address, then of `speak`, then Accept-Language."""
+    wished = (request.query_params.get("ui_locales"), request.scope["state"].get(UI_LOCALES))
+    return choose_language(" ".join(filter(None, wished)), request.headers.get("accept-language"))
+
+
+def speak(scope: Scope, ui_locales: str | None) -> None:
+    """The languages in which a client wants its people spoken to (OpenID Connect Core §3.1.2.1), for this answer.
+
+    What a person chooses by the address comes before them, and what their browser says after.
+    """
+    scope["state"][UI_LOCALES] = ui_locales
 
 
 def _environment(folders: Sequence[Path], language: Language, catalogue: Any, site: str) -> Environment:

@@ -109,6 +109,8 @@ class ReturnAddress(Struct, frozen=True):
     redirect_uri: str
     response_mode: str
     state: str | None
+    ui_locales: str | None = None
+    """In which languages, should a page of ours hand it over."""
 
 
 def addressed(parameters: Parameters, client: Client) -> ReturnAddress:
@@ -120,7 +122,9 @@ def addressed(parameters: Parameters, client: Client) -> ReturnAddress:
     if state is not None and len(state) > LONGEST_STATE:
         raise InvalidRequest("The state is too long.")
     mode = parameters.get("response_mode") or "query"
-    return ReturnAddress(redirect_uri, mode if mode in RESPONSE_MODES else "query", state)
+    return ReturnAddress(
+        redirect_uri, mode if mode in RESPONSE_MODES else "query", state, parameters.get("ui_locales")
+    )
 
 
 def response_type_is_code(parameters: Parameters, client: Client, issuer: Issuer) -> None:

@@ -127,7 +127,7 @@ async def answer_authorize(
     """RFC 6749 §4.1.1. Raises a `Refusal` when there is only an error page to show."""
     client_id = parameters.need("client_id")
     read = provider.db.one_statement(issuer.caisse)
-    handle = pushed_handle(parameters)
+    handle = pushed_handle(parameters.get("request_uri"))
     client, pushed, present = await visited(
         read, client_id, now, session=visit.sought_at(now), pushed_at=handle
     )
@@ -152,7 +152,7 @@ async def keep_posted(
     """
     client_id = parameters.need("client_id")
     uri = parameters.get("request_uri")
-    if uri is None or pushed_handle(parameters) is None:
+    if uri is None or pushed_handle(uri) is None:
         client = await load_client(provider.db.one_statement(issuer.caisse), client_id)
         if client is None or client.state != "active":
             raise InvalidRequest("The client is unknown.")
@@ -193,9 +193,8 @@ def told_outside(parameters: Parameters, client: Client, error: Refusal) -> Retu
         raise error from None
 
 
-def pushed_handle(parameters: Parameters) -> Place | None:
+def pushed_handle(uri: str | None) -> Place | None:
     """Where a `request_uri` of ours leads; any other is no handle."""
-    uri = parameters.get("request_uri")
     return handle_place(uri.removeprefix(PUSHED)) if uri is not None and uri.startswith(PUSHED) else None
 
 
@@ -238,7 +237,7 @@ def _to_client(address: ReturnAddress, said: dict[str, str], issuer: Issuer) -> 
 
 
 def return_address(request: AuthorizationRequest) -> ReturnAddress:
-    return ReturnAddress(request.redirect_uri, request.response_mode, request.state)
+    return ReturnAddress(request.redirect_uri, request.response_mode, request.state, request.ui_locales)
 
 
 async def continue_flow(

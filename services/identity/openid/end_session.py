@@ -26,6 +26,7 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
     client_id: str | None = None
     return_to: str | None = None
     state: str | None = None
+    ui_locales: str | None = None
     sid: str | None = None
     sub: str | None = None
 
@@ -53,17 +54,23 @@ def read(parameters: Parameters, issuer: Issuer) -> Asked:
     """
     named, return_to = parameters.get("client_id"), parameters.get("post_logout_redirect_uri")
     state, text = parameters.get("state"), parameters.get("id_token_hint")
+    locales = parameters.get("ui_locales")
     hint = id_token_of(text, issuer) if text is not None else None
     if hint is None:
         if text is not None and not may_have_been_ours(text, issuer):
             raise InvalidRequest("The id_token_hint is not an ID token of ours.")
         known = return_to if named is not None or text is None else None
-        return Asked(client_id=named, return_to=known, state=state)
+        return Asked(client_id=named, return_to=known, state=state, ui_locales=locales)
     audience = str(hint["aud"])
     if named is not None and named != audience:
         raise InvalidRequest("The id_token_hint was issued to another client.")
     return Asked(
-        client_id=audience, return_to=return_to, state=state, sid=str(hint["sid"]), sub=str(hint["sub"])
+        client_id=audience,
+        return_to=return_to,
+        state=state,
+        ui_locales=locales,
+        sid=str(hint["sid"]),
+        sub=str(hint["sub"]),
     )
 
 

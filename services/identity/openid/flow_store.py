@@ -8,7 +8,7 @@ import msgspec
 from libs.common.database.one_statement import Reader
 from libs.common.database.transaction import Tx
 from services.identity.openid.authorization_request import AuthorizationRequest
-from services.identity.openid.bucket_names import flow_span
+from services.identity.openid.bucket_names import Place, flow_span
 from services.identity.openid.buckets import bucket_of
 from services.identity.openid.steps import Flow
 
@@ -70,6 +70,26 @@ async def flow_of_browser(
         consented_at=row["consented_at"],
     )
     return flow, _request.decode(row["request"])
+
+
+async def locales_of(
+    read: Reader, client_id: str, flow_id: UUID | None, pushed_at: Place | None
+) -> str | None:
+    """The languages that a request wants, be it over: of a flow, or of what this client pushed."""
+    if flow_id is not None:
+        return await read.fetchval(
+            "SELECT request->>'ui_locales' FROM authorization_flow WHERE id = $1 AND bucket BETWEEN $2 AND $3",
+            flow_id, *flow_span(flow_id),
+        )  # fmt: skip
+    if pushed_at is None:
+        return None
+    return await read.fetchval(
+        """
+        SELECT request->>'ui_locales' FROM pushed_request
+         WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3 AND client_id = $4
+        """,
+        pushed_at.digest, *pushed_at.rows, client_id,
+    )  # fmt: skip
 
 
 async def choose_firm(tx: Tx, flow_id: UUID, session_id: UUID, account_id: UUID | None) -> None:

@@ -12,6 +12,7 @@ from libs.common.http.forms import Form, read_form
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.http.security_headers import allow_form_action
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.pages.environment import speak
 from libs.common.values.email import InvalidEmail, parse_email
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.openid.flow import Requirements, requirements
@@ -191,6 +192,7 @@ async def second_factor(
         keep_cookie(onward, proof_cookie_name(site.slug), proof_cookie or "", seconds=PROOF_SECONDS)
         return onward
     if taken.recovery_codes:
+        await _asked(request, site, db, destination)
         onward = destination.address(site.slug, identity=site.identity, portal=site.portal)
         page = site.page(request, "recovery_codes.html", codes=taken.recovery_codes, onward=onward)
         return _with_session(page, site, taken.signed_in)
@@ -249,13 +251,15 @@ async def sign_out(
 async def _asked(
     request: AnyRequest, site: Site, db: Database, destination: Destination
 ) -> Requirements | None:
-    """What the client behind this sign-in asks; the forms of the page may then end at that client."""
+    """What the client behind this sign-in asks; the page speaks as it wants, and its forms may end there."""
     if not destination.flow:
         return None
     async with db.transaction(site.slug) as tx:
         asked = await requirements(tx, destination.flow)
-    if asked is not None and asked.return_origin:
-        allow_form_action(request.scope, asked.return_origin)
+    if asked is not None:
+        speak(request.scope, asked.ui_locales)
+        if asked.return_origin:
+            allow_form_action(request.scope, asked.return_origin)
     return asked
 
 

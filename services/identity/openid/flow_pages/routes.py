@@ -16,6 +16,7 @@ from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
+from libs.common.pages.environment import speak
 from libs.common.pages.formats import siret
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
@@ -27,6 +28,7 @@ from services.identity.openid.authorize import (
     ended,
     keep_posted,
     look,
+    pushed_handle,
     under_way,
 )
 from services.identity.openid.back_channel import issuer_of
@@ -60,7 +62,7 @@ async def authorize(
     """RFC 6749 §3.1: the page of an outcome that `front_channel.py` left to us."""
     outcome = front_channel.outcome_of(request.scope)
     if isinstance(outcome, Refusal):
-        return error_page(request, site, outcome)
+        return await _error_of(request, site, provider, outcome)
     return await shown(request, site, provider, outcome)
 
 
@@ -75,7 +77,9 @@ async def authorize_posted(
     """OpenID Connect Core §3.1.2.1. A form posted from elsewhere comes without our cookies: ask again by GET."""
     issuer = await issuer_of(provider, slug)
     try:
-        outcome = await keep_posted(provider, issuer, await posted(request), clock())
+        parameters = await posted(request)
+        speak(request.scope, parameters.get("ui_locales"))
+        outcome = await keep_posted(provider, issuer, parameters, clock())
     except Refusal as error:
         return error_page(request, site, error)
     return onward(outcome) if isinstance(outcome, str) else await shown(request, site, provider, outcome)
@@ -108,11 +112,10 @@ async def choose_firm(
     try:
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
     except Refusal as error:
-        return error_page(request, site, error)
+        return await _error_of(request, site, provider, error, form.text("flow"))
     chosen = _account_chosen(form, view)
     if chosen is None or view.signed_in is None:
-        wrong = {"firm": "Choisissez une entreprise."}
-        return await _page(request, site, provider, ToPage(FIRM, flow_id, view), errors=wrong)
+        return await _page(request, site, provider, ToPage(FIRM, flow_id, view), wrong=("firm",))
     async with provider.db.transaction(issuer.caisse) as tx:
         await flow_store.choose_firm(tx, flow_id, view.signed_in.session_id, chosen[0])
     return onward(_continue_address(issuer, flow_id))
@@ -132,7 +135,7 @@ async def choose_person(
     try:
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
     except Refusal as error:
-        return error_page(request, site, error)
+        return await _error_of(request, site, provider, error, form.text("flow"))
     if view.signed_in is None:
         return onward(_continue_address(issuer, flow_id))
     async with provider.db.transaction(issuer.caisse) as tx:
@@ -164,7 +167,7 @@ async def consent(
             async with provider.db.transaction(issuer.caisse) as tx:
                 await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
     except Refusal as error:
-        return error_page(request, site, error)
+        return await _error_of(request, site, provider, error, form.text("flow"))
     return onward(_continue_address(issuer, flow_id))
 
 
@@ -186,7 +189,7 @@ async def _go_on(
     try:
         outcome = await continue_flow(provider, issuer, _flow_id(flow), visit(request, issuer), clock())
     except Refusal as error:
-        return error_page(request, site, error)
+        return await _error_of(request, site, provider, error, flow)
     return await shown(request, site, provider, outcome)
 
 
@@ -222,6 +225,7 @@ async def shown(
             return onward(f"{site.identity}/{site.slug}/sign-in?flow={outcome.flow_id}")
         return await _page(request, site, provider, outcome)
     if outcome.address.response_mode == "form_post":
+        speak(request.scope, outcome.address.ui_locales)
         uri = outcome.address.redirect_uri
         allow_form_action(request.scope, origin_of(uri))
         parameters = list(outcome.parameters.items())
@@ -232,6 +236,23 @@ async def shown(
 def onward(address: str) -> Redirect:
     """openid.md line 18: 303. That no cache keeps it is said of every one (`security_headers.py`)."""
     return Redirect(address, status_code=303)
+
+
+async def _error_of(
+    request: AnyRequest, site: Site, provider: Provider, error: Refusal, flow: str = ""
+) -> Response[Any]:
+    """The error page in the languages that the request wanted: it may be over, its client may be gone."""
+    query = request.query_params
+    try:
+        flow_id = UUID(flow) if flow else None
+    except ValueError:
+        flow_id = None
+    handle = pushed_handle(query.get("request_uri"))
+    read = provider.db.one_statement(site.slug)
+    if flow_id is not None or handle is not None:
+        client_id = query.get("client_id", "")
+        speak(request.scope, await flow_store.locales_of(read, client_id, flow_id, handle))
+    return error_page(request, site, error)
 
 
 def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]:
@@ -247,14 +268,21 @@ async def _page(
     site: Site,
     provider: Provider,
     outcome: ToPage,
-    errors: dict[str, str] | None = None,
+    wrong: tuple[str, ...] = (),
 ) -> Response[Any]:
+    """`wrong` are the fields to mend; the page has the sentences."""
     view = outcome.view
+    speak(request.scope, view.request.ui_locales)
     allow_form_action(request.scope, origin_of(view.request.redirect_uri))
-    common: dict[str, Any] = {"flow_id": outcome.flow_id, "errors": errors or {}}
-    status = 422 if errors else 200
+    common: dict[str, Any] = {"flow_id": outcome.flow_id, "errors": dict.fromkeys(wrong, "")}
+    status = 422 if wrong else 200
     if outcome.page == FIRM:
-        return site.page(request, "choose_firm.html", status_code=status, options=_options(view), **common)
+        choices = {
+            "options": _options(view),
+            "works_in_a_cabinet": view.works_in_a_cabinet,
+            "no_firm": NO_FIRM,
+        }
+        return site.page(request, "choose_firm.html", status_code=status, **choices, **common)
     if outcome.page == PERSON:
         email = view.person.email if view.person else ""
         return site.page(request, "choose_person.html", email=email, **common)
@@ -266,7 +294,7 @@ async def _page(
 
 
 def _options(view: View) -> list[tuple[str, str, str]]:
-    options = [
+    return [
         (
             public_id("acc", firm.account_id),
             firm.legal_name or "",
@@ -275,9 +303,6 @@ def _options(view: View) -> list[tuple[str, str, str]]:
         for firm in view.firms
         if firm.account_id is not None
     ]
-    if view.works_in_a_cabinet:
-        options.append((NO_FIRM, "Mon cabinet", "Agir pour les clients qui vous ont donné une délégation"))
-    return options
 
 
 def _consent_values(view: View) -> dict[str, Any]:
@@ -287,7 +312,6 @@ def _consent_values(view: View) -> dict[str, Any]:
     # In the order asked; those of claims asked one by one come last.
     in_order = [*(scope for scope in view.request.scopes if scope in scopes)]
     in_order += sorted(scopes.difference(in_order))
-    offline = "offline_access" in scopes
     return {
         "client_name": metadata.client_name,
         "client_uri": metadata.client_uri or "",
@@ -299,7 +323,7 @@ def _consent_values(view: View) -> dict[str, Any]:
         "firm": subject.legal_name or "",
         "siret": subject.siret or "",
         "rights": [in_words(scope) for scope in in_order],
-        "duration": "90 jours, même sans vous reconnecter" if offline else "Le temps de votre session",
+        "offline": "offline_access" in scopes,
         "shown": digest_of(view),
     }
 

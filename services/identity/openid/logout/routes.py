@@ -11,6 +11,7 @@ from litestar.response import Redirect
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
+from libs.common.pages.environment import speak
 from services.identity.openid import end_session
 from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.end_session import LogoutRequest
@@ -27,7 +28,7 @@ from services.identity.site.routes import Site, drop_cookie
 ASKED = "asked"
 """A handle of ours for what was posted."""
 
-CARRIED = ("client_id", "post_logout_redirect_uri", "state", "id_token_hint", ASKED)
+CARRIED = ("client_id", "post_logout_redirect_uri", "state", "ui_locales", "id_token_hint", ASKED)
 """What the confirmation page carries on, checked anew when it comes back."""
 
 
@@ -58,7 +59,9 @@ async def end_session_posted(
     issuer = await issuer_of(provider, slug)
     address = issuer.endpoint("/end-session")
     try:
-        asked = end_session.read(await posted(request), issuer)
+        parameters = await posted(request)
+        speak(request.scope, parameters.get("ui_locales"))
+        asked = end_session.read(parameters, issuer)
     except Refusal as error:
         return error_page(request, site, error)
     if asked == end_session.Asked():
@@ -105,6 +108,7 @@ async def _leave(
             if handle is None
             else await end_session.recall(tx, handle, now)
         )
+        speak(request.scope, said.ui_locales)
         asked = await end_session.check(tx, provider, issuer, said, session)
         if session is not None and not (confirmed or asked.is_proven):
             return _confirmation(request, site, parameters, asked)
