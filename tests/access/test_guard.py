@@ -134,6 +134,13 @@ async def test_a_delegated_call_reaches_its_handler_with_both_names(issuing: Iss
     assert None not in answer.json().values()
 
 
+async def test_the_head_of_an_answer_is_proven_as_such(issuing: Issuing) -> None:
+    """RFC 9449 §4.2: `htm` is the method of the request, HEAD too; the answer is GET's without its content."""
+    token = issuing.issuer.sign(issuing.issuer.delegated_claims())
+    answer = await call(issuing, token, "HEAD")
+    assert (answer.status_code, answer.content) == (200, b"") and int(answer.headers["content-length"]) > 0
+
+
 async def test_without_a_token_the_challenge_says_what_to_bring_and_no_error(issuing: Issuing) -> None:
     async with issuing.client() as client:
         answer = await client.get(URL)

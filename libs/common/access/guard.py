@@ -36,6 +36,7 @@ from libs.common.access.refusals import (
     RevocationsUnknown,
 )
 from libs.common.access.revocations import Floors, Verdict
+from libs.common.http.head import asked_method
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.values.caisse_slug import CaisseSlug, InvalidCaisseSlug, parse_caisse_slug
 
@@ -144,7 +145,7 @@ class TokenCheck:
     ) -> None:
         proof = verify_proof(
             request.headers.getall("dpop", []),
-            method=request.scope["method"],  # type: ignore[typeddict-item]
+            method=asked_method(request.scope),
             url=self._base + request.scope["path"],
             now=self._clock(),
             access_token=unverified_token,

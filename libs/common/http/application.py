@@ -23,6 +23,7 @@ from litestar.types import BeforeMessageSendHookHandler, ControllerRouterHandler
 from libs.common.http import csrf
 from libs.common.http.deadlines import Deadlines, SlowBody
 from libs.common.http.forms import MalformedForm
+from libs.common.http.head import as_get, without_content
 from libs.common.http.health import Check, live, metrics, ready
 from libs.common.http.hosts import believed_hosts
 from libs.common.http.json_bodies import StrictRequest, UnreadableBody
@@ -73,10 +74,15 @@ class Application(Litestar):
         return self.door.endpoints
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and (found := self.door.handlers(scope["path"])) is not None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":
+            send = without_content(send)
+        if (found := self.door.handlers(scope["path"])) is not None:
             await self.door.answer(self, *found, scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(as_get(scope), receive, send)
 
 
 class RouteWithoutAccess(Exception):

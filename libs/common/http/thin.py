@@ -22,6 +22,7 @@ from litestar.types import Message, Receive, Send
 
 from libs.common.http import deadlines
 from libs.common.http.deadlines import SlowBody, answer_too_slow
+from libs.common.http.head import as_get
 from libs.common.http.hosts import host_pattern
 from libs.common.http.security_headers import NOT_KEPT, SEE_OTHER, SecurityHeaders
 
@@ -173,7 +174,7 @@ class ThinDoor:
                 else:
                     reply = await _chosen(handlers, call.method)(call)
             if reply is None:
-                return await Litestar.__call__(app, scope, receive, send)
+                return await Litestar.__call__(app, as_get(scope), receive, send)
         except TimeoutError:
             if call.is_whole:
                 await answer_too_slow(send)
@@ -229,10 +230,10 @@ JSON: Headers = ((b"content-type", b"application/json"),)
 
 def _chosen(handlers: dict[str, Handler], method: str) -> Handler:
     """The handler of `method`. Raises 405 that says what the address does take (RFC 9110 §15.5.6)."""
-    found = handlers.get(method) or handlers.get(OTHERS)
+    found = handlers.get("GET" if method == "HEAD" else method) or handlers.get(OTHERS)
     if found is not None:
         return found
-    allow = ", ".join(sorted({*handlers, "OPTIONS"}))
+    allow = ", ".join(sorted({*handlers, "OPTIONS", *(["HEAD"] if "GET" in handlers else [])}))
     if method != "OPTIONS":
         raise HTTPException(status_code=405, headers={"Allow": allow})
 

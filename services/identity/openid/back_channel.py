@@ -20,7 +20,7 @@ from services.identity.openid.refusals import InvalidRequest, Refusal
 from services.identity.openid.revocation import answer_revocation
 from services.identity.openid.token import answer_token
 from services.identity.openid.userinfo import Presented, answer_userinfo, challenge, token_of
-from services.identity.openid.wire import FORM, Parameters, parse_form
+from services.identity.openid.wire import Parameters, is_form, parse_form
 
 ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 READABLE_ANYWHERE = (ANY_ORIGIN, (b"access-control-expose-headers", b"DPoP-Nonce, WWW-Authenticate"))
@@ -163,7 +163,7 @@ async def userinfo(call: Call) -> Reply:
     provider = provider_of(call)
     issuer = await issuer_of(provider, call.slug)
     in_form = None
-    if call.method == "POST" and (call.header(b"content-type") or "").startswith(FORM):
+    if call.method == "POST" and is_form(call.header(b"content-type") or ""):
         in_form = (await posted(call)).get("access_token")
     try:
         presented = token_of(authorization_of(call), in_form)

@@ -102,7 +102,28 @@ async def manage_registration(
     return as_response(answer)
 
 
-ROUTES = [register, manage_registration]
-"""Under `/{caisse}`."""
+@route("/register", http_method=["OPTIONS"], access="protocol", status_code=204)
+async def ask_before_registering(slug: FromPath[str]) -> Response[None]:
+    """What a browser asks before an app's first request of RFC 7591 §3 (Fetch §4.8)."""
+    return _ask_first("POST")
+
+
+@route("/register/{client_id:str}", http_method=["OPTIONS"], access="protocol", status_code=204)
+async def ask_before_managing(slug: FromPath[str], client_id: FromPath[str]) -> Response[None]:
+    """The same of RFC 7592 §2; whoever the client is, the answer is one."""
+    return _ask_first("GET, PUT, DELETE")
+
+
+def _ask_first(methods: str) -> Response[None]:
+    allowed = {
+        "Access-Control-Allow-Methods": methods,
+        "Access-Control-Allow-Headers": "Authorization, Content-Type",
+        "Access-Control-Max-Age": "600",
+    }
+    return Response(None, status_code=204, headers=READABLE_ANYWHERE | allowed)
+
+
+ROUTES = [ask_before_registering, ask_before_managing, register, manage_registration]
+"""Under `/{caisse}`. The framework answers OPTIONS itself for a path whose first handler does not."""
 
 ROOT_ROUTES = [oauth_authorization_server]

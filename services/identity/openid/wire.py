@@ -43,12 +43,17 @@ class Parameters(Struct, frozen=True):
         return value
 
 
+def is_form(content_type: str) -> bool:
+    """Whether this Content-Type is a form's: its case and parameters say nothing (RFC 9110 §8.3.1)."""
+    return content_type.split(";", 1)[0].strip().lower() == FORM
+
+
 def parse_form(content_type: str, body: bytes) -> Parameters:
     """A posted form (RFC 6749 §3.2: parameters are not repeated).
 
     Raises `InvalidRequest`.
     """
-    if content_type.split(";", 1)[0].strip().lower() != FORM:
+    if not is_form(content_type):
         raise InvalidRequest(f"The body must be {FORM}.")
     return parse_encoded(body)
 

@@ -77,12 +77,14 @@ async def test_files_beyond_those_who_wait_are_refused_unread(documents_api: htt
 
 async def test_a_file_without_a_place_is_not_read(documents_api: httpx.AsyncClient) -> None:
     app: Any = documents_api._transport.app  # type: ignore[attr-defined]
-    held = asyncio.Event()
+    held, all_read = asyncio.Event(), asyncio.Event()
     read = Counter[str]()
 
     async def call(name: str) -> int:
         async def receive() -> dict[str, Any]:
             read[name] += 1
+            if read[name] == OF_ONE_NETWORK:
+                all_read.set()
             await held.wait()
             return {"type": "http.disconnect"}
 
@@ -106,8 +108,7 @@ async def test_a_file_without_a_place_is_not_read(documents_api: httpx.AsyncClie
         return status
 
     first = [asyncio.create_task(call("held")) for _ in range(OF_ONE_NETWORK)]
-    while read["held"] < OF_ONE_NETWORK:
-        await asyncio.sleep(0.01)
+    await all_read.wait()
     assert await call("refused") == 503
     assert read["refused"] == 0
     held.set()

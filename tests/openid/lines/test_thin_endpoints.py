@@ -90,6 +90,45 @@ def test_a_path_or_an_access_that_the_door_cannot_hold_is_refused(path: str, acc
         thin(path, "GET", access=access)
 
 
+WELL_KNOWN = "/.well-known/oauth-authorization-server"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*(f"/{{}}{path}" for path in (*PATHS, "/authorize", "/sign-in")), WELL_KNOWN + "/{}", "/health/live"],
+)
+async def test_whatever_is_got_can_be_asked_for_its_head(issuer: Issuer, path: str) -> None:
+    """RFC 9110 §9.3.2: the same answer without its content, as everywhere (§9.1)."""
+    address = path.format(issuer.caisse)
+    async with issuer.http() as http:
+        got = await http.get(address)
+        head = await http.head(address)
+    assert head.status_code == got.status_code
+    assert head.content == b""
+    for name in ("content-type", "content-length", "cache-control", "access-control-allow-origin", "allow"):
+        assert head.headers.get(name) == got.headers.get(name), name
+
+
+@pytest.mark.parametrize("path", ["/register", "/register/cli_any"])
+async def test_a_browser_app_may_ask_before_it_registers(issuer: Issuer, path: str) -> None:
+    """Fetch §4.8: a body of JSON, or a token, is asked for first. RFC 7591 §3, RFC 7592 §2."""
+    methods = {"POST"} if path == "/register" else {"GET", "PUT", "DELETE"}
+    async with issuer.http() as http:
+        answer = await http.options(
+            f"/{issuer.caisse}{path}",
+            headers={
+                "Origin": "https://app.example",
+                "Access-Control-Request-Method": min(methods),
+                "Access-Control-Request-Headers": "authorization,content-type",
+            },
+        )
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert set(answer.headers["access-control-allow-methods"].split(", ")) == methods
+    allowed = answer.headers["access-control-allow-headers"].lower().split(", ")
+    assert {"authorization", "content-type"} <= set(allowed)
+
+
 SPELLINGS = ["//{}{}", "/{}/{}", "/{}{}/", "/{}{}//", "/./{}{}", "/x/../{}{}", "/{}%2f{}", "/{}{}%00"]
 """Addresses that another component may take for ours; caisse and path are put in."""
 

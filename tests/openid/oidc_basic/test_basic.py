@@ -72,6 +72,13 @@ async def test_oidcc_userinfo_post_body(client: Party, who: Somebody, issuer: Is
     token = (await client.tokens(who))["access_token"]
     async with issuer.http() as http:
         answer = await http.post(f"/{issuer.caisse}/userinfo", data={"access_token": token})
+        # RFC 9110 §8.3.1: a media type has no case.
+        shouted = await http.post(
+            f"/{issuer.caisse}/userinfo",
+            content=f"access_token={token}",
+            headers={"Content-Type": "Application/X-WWW-Form-Urlencoded ;charset=utf-8"},
+        )
+    assert shouted.status_code == 200
     assert answer.status_code == 200
 
 
