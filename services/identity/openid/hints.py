@@ -2,8 +2,15 @@
 
 from typing import Any
 
+import msgspec
+
+from libs.common.access.signatures import Malformed, split_compact
+from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid.foreign_jwt import kid_of
 from services.identity.openid.issuer import Issuer
+from services.identity.signing_keys.key_ring import OWN_JWT_LIMIT
+
+_objects = msgspec.json.Decoder(dict[str, Any])
 
 ONLY_AN_ID_TOKEN_HAS = frozenset({"sub", "aud", "iat", "exp", "at_hash", "sid"})
 """A signed UserInfo is of the same type, and says who somebody is without saying that they signed in."""
@@ -18,6 +25,12 @@ def id_token_of(hint: str, issuer: Issuer) -> dict[str, Any] | None:
 
 
 def may_have_been_ours(hint: str, issuer: Issuer) -> bool:
-    """A JWT under a key that we no longer know: nobody can tell any more whether it was ours."""
+    """Whether it says that we signed it, under a key that we no longer know: nobody can tell any more."""
     kid = kid_of(hint)
-    return kid is not None and not issuer.keys.knows(kid)
+    if kid is None or issuer.keys.knows(kid):
+        return False
+    try:
+        claims = read_json(split_compact(hint, limit=OWN_JWT_LIMIT).payload, _objects)
+    except (Malformed, UnreadableJson):
+        return False
+    return claims.get("iss") == issuer.url
