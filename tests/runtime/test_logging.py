@@ -118,9 +118,10 @@ def hostile(size: int) -> list[str]:
 
 def seconds_for(pattern, text):
     def once():
-        began = time.perf_counter()
+        # This process's own time: a crowded machine makes no pattern slow.
+        began = time.process_time()
         pattern.sub(HIDDEN, text)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     first = once()
     return first if first < 0.05 else min(first, once(), once())
@@ -136,9 +137,9 @@ def test_no_text_makes_a_pattern_slow(pattern):
 
 def test_a_hostile_path_is_logged_at_once():
     path = "/mediterranee/adherents/" + "eyJaaaaaaaa-" * 5200
-    began = time.perf_counter()
+    began = time.process_time()
     logged = redact(None, "info", {"event": "request.refused", "path": path})["path"]
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     assert logged.startswith("/mediterranee/adherents/eyJaaaaaaaa-") and logged.endswith(
         f"[…+{len(path) - LONGEST}]"
     )

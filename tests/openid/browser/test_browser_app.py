@@ -137,9 +137,7 @@ async def test_a_page_of_another_origin_may_call_but_never_with_cookies(
     assert "dpop" in answer.headers["access-control-allow-headers"].lower()
 
 
-@pytest.mark.parametrize(
-    "path", ["/authorize", "/sign-in", "/end-session", "/authorize/consent", "/register", "/api/me"]
-)
+@pytest.mark.parametrize("path", ["/authorize", "/sign-in", "/end-session", "/authorize/consent", "/api/me"])
 async def test_no_page_of_another_origin_reads_what_people_see(
     http: httpx.AsyncClient, running_espace: RunningEspace, app: App, path: str
 ) -> None:
