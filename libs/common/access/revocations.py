@@ -66,7 +66,7 @@ class Floors:
 
     def raise_floor(self, caisse: CaisseSlug, event: FloorRaised) -> None:
         """Apply a revocation; twice, late or out of order makes no difference."""
-        key = (event.kind, _key_of(event.kind, event.key, caisse))
+        key = floor_name(event.kind, event.key, caisse)
         not_before = event.not_before.timestamp()
         known = self._floors.pop(key, None)
         version = event.version
@@ -100,15 +100,14 @@ class Floors:
     def judge(self, token: AccessToken) -> Verdict:
         """Whether `token` still stands. Read at every request, never cached."""
         issued_at = token.issued_at.timestamp()
-        for kind, key in _dependences(token):
+        for kind, key in dependences(_named_by(token)):
             floor = self._floors.get((kind, key))
             if floor is None:
                 continue
             if kind == "mandate" and floor.version is not None:
                 if token.mandate is not None and token.mandate.version < floor.version:
                     return Verdict.REVOKED
-            # Strictly after: a token of the same second is refused.
-            elif issued_at <= floor.not_before:
+            elif is_under(floor.not_before, issued_at):
                 return Verdict.REVOKED
         if issued_at <= self._forgotten_until:
             return Verdict.UNKNOWN
@@ -158,26 +157,59 @@ class _LeastDelay:
         return min(self._before, self._now)
 
 
-def _key_of(kind: str, key: str, caisse: CaisseSlug) -> str:
-    # Two caisses may each have a client of that name; the other keys are unique everywhere.
-    return f"{caisse}/{key}" if kind == "client" else key
+class Named(NamedTuple):
+    """What a token names, by public ids: whatever, once revoked, takes the token with it.
+
+    `actors` are the person whose token it is or, in a delegated one, whoever acts and whoever answers for them.
+    """
+
+    caisse: CaisseSlug
+    client_id: str
+    actors: tuple[str, ...]
+    sid: str | None = None
+    cabinet: str | None = None
+    mandate: str | None = None
+    group: str | None = None
 
 
-def _dependences(token: AccessToken) -> list[tuple[str, str]]:
-    """Whatever, once revoked, takes this token with it."""
-    keys = [("client", _key_of("client", token.client_id, token.caisse))]
-    if token.sid is not None:
-        keys.append(("sid", token.sid))
+def floor_name(kind: str, key: str, caisse: CaisseSlug) -> tuple[str, str]:
+    """The floor of this kind that `key` names. Two caisses may each have a client of that name; the other keys are
+    unique everywhere.
+    """
+    return kind, f"{caisse}/{key}" if kind == "client" else key
+
+
+def dependences(named: Named) -> list[tuple[str, str]]:
+    """The floors that a token stands under, here and at the issuer (services/identity/openid/presented.py)."""
+    keys = [floor_name("client", named.client_id, named.caisse)]
+    keys += [("actor", actor) for actor in named.actors]
+    others = (
+        ("sid", named.sid),
+        ("cabinet", named.cabinet),
+        ("mandate", named.mandate),
+        ("group", named.group),
+    )
+    return keys + [(kind, key) for kind, key in others if key is not None]
+
+
+def is_under(not_before: float, issued_at: float) -> bool:
+    """Whether a token issued then, in whole seconds, is dead. Strictly after: one of the same second is refused."""
+    return issued_at <= not_before
+
+
+def _named_by(token: AccessToken) -> Named:
     if token.actor is None or token.mandate is None:
-        return [*keys, ("actor", token.subject)]
-    keys += [
-        ("actor", token.actor.subject),
-        ("cabinet", public_id("cab", token.actor.cabinet_id)),
-        ("mandate", public_id("mdt", token.mandate.id)),
-    ]
-    if token.mandate.group is not None:
-        keys.append(("group", token.mandate.group))
+        return Named(token.caisse, token.client_id, (token.subject,), token.sid)
+    actors = [token.actor.subject]
     if token.actor.sponsor_id is not None:
         # A machine falls with the person who answers for it.
-        keys.append(("actor", public_id("per", token.actor.sponsor_id)))
-    return keys
+        actors.append(public_id("per", token.actor.sponsor_id))
+    return Named(
+        token.caisse,
+        token.client_id,
+        tuple(actors),
+        token.sid,
+        cabinet=public_id("cab", token.actor.cabinet_id),
+        mandate=public_id("mdt", token.mandate.id),
+        group=token.mandate.group,
+    )

@@ -15,8 +15,8 @@ from libs.common.database.transaction import Tx
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.cabinets import store
-from services.identity.cabinets.floors import raise_floor
 from services.identity.delegation.parties import MayAnswerForCabinet
+from services.identity.floors.raise_floor import raise_floor
 
 
 async def create_group(

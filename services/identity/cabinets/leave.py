@@ -9,8 +9,8 @@ from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import public_id
 from services.identity.cabinets import store
-from services.identity.cabinets.floors import raise_floor
 from services.identity.delegation.parties import MayAnswerForCabinet
+from services.identity.floors.raise_floor import raise_floor
 
 
 class LastOwner(DomainError):

@@ -22,10 +22,10 @@ from libs.common.refusals import DomainError, NotFound
 from libs.common.values.identifiers import new_id, public_id
 from libs.common.values.one_line import is_one_line
 from services.identity.cabinets import machine_store as store
-from services.identity.cabinets.floors import raise_floor
 from services.identity.cabinets.machine_store import Registered
 from services.identity.delegation import store as mandates
 from services.identity.delegation.offer import CabinetNotEligible
+from services.identity.floors.raise_floor import raise_floor
 from services.identity.openid.client_keys import MOST_KEYS, Jwk, kept_keys, verifies_with
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import TOKEN_EXCHANGE, ClientMetadata

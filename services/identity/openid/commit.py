@@ -6,7 +6,7 @@ from libs.common.database.pool import Database
 from libs.common.database.transaction import RaceLost
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.effect_store import shares_a_message, together, values_of
-from services.identity.openid.effects import Effect
+from services.identity.openid.effects import Effect, RelyOnStanding
 from services.identity.openid.kernel import Answer, Decision, refusal_answer
 from services.identity.openid.snapshot import Snapshot
 
@@ -17,6 +17,10 @@ class LostRace(Exception):
     def __init__(self, effect: Effect) -> None:
         super().__init__(type(effect).__name__)
         self.effect = effect
+
+
+class DecidedTooSoon(Exception):
+    """What the decision relied on was revoked meanwhile; nothing was written, and it is to be taken anew."""
 
 
 async def write(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
@@ -45,12 +49,17 @@ async def _send(db: Database, caisse: CaisseSlug, statement: str, changes: Seque
 
 
 async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot: Snapshot) -> Answer:
-    """The answer once its effects are written; the loser's refusal when one of them lost."""
+    """The answer once its effects are written; the loser's refusal when one of them lost.
+
+    Raises `DecidedTooSoon`.
+    """
     if not decision.effects:
         return decision.answer
     try:
         await write(db, caisse, decision.effects)
         return decision.answer
     except LostRace as lost:
+        if isinstance(lost.effect, RelyOnStanding):
+            raise DecidedTooSoon from lost
         await write_what_stands(db, caisse, decision.effects, lost)
         return refusal_answer(lost.effect.lost, snapshot)

@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from libs.common.access.revocations import REMEMBERED
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
 from services.identity.caisses import store as caisses
+from services.identity.floors import store as floors
 from services.identity.openid import logout_store, sweep_store
 from services.identity.openid.backchannel_logout import deliver_for_ever
 from services.identity.openid.buckets import RINGS, bucket_at_rest
@@ -23,6 +25,7 @@ log = structlog.get_logger()
 
 SWEEP_EVERY = 300.0
 REPLAYS_KNOWN_FOR = timedelta(hours=24)
+FLOORS_KEPT = timedelta(seconds=REMEMBERED) + timedelta(minutes=1)
 BUCKET = 900
 """Seconds of one bucket of `seen_jti`."""
 
@@ -65,6 +68,7 @@ async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetim
     await empty_what_the_version_before_left(relay, now)
     async with relay.across_caisses() as tx:
         await sweep_store.forget_initial_tokens(tx, now)
+        await floors.forget(tx, now - FLOORS_KEPT)
         await logout_store.forget_before(tx, now - timedelta(days=7))
         every = await caisses.every(tx)
     for caisse in every:

@@ -134,6 +134,11 @@ def _noted(effect: effects.Note, caisse: CaisseSlug) -> tuple[object, ...]:
     return journal.values_of(effect.act, caisse)
 
 
+def _standing(effect: effects.RelyOnStanding, _: CaisseSlug) -> tuple[object, ...]:
+    # In one order for all, though only whoever revokes makes anybody wait.
+    return sorted(effect.floors), effect.read_in
+
+
 CHANGES: dict[type[Effect], Change] = {
     effects.RememberJti: Change(
         (
@@ -311,6 +316,9 @@ CHANGES: dict[type[Effect], Change] = {
         ),
         _used, must=False, hot=True,
     ),
+    effects.RelyOnStanding: Change(
+        ("SELECT true WHERE still_stands($1::text[], $2::text::pg_snapshot)",), _standing, must=True
+    ),
     effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, must=True),
 }  # fmt: skip
 
@@ -333,8 +341,9 @@ def together(kinds: tuple[type[Effect], ...], *, judged: bool = True) -> str:
         for text in change.parts:
             before = f"part{len(named) - 1}"
             named.append(f"part{len(named)} AS ({_from(first, text).replace('{before}', before)})")
-        if change.must and judged:
-            verdicts.append(f"found_or_lost(EXISTS (SELECT FROM part{len(named) - 1}), {place})")
+        found = f"EXISTS (SELECT FROM part{len(named) - 1})"
+        # Each part is asked for, so that all are run in the order of the effects.
+        verdicts.append(f"found_or_lost({found}, {place})" if change.must and judged else found)
         first += _values_in(change.parts)
     waits = f"set_config('lock_timeout', ${first}, true)"
     return f"WITH {', '.join(named)} SELECT {', '.join([waits, *verdicts])}"

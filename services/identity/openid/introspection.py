@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from libs.common.access.revocations import is_under
 from libs.common.values.identifiers import public_id
 from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import power_for_exchange
@@ -12,7 +13,13 @@ from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
-from services.identity.openid.presented import grant_of_jti, is_access_token, machine_of, mandate_of
+from services.identity.openid.presented import (
+    floors_of,
+    grant_of_jti,
+    is_access_token,
+    machine_of,
+    mandate_of,
+)
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidClient, Refusal
 from services.identity.openid.snapshot import Grant, Snapshot
@@ -47,8 +54,15 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             found["grant"],
             found["presented_is_revoked"],
             found["issued_to"],
+            found["floor"],
         ) = await store.load_presented(
-            read, client_id, claims["client_id"], grant_of_jti(claims["jti"]), claims["jti"], claims["exp"]
+            read,
+            client_id,
+            claims["client_id"],
+            grant_of_jti(claims["jti"]),
+            claims["jti"],
+            claims["exp"],
+            floors_of(claims),
         )
         mandate = mandate_of(claims)
         if mandate is not None and machine_of(claims) is not None:
@@ -119,18 +133,45 @@ def _access_token(client: Client, snapshot: Snapshot, claims: dict[str, Any]) ->
 
 
 def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
-    if claims["sub"] == claims["client_id"]:
-        return issued_to.state == "active"
-    mandate = mandate_of(claims)
-    if machine_of(claims) is not None:
-        if not _machine_in_force(claims, snapshot.machine, issued_to):
-            return False
-    elif snapshot.grant is None or not _in_force(snapshot.grant, issued_to, snapshot.now):
+    """Whether it would be given today, as it is, and no floor has been raised above it.
+
+    A service asks when it does not know what was revoked (delegation.md §4): whatever its floors would refuse, this
+    does.
+    """
+    if snapshot.floor is not None and is_under(snapshot.floor.timestamp(), claims["iat"]):
         return False
-    if mandate is None:
-        return "act" not in claims
-    # The same clock and the same question as the exchange: version, state, group, colleague.
-    return snapshot.power is not None and snapshot.power.version == mandate[1]
+    scopes = frozenset(claims["scope"].split())
+    if claims["sub"] == claims["client_id"]:
+        return issued_to.state == "active" and scopes <= issued_to.scopes
+    if "act" in claims:
+        return _actor_in_force(claims, issued_to, snapshot) and _holds_the_power(claims, issued_to, snapshot)
+    grant = snapshot.grant
+    if mandate_of(claims) is not None or grant is None or not _in_force(grant, issued_to, snapshot.now):
+        return False
+    return scopes <= subject_gate.allowed_scopes(scopes, issued_to, grant.subject)
+
+
+def _actor_in_force(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
+    if machine_of(claims) is not None:
+        return _machine_in_force(claims, snapshot.machine, issued_to)
+    return snapshot.grant is not None and _in_force(snapshot.grant, issued_to, snapshot.now)
+
+
+def _holds_the_power(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
+    """The question of the exchange, at this moment: version, state, group, colleague; the token is within the answer."""
+    power, mandate = snapshot.power, mandate_of(claims)
+    if power is None or mandate is None or power.version != mandate[1] or power.not_after <= snapshot.now:
+        return False
+    allowed = frozenset(power.establishments)
+    detail: dict[str, Any] = claims["authorization_details"][0]
+    group = None if power.group_id is None else public_id("grp", power.group_id)
+    cap = detail.get("amount_cap_cents")
+    return (
+        detail.get("group") == group
+        and frozenset(claims["scope"].split()) <= power.scopes & issued_to.scopes
+        and ("*" in allowed or allowed.issuperset(detail["establishments"]))
+        and (cap is None or (power.amount_cap_cents is not None and cap <= power.amount_cap_cents))
+    )
 
 
 def _in_force(grant: Grant, client: Client, now: datetime) -> bool:
@@ -142,10 +183,10 @@ def _in_force(grant: Grant, client: Client, now: datetime) -> bool:
 
 
 def _machine_in_force(claims: dict[str, Any], machine: Machine | None, client: Client) -> bool:
-    """The machine that the token names, whose sponsor still answers for it, and no floor of its own since."""
+    """The machine that the token names, whose sponsor still answers for it, and nothing of it withdrawn since."""
     if machine is None or public_id("mch", machine.id) != machine_of(claims):
         return False
-    if machine.not_before is not None and claims["iat"] <= machine.not_before.timestamp():
+    if machine.not_before is not None and is_under(machine.not_before.timestamp(), claims["iat"]):
         return False
     try:
         subject_gate.check_machine(machine, client)

@@ -3,8 +3,14 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
+from libs.common.access.revocations import Named, dependences
+from libs.common.access.signatures import unb64url
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.openid.issuer import Issuer
+
+_claims = msgspec.json.Decoder(dict[str, Any])
 
 
 def is_access_token(claims: dict[str, Any], issuer: Issuer) -> bool:
@@ -16,6 +22,11 @@ def is_access_token(claims: dict[str, Any], issuer: Issuer) -> bool:
         and isinstance(claims.get("exp"), int)
         and isinstance(claims.get("iat"), int)
     )
+
+
+def claims_written(token: str) -> dict[str, Any]:
+    """The claims of a token that this process has just signed."""
+    return _claims.decode(unb64url(token.split(".")[1]))
 
 
 def grant_of_jti(jti: str) -> UUID | None:
@@ -48,3 +59,22 @@ def mandate_of(claims: dict[str, Any]) -> tuple[UUID, int] | None:
         return parse_public_id("mdt", details[0].get("mandate", "")), int(details[0]["ver"])
     except (InvalidPublicId, KeyError, TypeError, ValueError):
         return None
+
+
+def floors_of(claims: dict[str, Any]) -> list[str]:
+    """The rows of `revocation_floor` that an access token of ours stands under: by the services' own rule.
+
+    A mandate's floor is its version, which its own row holds.
+    """
+    act: dict[str, str] = claims.get("act") or {}
+    details: list[dict[str, Any]] = claims.get("authorization_details") or [{}]
+    acting = (act.get("sub"), act.get("sponsor")) if act else (claims["sub"],)
+    named = Named(
+        claims["caisse"],
+        claims["client_id"],
+        tuple(actor for actor in acting if actor is not None),
+        claims.get("sid"),
+        cabinet=act.get("org"),
+        group=details[0].get("group"),
+    )
+    return ["/".join(floor) for floor in dependences(named)]

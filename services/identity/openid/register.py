@@ -7,14 +7,13 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from libs.common.access import rights
-from libs.common.database import journal, outbox
+from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
-from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError
-from libs.common.values.identifiers import new_id
 from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import OpenRegistration
+from services.identity.floors.raise_floor import raise_floor
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import CLIENT_ID, Client, ClientMetadata, Profile
@@ -157,7 +156,7 @@ async def update_client(
     if not await client_store.replace(tx, changed, now):
         raise ItIsAMachine
     if loses_its_proof or _is_narrower(client.metadata, metadata):
-        await _raise_floor(tx, client.client_id, now)
+        await raise_floor(tx, "client", client.client_id, now)
     if by.is_a_program and _is_another(client.metadata, metadata):
         await client_store.end_consents(tx, client.client_id, now)
     await _note(tx, "client.updated", client.client_id, now, by)
@@ -175,7 +174,7 @@ async def disable_client(tx: Tx, client_id: str, *, now: datetime, by: Hand = AT
     by.touches(client.metadata)
     if not await client_store.disable(tx, client_id, now):
         return False
-    await _raise_floor(tx, client_id, now)
+    await raise_floor(tx, "client", client_id, now)
     await _note(tx, "client.disabled", client_id, now, by)
     return True
 
@@ -253,12 +252,6 @@ async def _note(tx: Tx, action: str, client_id: str, now: datetime, by: Hand) ->
         details={"by": by.name},
     )
     await journal.record(tx, act)
-
-
-async def _raise_floor(tx: Tx, client_id: str, now: datetime) -> None:
-    await outbox.record(
-        tx, FloorRaised(event_id=new_id(), at=now, kind="client", key=client_id, not_before=now)
-    )
 
 
 def _is_narrower(before: ClientMetadata, after: ClientMetadata) -> bool:

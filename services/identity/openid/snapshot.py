@@ -1,6 +1,6 @@
 """Everything a decision reads, fetched beforehand in one statement. The kernel does no I/O."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -115,6 +115,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
     issuer: Issuer
     now: datetime
+    ahead: timedelta = timedelta(0)
+    """How far this process's clock runs ahead of the database's: tokens are dated by the earlier."""
     nonces: Nonces
     client: Client | None = None
     client_keys: tuple[dict[str, Any], ...] = ()
@@ -125,6 +127,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     presented: dict[str, Any] | None = None
     """The claims of the token presented (actor token, hint, access token) when it is a JWT of ours; dates unjudged."""
     presented_is_revoked: bool = False
+    floor: datetime | None = None
+    """Access tokens like the one presented are dead when issued until then: the highest floor that it stands under."""
     issued_to: Client | None = None
     """The client that the token presented was issued to."""
     machine: Machine | None = None

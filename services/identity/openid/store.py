@@ -27,7 +27,7 @@ _granted = msgspec.json.Decoder(Granted)
 
 CLIENT = """
        client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata,
-       client.not_before AS client_not_before
+       client.not_before AS client_not_before, pg_current_snapshot()::text AS read_in, clock_timestamp() AS read_at
 """
 GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
@@ -87,6 +87,8 @@ def client_of(row: Row) -> Client | None:
         secret_hash=row["secret_hash"],
         metadata=_metadata(row["metadata"]),
         not_before=row["client_not_before"],
+        read_in=row["read_in"],
+        read_at=row["read_at"],
     )
 
 
@@ -259,14 +261,17 @@ async def load_for_exchange(
 
 
 async def load_presented(
-    read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int
-) -> tuple[Client | None, Grant | None, bool, Client | None]:
-    """As `load_for_token`, for somebody else's token: last, the client that it was issued to."""
+    read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int, floors: list[str]
+) -> tuple[Client | None, Grant | None, bool, Client | None, datetime | None]:
+    """As `load_for_token`, for somebody else's token: last, the client that it was issued to, and the highest of
+    the `floors` that it stands under.
+    """
     row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED},
                issued_to.client_id AS issued_to, issued_to.state AS issued_to_state,
-               issued_to.metadata::text AS issued_to_metadata, issued_to.not_before AS issued_to_not_before
+               issued_to.metadata::text AS issued_to_metadata, issued_to.not_before AS issued_to_not_before,
+               (SELECT max(floor.not_before) FROM revocation_floor AS floor WHERE floor.name = ANY ($7)) AS floor
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
           LEFT JOIN client AS issued_to ON issued_to.client_id = $6
@@ -274,6 +279,7 @@ async def load_presented(
         {GRANT_JOINS}
         """,
         client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), issued_to,
+        floors,
     )  # fmt: skip
     owner = None
     if row["issued_to_metadata"] is not None:
@@ -284,4 +290,4 @@ async def load_presented(
             metadata=_metadata(row["issued_to_metadata"]),
             not_before=row["issued_to_not_before"],
         )
-    return client_of(row), grant_of(row), row["token_is_revoked"], owner
+    return client_of(row), grant_of(row), row["token_is_revoked"], owner, row["floor"]

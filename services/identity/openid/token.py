@@ -4,9 +4,10 @@ The order of checks is each grant's own list: `code_grant.py`,
 `refresh_grant.py`, `client_credentials_grant.py`, `token_exchange.py`.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from libs.common.refusals import Unavailable
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
@@ -14,7 +15,7 @@ from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.code_grant import CodeGrant
-from services.identity.openid.commit import commit
+from services.identity.openid.commit import DecidedTooSoon, commit
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token
@@ -32,6 +33,10 @@ GRANTS: dict[str, type[Any]] = {
 }
 
 
+ATTEMPTS = 3
+"""Of one request, when what its token names is revoked between its read and its write."""
+
+
 def decide(asked: Asked, snapshot: Snapshot) -> Decision:
     """Pure: same request and snapshot, same checks; only new secrets differ."""
     return Kernel(snapshot, asked, GRANTS).decide_token()
@@ -41,13 +46,20 @@ async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: da
     """RFC 6749 §3.2."""
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
-    snapshot = await load(provider, issuer, asked, now)
-    return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+    for _ in range(ATTEMPTS):
+        snapshot = await load(provider, issuer, asked, now)
+        try:
+            return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+        except DecidedTooSoon:
+            # Nothing was written, nor shown: the proof and the assertion are as new.
+            continue
+    raise Unavailable("revoked at each attempt")
 
 
 async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
     """Everything the grant will read. Jwks_uri, if the client has one, is fetched after the transaction."""
     client_id = asked.credentials.client_id if asked.credentials else ""
+    began = datetime.now(UTC)
     found: dict[str, Any] = {}
     read = provider.db.one_statement(issuer.caisse)
     parameters = asked.parameters
@@ -83,6 +95,8 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             client = await store.load_client(read, client_id)
     if (power := found.get("power")) is not None and parameters.get("authorization_details") is not None:
         found["establishments"] = await establishments_of(read, power.adherent_id)
+    if client is not None and client.read_at is not None:
+        found["ahead"] = max(began - client.read_at, timedelta(0))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 

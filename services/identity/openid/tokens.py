@@ -34,7 +34,8 @@ def new_jti(grant_id: UUID | None = None) -> str:
 def _base(
     snapshot: Snapshot, client: Client, audience: str, scopes: Iterable[str], life: timedelta
 ) -> dict[str, Any]:
-    issued_at = int(snapshot.now.timestamp())
+    # Never after the database's clock at the moment of the read: a revocation that was not seen is dated later.
+    issued_at = int((snapshot.now - snapshot.ahead).timestamp())
     return {
         "iss": snapshot.issuer.url,
         "aud": audience,

@@ -9,14 +9,13 @@ import secrets
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal, NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from libs.common.database import outbox
 from libs.common.database.transaction import Tx
-from libs.common.events.identity import FloorRaised
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id, public_id
+from services.identity.floors.raise_floor import raise_floor
 from services.identity.sign_in import store
 from services.identity.sign_in.store import Session
 
@@ -153,15 +152,13 @@ async def end_session(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
     """
     if not await store.revoke(tx, session_id, now=now):
         return False
-    floor = FloorRaised(event_id=uuid4(), at=now, kind="sid", key=sid_of(session_id), not_before=now)
-    await outbox.record(tx, floor)
+    await raise_floor(tx, "sid", sid_of(session_id), now)
     return True
 
 
 async def end_access_tokens(tx: Tx, person_id: UUID, *, now: datetime) -> None:
     """Every access token that names this person, or a machine they answer for, dies within a second in every caisse."""
-    key = public_id("per", person_id)
-    await outbox.record(tx, FloorRaised(event_id=uuid4(), at=now, kind="actor", key=key, not_before=now))
+    await raise_floor(tx, "actor", public_id("per", person_id), now)
 
 
 def sid_of(session_id: UUID) -> str:
