@@ -33,6 +33,7 @@ from services.identity.delegation.notices import Notices
 from services.identity.delegation.one_mandate import routes as one_mandate
 from services.identity.first_connection import routes as first_connection
 from services.identity.first_connection.confirmation import routes as confirmation
+from services.identity.floors import routes as floors
 from services.identity.letters.paper_secret import PaperSecrets
 from services.identity.mail.enqueue import Mail
 from services.identity.names import routes as names
@@ -156,6 +157,7 @@ def routes() -> list[Any]:
         ),
         Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *admin.ROUTES]),
         *names.ROUTES,
+        *floors.ROUTES,
         *openid.ROOT_ROUTES,
         Router("/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}),
     ]

@@ -11,12 +11,13 @@ from uuid import UUID
 import msgspec
 
 from libs.common.access.access_token import AccessToken
-from libs.common.access.floor_feed import FloorFeed, Receipt, receipt_subject
+from libs.common.access.floor_feed import FloorFeed, ReadClock, Receipt, receipt_subject
 from libs.common.access.receipts import Receipts
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
 from libs.common.bus.connection import Bus
 from libs.common.bus.relay import Lane, relay
+from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.runtime.embedded_nats import embedded_nats, new_passwords
 from libs.common.runtime.settings import Settings
@@ -34,6 +35,16 @@ async def running(*jobs: Coroutine[Any, Any, None]) -> AsyncGenerator[None, None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def clock_of(db: Database) -> ReadClock:
+    """Identity's database, as a service asks for its clock."""
+
+    async def clock() -> datetime:
+        async with db.across_caisses() as tx:
+            return await outbox.clock(tx)
+
+    return clock
 
 
 async def judged(floors: Floors, token: AccessToken, verdict: Verdict) -> None:
@@ -58,7 +69,7 @@ async def test_a_revocation_is_applied_in_well_under_a_second(
         linked(settings, "identity") as ours,
         linked(settings, "adherent") as theirs,
         relaying(ours, identity_relay),
-        running(FloorFeed(theirs, floors, "adherent").run()),
+        running(FloorFeed(theirs, floors, "adherent", clock=clock_of(identity_relay)).run()),
     ):
         delays: list[float] = []
         for _ in range(10):
@@ -83,7 +94,7 @@ async def test_a_process_that_starts_late_learns_what_was_revoked_before(
     ):
         await revoke(identity_db, token)
         await until(lambda: _silent(identity_relay))
-        async with running(FloorFeed(theirs, floors, "documents").run()):
+        async with running(FloorFeed(theirs, floors, "documents", clock=clock_of(identity_relay)).run()):
             await judged(floors, token, Verdict.REVOKED)
             await judged(floors, await a_delegated_token(), Verdict.STANDING)
 
@@ -100,7 +111,7 @@ async def test_a_dead_relay_makes_every_service_stale_and_its_return_fresh(
     async with (
         linked(settings, "identity") as ours,
         linked(settings, "adherent") as theirs,
-        running(FloorFeed(theirs, floors, "adherent").run()),
+        running(FloorFeed(theirs, floors, "adherent", clock=clock_of(identity_relay)).run()),
     ):
         async with relaying(ours, identity_relay):
             await judged(floors, other, Verdict.STANDING)
@@ -144,7 +155,7 @@ async def test_a_killed_broker_is_noticed_and_caught_up_with(
             stack.push_async_callback(link.close)
             return link
 
-        feed = FloorFeed(bus("documents"), floors, "documents")
+        feed = FloorFeed(bus("documents"), floors, "documents", clock=clock_of(identity_relay))
         await stack.enter_async_context(
             running(relay(bus("identity"), identity_relay, "identity", stop), feed.run())
         )
@@ -169,7 +180,7 @@ async def test_a_receipt_names_who_applied_a_revocation_and_who_did_not(
         linked(settings, "adherent") as theirs,
         receipts.listening(ours, services),
         relaying(ours, identity_relay),
-        running(FloorFeed(theirs, floors, "adherent", signing_key=key).run()),
+        running(FloorFeed(theirs, floors, "adherent", clock=clock_of(identity_relay), signing_key=key).run()),
     ):
         await record(identity_db, floor)
         answered = await receipts.of(services, timeout=3)

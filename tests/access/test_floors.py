@@ -42,12 +42,27 @@ def clocks() -> Clocks:
     return Clocks()
 
 
-@pytest.fixture
-def floors(clocks: Clocks) -> Floors:
-    floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall)
+def following(clocks: Clocks, **options: Any) -> Floors:
+    """A process that knows the past, the database's clock, and everything until now."""
+    floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall, **options)
     floors.caught_up = True
+    measure(floors, clocks)
     floors.heartbeat(clocks.database())
     return floors
+
+
+def measure(floors: Floors, clocks: Clocks, *, round_trip: float = 0.0) -> None:
+    """Ask the database's clock; it answers half way."""
+    asked = clocks.monotonic()
+    clocks.later(round_trip / 2)
+    told = clocks.database()
+    clocks.later(round_trip / 2)
+    floors.measured(told, asked=asked)
+
+
+@pytest.fixture
+def floors(clocks: Clocks) -> Floors:
+    return following(clocks)
 
 
 def a_floor(kind: str, key: str, *, version: int | None = None, at: float) -> FloorRaised:
@@ -168,12 +183,10 @@ async def test_a_link_that_begins_to_lag_is_noticed(floors: Floors, clocks: Cloc
     assert floors.judge(token) is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize("ahead", [-3.0, 3.0])
+@pytest.mark.parametrize("ahead", [-3.0, 3.0, -90.0, 90.0])
 async def test_clocks_that_disagree_are_not_mistaken_for_silence(clocks: Clocks, ahead: float) -> None:
     clocks.ahead = ahead
-    floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall)
-    floors.caught_up = True
-    floors.heartbeat(clocks.database())
+    floors = following(clocks)
     token = await a_delegated_token()
 
     assert floors.judge(token) is Verdict.STANDING
@@ -181,19 +194,83 @@ async def test_clocks_that_disagree_are_not_mistaken_for_silence(clocks: Clocks,
     assert floors.judge(token) is Verdict.UNKNOWN
 
 
-async def test_a_clock_far_off_makes_the_issuer_decide(clocks: Clocks) -> None:
-    clocks.ahead = 6
+async def test_a_clock_that_nobody_measured_makes_the_issuer_decide(clocks: Clocks) -> None:
     floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall)
     floors.caught_up = True
     floors.heartbeat(clocks.database())
     assert floors.judge(await a_delegated_token()) is Verdict.UNKNOWN
 
 
+@pytest.mark.parametrize("ahead", [-3.0, 0.0, 3.0])
+@pytest.mark.parametrize("healthy_for", [0, 60])
+def test_a_lasting_lag_is_never_fresh(clocks: Clocks, healthy_for: int, ahead: float) -> None:
+    """From the first heartbeat, or from the sixtieth second on: it never passes for a difference of clocks."""
+    clocks.ahead = ahead
+    floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall)
+    floors.caught_up = True
+    for step in range(5 * (healthy_for + 180)):
+        if step % 25 == 0:
+            measure(floors, clocks)
+        clocks.later(0.2)
+        lags = step >= 5 * healthy_for
+        sent = clocks.database().timestamp() - (4.0 if lags else 0.01)
+        floors.heartbeat(datetime.fromtimestamp(sent, UTC))
+        if not lags or step > 5 * healthy_for + 5:
+            assert floors.is_fresh is not lags, step
+
+
+def test_a_slow_answer_about_the_clock_is_held_against_the_stream(clocks: Clocks) -> None:
+    """Knowledge may be as old as the round trip was long, until a quicker one says better."""
+    floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall)
+    floors.caught_up = True
+    measure(floors, clocks, round_trip=1.0)
+    floors.heartbeat(clocks.database())
+    assert floors.is_fresh, "half a second of doubt"
+    clocks.later(0.4)
+    assert not floors.is_fresh
+    measure(floors, clocks, round_trip=0.01)
+    assert floors.is_fresh
+    measure(floors, clocks, round_trip=0.2)
+    assert floors.is_fresh, "a worse reading undoes no better one"
+
+
+def test_a_database_whose_clock_is_put_forward_is_measured_anew(floors: Floors, clocks: Clocks) -> None:
+    clocks.ahead = 3.0
+    floors.heartbeat(clocks.database())
+    assert not floors.is_fresh and not floors.is_measured, "a heartbeat of the future proves that it was"
+
+    measure(floors, clocks)
+    assert floors.is_fresh
+    clocks.ahead = 6.0
+    measure(floors, clocks)
+    floors.heartbeat(datetime.fromtimestamp(clocks.epoch + clocks.ahead - 2, UTC))
+    assert not floors.is_fresh, "and no earlier reading hides what is two seconds old"
+
+
+def test_a_database_whose_clock_is_put_back_is_followed(floors: Floors, clocks: Clocks) -> None:
+    clocks.later(5)
+    clocks.ahead = -3.0
+    floors.heartbeat(clocks.database())
+    assert not floors.is_fresh
+    measure(floors, clocks)
+    floors.heartbeat(clocks.database())
+    assert floors.is_fresh
+
+
+def test_what_was_measured_long_ago_is_worth_nothing(floors: Floors, clocks: Clocks) -> None:
+    for _ in range(5 * 3600):
+        clocks.later(0.2)
+        floors.heartbeat(clocks.database())
+    assert not floors.is_fresh
+
+
 async def test_a_slowly_drifting_clock_is_followed(floors: Floors, clocks: Clocks) -> None:
     token = await a_delegated_token()
-    for _ in range(2000):
+    for step in range(2000):
         clocks.later(0.2)
-        clocks.ahead -= 0.0005
+        clocks.ahead -= 0.0001
+        if step % 25 == 0:
+            measure(floors, clocks)
         floors.heartbeat(clocks.database())
         assert floors.is_fresh
     assert floors.judge(token) is Verdict.STANDING
@@ -208,9 +285,7 @@ def test_floors_older_than_any_token_are_forgotten(floors: Floors, clocks: Clock
 
 
 async def test_more_floors_than_memory_sends_tokens_to_the_issuer_rather_than_through(clocks: Clocks) -> None:
-    floors = Floors(monotonic=clocks.monotonic, wall=clocks.wall, capacity=50)
-    floors.caught_up = True
-    floors.heartbeat(clocks.database())
+    floors = following(clocks, capacity=50)
     own, delegated = await an_own_token(), await a_delegated_token()
     for number in range(51):
         floors.raise_floor(CAISSE, a_floor("sid", f"s{number}", at=clocks.epoch))

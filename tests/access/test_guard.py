@@ -73,6 +73,7 @@ class Issuing:
         """What the floors take for the time: a busy machine must not make the stream look silent."""
         self.floors = Floors(monotonic=lambda: self.seconds, wall=lambda: self.began + self.seconds)
         self.floors.caught_up = True
+        self.floors.measured(datetime.fromtimestamp(self.began, UTC), asked=0.0)
         self.verdict = Verdict.UNKNOWN
         self.asked = 0
         tokens = TokenCheck(

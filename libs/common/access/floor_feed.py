@@ -5,6 +5,8 @@ that waits for its receipt can name who answered.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -30,6 +32,18 @@ REPLAYED: Final = timedelta(seconds=REMEMBERED + 30)
 PATIENCE: Final = 2.0
 """Seconds of silence, ten heartbeats, after which the stream is followed anew."""
 
+MEASURED_EVERY: Final = 5.0
+TRIED_EVERY: Final = 0.5
+"""Seconds between two readings of the database's clock: while it is known, and until it is."""
+
+ReadClock = Callable[[], Awaitable[datetime]]
+"""The clock of identity's database, asked by another way than the stream. Raises `ClockUnknown`."""
+
+
+class ClockUnknown(Exception):
+    """Nobody told the time."""
+
+
 RECEIPT_FOR: Final = timedelta(seconds=10)
 
 _heartbeats = msgspec.json.Decoder(Heartbeat)
@@ -50,19 +64,57 @@ def receipt_subject(service: str) -> str:
 
 
 class FloorFeed:
-    """Feeds the floors of one process of `service`; `signing_key` signs its receipts."""
+    """Feeds the floors of one process of `service`; `signing_key` signs its receipts.
+
+    Without `clock` nothing tells how old a heartbeat is, and the floors are never fresh.
+    """
 
     def __init__(
-        self, bus: Bus, floors: Floors, service: str, *, signing_key: SigningKey | None = None
+        self,
+        bus: Bus,
+        floors: Floors,
+        service: str,
+        *,
+        clock: ReadClock | None,
+        signing_key: SigningKey | None = None,
     ) -> None:
         self._bus = bus
         self._floors = floors
         self._service = service
+        self._clock = clock
         self._signing_key = signing_key
         self._instance = new_id()
 
     async def run(self, stop: asyncio.Event | None = None) -> None:
         """Follow the revocations until `stop` (or cancellation), across every outage."""
+        measuring = asyncio.create_task(self._measure())
+        try:
+            await self._follow_for_ever(stop)
+        finally:
+            measuring.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await measuring
+
+    async def _measure(self) -> None:
+        """Keep the difference of the two clocks known; a reading that fails leaves what was known to age."""
+        while self._clock is not None:
+            asked = self._floors.monotonic()
+            try:
+                told = await self._clock()
+            except ClockUnknown as error:
+                log.info("floors.clock_unknown", reason=str(error))
+                await asyncio.sleep(TRIED_EVERY)
+                continue
+            self._floors.measured(told, asked=asked)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        for _ in range(int(MEASURED_EVERY / TRIED_EVERY)):
+            await asyncio.sleep(TRIED_EVERY)
+            if not self._floors.is_measured:
+                return
+
+    async def _follow_for_ever(self, stop: asyncio.Event | None) -> None:
         while stop is None or not stop.is_set():
             heed_cancellation()
             try:

@@ -23,6 +23,7 @@ from libs.common.access.dpop import Nonces
 from libs.common.access.floor_feed import FloorFeed
 from libs.common.access.guard import Guarding, SessionCheck, TokenCheck, guard_by_access, resource_metadata
 from libs.common.access.introspection import Introspect, IntrospectAtIssuer
+from libs.common.access.issuer_clock import IssuerClock
 from libs.common.access.issuer_keys import IssuerKeys
 from libs.common.access.proof_memory import ProofsInPostgres
 from libs.common.access.revocations import Floors
@@ -110,7 +111,9 @@ class ResourceServer:
         self._guard = guard_by_access(tokens=tokens, session=self._session)
         bus.start()
         self._opened_at = time.monotonic()
-        feed = asyncio.create_task(FloorFeed(bus, self.floors, self._service, signing_key=key).run())
+        clock = IssuerClock(asking, self._settings.identity.base)
+        following = FloorFeed(bus, self.floors, self._service, clock=clock, signing_key=key)
+        feed = asyncio.create_task(following.run())
         try:
             yield
         finally:

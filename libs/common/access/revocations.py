@@ -20,8 +20,8 @@ from libs.common.values.identifiers import public_id
 STALE_AFTER: Final = 0.8
 """Seconds without a heartbeat after which delegated tokens are judged elsewhere."""
 
-CLOCKS_APART: Final = 5.0
-"""Seconds between our clock and the database's beyond which heartbeats prove nothing."""
+DRIFT: Final = 0.0005
+"""Seconds a second by which two clocks may part: a difference measured long ago is worth less."""
 
 REMEMBERED: Final = LONGEST_LIFE + 2 * SKEW
 """Seconds a floor is kept: no token issued before it can still be accepted afterwards."""
@@ -60,7 +60,7 @@ class Floors:
         self._floors: OrderedDict[tuple[str, str], _Floor] = OrderedDict()
         self._forgotten_until = float("-inf")
         self._vouched = float("-inf")
-        self._delay = _LeastDelay()
+        self._database = DatabaseClock()
         self.caught_up = False
         """Whether the past was replayed once; a service is ready only then."""
 
@@ -79,23 +79,33 @@ class Floors:
     def heartbeat(self, vouched_until: datetime) -> None:
         """Every revocation committed before that instant has been applied here."""
         instant = vouched_until.timestamp()
-        now = self._monotonic()
-        if abs(self._wall() - instant) > CLOCKS_APART:
-            # Either a clock is wrong or the message is old: nothing to lean on.
-            return
-        self._delay.seen(now - instant, now)
+        latest = self._database.at_most(self._monotonic())
+        if latest is not None and instant > latest:
+            self._database.disproven()
         self._vouched = max(self._vouched, instant)
+
+    def monotonic(self) -> float:
+        """The clock to date a question by, for `measured`."""
+        return self._monotonic()
+
+    def measured(self, database: datetime, *, asked: float) -> None:
+        """The database's clock, as it was answered just now to a question of `asked` on our monotonic clock."""
+        self._database.measured(database.timestamp(), asked=asked, answered=self._monotonic())
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the database's clock is known at all."""
+        return self._database.at_most(self._monotonic()) is not None
 
     @property
     def is_fresh(self) -> bool:
-        """Whether all that was revoked until 800 ms ago is known here.
+        """Whether all that was revoked until 800 ms ago is known here (delegation.md §4).
 
-        Judged on our monotonic clock, with the least delay seen of late as the
-        difference between the two clocks: a link that begins to lag is noticed,
-        and clocks that disagree are not mistaken for one.
+        Judged by the database's clock, which dates heartbeats, as it was measured apart from them: a link that lags,
+        suddenly, for long or from the first day, is never taken for clocks that disagree.
         """
-        now = self._monotonic()
-        return now - self._vouched - self._delay.least(now) <= STALE_AFTER
+        latest = self._database.at_most(self._monotonic())
+        return latest is not None and latest - self._vouched <= STALE_AFTER
 
     def judge(self, token: AccessToken) -> Verdict:
         """Whether `token` still stands. Read at every request, never cached."""
@@ -137,24 +147,35 @@ class Floors:
             del self._floors[key]
 
 
-class _LeastDelay:
-    """The least difference seen in the last minute, in two halves so that drifting clocks are followed."""
+class DatabaseClock:
+    """What the issuer's database's clock shows at most, on ours: by round trips apart from the stream.
 
-    HALF: Final = 30.0
+    A heartbeat cannot say both what time it was sent and what time it is: a link that lags looks like a clock that
+    is behind. At the moment of a question the database's clock showed at most what the answer says; at the moment
+    of the answer, at least that.
+    """
 
     def __init__(self) -> None:
-        self._before = float("inf")
-        self._now = float("inf")
-        self._began = float("-inf")
+        self._most: float | None = None
+        self._as_of = 0.0
 
-    def seen(self, delay: float, now: float) -> None:
-        if now - self._began >= self.HALF:
-            self._before = self._now if now - self._began < 2 * self.HALF else float("inf")
-            self._now, self._began = delay, now
-        self._now = min(self._now, delay)
+    def measured(self, told: float, *, asked: float, answered: float) -> None:
+        """`told` is the database's clock; the others are ours, before and after."""
+        most = self._difference(answered)
+        if most is None or most < told - answered or told - asked <= most:
+            # The first, or a tighter one; or the database's clock was put forward, and what was known is void.
+            self._most, self._as_of = told - asked, answered
 
-    def least(self, now: float) -> float:
-        return min(self._before, self._now)
+    def disproven(self) -> None:
+        """Something says that the clock was put forward: nothing is known until the next round trip."""
+        self._most = None
+
+    def at_most(self, now: float) -> float | None:
+        difference = self._difference(now)
+        return None if difference is None else now + difference
+
+    def _difference(self, now: float) -> float | None:
+        return None if self._most is None else self._most + (now - self._as_of) * DRIFT
 
 
 class Named(NamedTuple):

@@ -158,7 +158,7 @@ def _actor_in_force(claims: dict[str, Any], issued_to: Client, snapshot: Snapsho
 
 
 def _holds_the_power(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
-    """The question of the exchange, at this moment: version, state, group, colleague; the token is within the answer."""
+    """The question of the exchange, now: version, state, group, colleague; and the token is within the answer."""
     power, mandate = snapshot.power, mandate_of(claims)
     if power is None or mandate is None or power.version != mandate[1] or power.not_after <= snapshot.now:
         return False

@@ -199,7 +199,7 @@ async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer,
         "refresh": lambda read: store.load_for_refresh(read, "c", token.place),
         "token": lambda read: store.load_for_token(read, "c", grant.grant_id, "jti", exp),
         "visited": lambda read: visited(read, "c", now, session=(a_hash, YEAR_2000, YEAR_2000)),
-        "presented": lambda read: store.load_presented(read, "c", "c", grant.grant_id, "jti", exp),
+        "presented": lambda read: store.load_presented(read, "c", "c", grant.grant_id, "jti", exp, ["sid/s"]),
     }
     connection = await asyncpg.connect(
         settings.identity.dsn, server_settings={"plan_cache_mode": "force_generic_plan"}
