@@ -4,6 +4,7 @@ from typing import NamedTuple, NewType
 from uuid import UUID
 
 from libs.common.access.access_token import AccessToken
+from libs.common.access.reach import establishments_of, reach_the_whole_firm
 from libs.common.access.refusals import InsufficientScope
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug
@@ -33,10 +34,11 @@ class MayReadStanding(NamedTuple):
 
 
 class MayReadStatements(NamedTuple):
-    """Proof that the caller may read what this adhérent owes and paid."""
+    """Proof that the caller may read what this adhérent owes and paid; `establishments` as in `MayReadFile`."""
 
     caisse: CaisseSlug
     adherent_id: UUID
+    establishments: frozenset[UUID] | None
 
 
 class MayReadActs(NamedTuple):
@@ -49,21 +51,26 @@ class MayReadActs(NamedTuple):
 def may_read_file(token: AccessToken, adherent_id: UUID) -> MayReadFile:
     _hold_one_of(token, FILE_SCOPES)
     _belong(token, adherent_id)
-    return MayReadFile(token.caisse, adherent_id, token.mandate.establishments if token.mandate else None)
+    return MayReadFile(token.caisse, adherent_id, establishments_of(token))
 
 
 def may_read_standing(token: AccessToken, adherent_id: UUID) -> MayReadStanding:
-    """A service with `standing.read` may ask for any firm of its caisse; nobody else for another's."""
+    """A service with `standing.read` may ask for any firm of its caisse; nobody else for another's.
+
+    It is the legal unit that is up to date, or not: a mandate for some establishments does not tell. Raises
+    `BeyondMandate`.
+    """
     _hold_one_of(token, STANDING_SCOPES)
     if not (token.is_service and "standing.read" in token.scopes):
         _belong(token, adherent_id)
+    reach_the_whole_firm(token)
     return MayReadStanding(token.caisse, adherent_id)
 
 
 def may_read_statements(token: AccessToken, adherent_id: UUID) -> MayReadStatements:
     _hold_one_of(token, STATEMENT_SCOPES)
     _belong(token, adherent_id)
-    return MayReadStatements(token.caisse, adherent_id)
+    return MayReadStatements(token.caisse, adherent_id, establishments_of(token))
 
 
 def may_read_acts(token: AccessToken, adherent_id: UUID) -> MayReadActs:

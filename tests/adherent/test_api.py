@@ -188,3 +188,52 @@ async def test_a_service_of_another_right_sees_nothing(
 ) -> None:
     token = caller.service("documents", "attestation.read")
     assert (await caller.ask(adherent_api, "GET", f"{of(firm)}/standing", token)).status_code == 404
+
+
+@pytest.fixture(scope="module")
+async def sited(adherent_db: Database) -> tuple[UUID, str]:
+    """A firm with a statement for its head office, one for its depot and one for all; the depot's public id."""
+    head, depot = "73282932000074", "73282932000082"
+    member = a_member(
+        number="777001",
+        siren=None,
+        sites=[a_site(head), a_site(depot, name="Dépôt", is_head_office=False)],
+    )
+    async with adherent_db.transaction(HERE) as tx:
+        await hear_of_member(tx, member)
+        await keep_statements(
+            tx,
+            [
+                StatementToKeep(
+                    adherent_number="777001", period=period, kind="leave", amount_cents=100_00,
+                    due_on=date(2026, 10, 15), establishment_siret=siret,
+                )
+                for period, siret in (("2026-06", head), ("2026-07", depot), ("2026-08", None))
+            ],
+        )  # fmt: skip
+    return member.adherent_id, public_id("est", member.establishments[1].establishment_id)
+
+
+async def test_a_mandate_for_the_depot_reads_the_depot_s_statements_alone(
+    adherent_api: httpx.AsyncClient, caller: Caller, sited: tuple[UUID, str]
+) -> None:
+    firm, depot = sited
+    path = f"{of(firm)}/statements"
+    limited = caller.delegated(firm, PERSON, CABINET, MANDATE, "payment.read", establishments=[depot])
+    whole = caller.delegated(firm, PERSON, CABINET, MANDATE, "payment.read")
+
+    told = (await caller.ask(adherent_api, "GET", path, limited)).json()["statements"]
+    assert [one["period"] for one in told] == ["2026-07"]
+    told = (await caller.ask(adherent_api, "GET", path, whole)).json()["statements"]
+    assert {one["period"] for one in told} == {"2026-06", "2026-07", "2026-08"}
+
+
+async def test_a_mandate_for_the_depot_does_not_say_whether_the_firm_is_up_to_date(
+    adherent_api: httpx.AsyncClient, caller: Caller, sited: tuple[UUID, str]
+) -> None:
+    firm, depot = sited
+    token = caller.delegated(firm, PERSON, CABINET, MANDATE, "attestation.read", establishments=[depot])
+
+    told = await caller.ask(adherent_api, "GET", f"{of(firm)}/standing", token)
+    assert (told.status_code, told.json()["type"].rsplit(":", 1)[-1]) == (403, "beyond-mandate")
+    assert "insufficient_scope" in told.headers["www-authenticate"]

@@ -207,3 +207,26 @@ async def test_the_authority_and_its_list_are_published(
     for name, kind in (("authority.cer", "application/pkix-cert"), ("authority.crl", "application/pkix-crl")):
         answer = await documents_api.get(f"/{HERE}/seals/{name}")
         assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+
+
+async def test_a_mandate_for_one_establishment_opens_no_attestation_of_the_firm(
+    documents_api: httpx.AsyncClient, caller: Caller, firms: Firms
+) -> None:
+    """An attestation speaks for the legal unit (delegation.md §3, check 4)."""
+    firm = await firms.settled()
+    scopes = ("attestation.request", "attestation.read")
+    own = caller.own(firm, PERSON, *scopes)
+    made = (await asked(documents_api, caller, firm, own)).json()
+    limited = caller.delegated(
+        firm, PERSON, CABINET, MANDATE, *scopes, establishments=[public_id("est", new_id())]
+    )
+
+    answers = [
+        await asked(documents_api, caller, firm, limited),
+        await caller.ask(documents_api, "GET", f"{of(firm)}/attestations", limited),
+        await caller.ask(documents_api, "GET", f"/attestations/{made['id']}/file", limited),
+    ]
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert {answer.json()["type"].rsplit(":", 1)[-1] for answer in answers} == {"beyond-mandate"}
+    listed = await caller.ask(documents_api, "GET", f"{of(firm)}/attestations", own)
+    assert len(listed.json()["attestations"]) == 1, "nothing was written"

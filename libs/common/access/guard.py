@@ -26,6 +26,7 @@ from libs.common.access.refusals import (
     DPOP_ALGORITHMS,
     AccessRefused,
     AmbiguousRequest,
+    BeyondMandate,
     InsufficientAuthentication,
     InsufficientScope,
     InvalidProof,
@@ -50,6 +51,11 @@ PROBLEMS.update(
         InvalidProof: Problem(401, "invalid-proof", "La preuve de possession n'est pas valable."),
         NonceWanted: Problem(401, "nonce-wanted", "La preuve de possession doit reprendre le nonce donné."),
         InsufficientScope: Problem(403, "insufficient-scope", "Ce jeton ne donne pas ce droit."),
+        BeyondMandate: Problem(
+            403,
+            "beyond-mandate",
+            "Ce mandat est limité à certains établissements, et cet acte concerne toute l'entreprise.",
+        ),
         NotDelegable: Problem(403, "not-delegable", "Cet acte ne se délègue pas."),
         InsufficientAuthentication: Problem(
             401, "step-up-required", "Cet acte demande une identification plus récente ou plus forte."

@@ -94,6 +94,12 @@ class NotDelegable(InsufficientScope):
     description = "This act cannot be delegated"
 
 
+class BeyondMandate(InsufficientScope):
+    """The act is about the whole firm, and the mandate about some of its establishments (delegation.md §3, check 4)."""
+
+    description = "The mandate is limited to some establishments, and this concerns the whole firm"
+
+
 class InsufficientAuthentication(AccessRefused):
     """A stronger or fresher sign-in is needed for this act (RFC 9470 §3)."""
 

@@ -30,6 +30,6 @@ async def statements(
         member = await find_member(tx, by.adherent_id)
         if member is None:
             raise NotFound
-        found = await store.statements_of(tx, member.adherent_number)
+        found = await store.statements_of(tx, member.adherent_number, by.adherent_id, by.establishments)
         await note_delegated_read(tx, token, "statements.read", by.adherent_id, now=clock())
     return {"statements": msgspec.to_builtins(found)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from uuid import UUID
 
 import msgspec
 
@@ -47,8 +48,13 @@ class PaymentToKeep(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "settled"
 
 
-async def statements_of(tx: Tx, adherent_number: str) -> list[Statement]:
-    """Newest due date first."""
+async def statements_of(
+    tx: Tx, adherent_number: str, member_id: UUID, establishments: frozenset[UUID] | None
+) -> list[Statement]:
+    """Newest due date first; of some `establishments`, or of them all and of the firm as a whole.
+
+    A statement names the SIRET of its day: one that the establishment has no more is the whole firm's to read.
+    """
     rows = await tx.fetch(
         """
         SELECT s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
@@ -58,10 +64,14 @@ async def statements_of(tx: Tx, adherent_number: str) -> list[Statement]:
             ON p.adherent_number = s.adherent_number AND p.period = s.period AND p.kind = s.kind
            AND p.state = 'settled'
          WHERE s.adherent_number = $1
+           AND ($3::uuid[] IS NULL OR s.establishment_siret IN (
+                SELECT siret FROM establishment WHERE member_id = $2 AND id = ANY ($3::uuid[])))
          GROUP BY s.caisse, s.adherent_number, s.period, s.kind
          ORDER BY s.due_on DESC, s.period DESC, s.kind
         """,
         adherent_number,
+        member_id,
+        None if establishments is None else list(establishments),
     )
     return [Statement(*row) for row in rows]
 

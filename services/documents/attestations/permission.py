@@ -4,6 +4,7 @@ from typing import NamedTuple, NewType
 from uuid import UUID
 
 from libs.common.access.access_token import AccessToken
+from libs.common.access.reach import reach_the_whole_firm
 from libs.common.access.refusals import InsufficientScope
 from libs.common.events.documents import ActedBy
 from libs.common.refusals import NotFound
@@ -44,16 +45,21 @@ class MayWithdraw(NamedTuple):
 
 
 def may_request_attestation(token: AccessToken, adherent_id: UUID) -> MayRequestAttestation:
-    """Raises `NotFound` for another firm, the same as for one that does not exist."""
+    """Raises `NotFound` for another firm, the same as for one that does not exist, and `BeyondMandate`.
+
+    An attestation speaks for the legal unit, all its establishments included.
+    """
     _hold(token, REQUEST)
     _belong(token, adherent_id)
+    reach_the_whole_firm(token)
     return MayRequestAttestation(token.caisse, adherent_id, acted_by(token))
 
 
 def may_read_attestations(token: AccessToken, adherent_id: UUID) -> MayReadAttestations:
-    """Raises `NotFound` for another firm, the same as for one that does not exist."""
+    """Raises `NotFound` for another firm, the same as for one that does not exist, and `BeyondMandate`."""
     _hold(token, READ)
     _belong(token, adherent_id)
+    reach_the_whole_firm(token)
     return MayReadAttestations(token.caisse, adherent_id, acted_by(token))
 
 
