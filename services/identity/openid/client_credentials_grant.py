@@ -47,6 +47,8 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
             if not scopes:
                 raise InvalidScope
         jkt = kernel.proof.jkt if kernel.proof else None
+        if administration := scopes & rights.ADMINISTRATION:
+            kernel.note_administration(administration)
         return {
             "access_token": tokens.service_token(
                 kernel.snapshot, client, audience=audience.uri, scopes=scopes, jkt=jkt

@@ -56,7 +56,11 @@ class CodeGrant(grants.AuthorizationCodeGrant):
         audience = chosen_audience(kernel, code.grant, client)
         scopes = narrowed_scopes(kernel, code.grant, client, audience, None)
         answer = token_response(kernel, client, code.grant, audience, scopes, nonce=code.nonce)
-        kernel.effects.append(ConsumeCode(code.place, code.grant.id, kernel.snapshot.now))
+        kernel.effects.append(
+            ConsumeCode(
+                code.place, code.grant.id, kernel.snapshot.now, client.client_id, code.grant.subject.person_id
+            )
+        )
         if client.check_grant_type(REFRESH):
             answer["refresh_token"], stored = new_refresh_token(kernel, client, code.grant)
             kernel.effects.append(stored)
@@ -72,17 +76,23 @@ def code_of(kernel: Kernel) -> Code:
     return kernel.snapshot.code
 
 
+def _revoked(kernel: Kernel, code: Code, client: Client, why: str) -> RevokeGrant:
+    return RevokeGrant(
+        code.grant.id, why, kernel.snapshot.now, client.client_id, code.grant.subject.person_id
+    )
+
+
 def of_this_client(kernel: Kernel, code: Code, client: Client) -> None:
     """RFC 6749 §10.5: a code in another client's hands has leaked, so what it gave dies."""
     if not code.grant.check_client(client):
-        kernel.effects.append(RevokeGrant(code.grant.id, "code_of_another_client", kernel.snapshot.now))
+        kernel.effects.append(_revoked(kernel, code, client, "code_of_another_client"))
         raise InvalidGrant
 
 
 def not_used_before(kernel: Kernel, code: Code, client: Client) -> None:
     """RFC 6749 §4.1.2: a replay revokes every token issued from the code."""
     if code.consumed:
-        kernel.effects.append(RevokeGrant(code.grant.id, "code_replayed", kernel.snapshot.now))
+        kernel.effects.append(_revoked(kernel, code, client, "code_replayed"))
         raise InvalidGrant
 
 

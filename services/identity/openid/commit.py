@@ -1,13 +1,17 @@
 """Writes the effects of a decision, all or nothing, and tells who lost a race."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
+from libs.common.database import journal
+from libs.common.database.journal import Act
 from libs.common.database.pool import Database
 from libs.common.database.transaction import RaceLost
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.effect_store import shares_a_message, together, values_of
-from services.identity.openid.effects import Effect, RelyOnStanding
+from services.identity.openid.effects import Effect, NoteOnce, RelyOnStanding, SpendPass
 from services.identity.openid.kernel import Answer, Decision, refusal_answer
+from services.identity.openid.remembered import Remembered
 from services.identity.openid.snapshot import Snapshot
 
 
@@ -38,7 +42,10 @@ async def write_what_stands(
 
     Should the process die before, nobody had an answer, and nothing was obtained.
     """
-    standing = [*(change for change in changes if change.stands), *lost.effect.aftermath]
+    standing = [
+        *(change for change in changes if change.stands or isinstance(change, NoteOnce)),
+        *lost.effect.aftermath,
+    ]
     if standing:
         statement = together(tuple(map(type, standing)), judged=False)
         await _send(db, caisse, statement, standing)
@@ -53,13 +60,49 @@ async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot:
 
     Raises `DecidedTooSoon`.
     """
-    if not decision.effects:
+    changes = _unwritten(caisse, decision.effects)
+    if not changes:
         return decision.answer
     try:
-        await write(db, caisse, decision.effects)
+        await write(db, caisse, changes)
+        _remember(caisse, changes)
         return decision.answer
     except LostRace as lost:
         if isinstance(lost.effect, RelyOnStanding):
             raise DecidedTooSoon from lost
-        await write_what_stands(db, caisse, decision.effects, lost)
+        await write_what_stands(db, caisse, [*changes, *_line_of(lost, snapshot)], lost)
         return refusal_answer(lost.effect.lost, snapshot)
+
+
+_written: Remembered[UUID, bool] = Remembered(4096)
+"""Lines of the minute that this process wrote: a flood of refusals costs no write each."""
+
+
+def _unwritten(caisse: CaisseSlug, changes: Sequence[Effect]) -> list[Effect]:
+    return [
+        change
+        for change in changes
+        if not isinstance(change, NoteOnce)
+        or _written.get(journal.id_once(change.act, change.what, caisse)) is None
+    ]
+
+
+def _remember(caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
+    for change in changes:
+        if isinstance(change, NoteOnce):
+            _written.put(journal.id_once(change.act, change.what, caisse), True, 1)
+
+
+def _line_of(lost: LostRace, snapshot: Snapshot) -> list[NoteOnce]:
+    """Something good once was shown twice; whoever is merely too fast is in the figures."""
+    if snapshot.client is None or isinstance(lost.effect, SpendPass):
+        return []
+    kind = type(lost.effect).__name__
+    act = Act(
+        action="request.replayed",
+        subject_kind="client",
+        subject_id=snapshot.client.client_id,
+        at=snapshot.now,
+        details={"lost": kind, "error": lost.effect.lost.error},
+    )
+    return [NoteOnce(act, kind)]

@@ -51,7 +51,18 @@ def _proof(effect: effects.RememberProof, _: CaisseSlug) -> tuple[object, ...]:
 
 
 def _revoked_grant(effect: effects.RevokeGrant, caisse: CaisseSlug) -> tuple[object, ...]:
-    return caisse, effect.grant_id, effect.at, effect.why, grant_bucket(effect.grant_id)
+    act = journal.values_of(effect.act, caisse)
+    # Of a line, what is not the grant's already: its id, its subject, its details.
+    return (
+        caisse,
+        effect.grant_id,
+        effect.at,
+        effect.why,
+        grant_bucket(effect.grant_id),
+        act[1],
+        act[5],
+        act[-1],
+    )
 
 
 def _consumed_code(effect: effects.ConsumeCode, caisse: CaisseSlug) -> tuple[object, ...]:
@@ -139,6 +150,10 @@ def _standing(effect: effects.RelyOnStanding, _: CaisseSlug) -> tuple[object, ..
     return sorted(effect.floors), effect.read_in
 
 
+def _noted_once(effect: effects.NoteOnce, caisse: CaisseSlug) -> tuple[object, ...]:
+    return journal.values_once(effect.act, effect.what, caisse)
+
+
 CHANGES: dict[type[Effect], Change] = {
     effects.RememberJti: Change(
         (
@@ -158,6 +173,11 @@ CHANGES: dict[type[Effect], Change] = {
             UPDATE authorization_grant SET revoked_at = $3, revoked_why = $4
              WHERE (SELECT set_config('espace.caisse', $1, true)) IS NOT NULL
                AND id = $2 AND bucket = $5 AND revoked_at IS NULL
+            RETURNING caisse
+            """,
+            """
+            INSERT INTO journal (caisse, id, at, action, subject_kind, subject_id, details)
+            SELECT caisse, $6, $3, 'grant.revoked', 'grant', $7, $8::text::jsonb FROM {before}
             RETURNING true
             """,
         ),
@@ -319,6 +339,7 @@ CHANGES: dict[type[Effect], Change] = {
     effects.RelyOnStanding: Change(
         ("SELECT true WHERE still_stands($1::text[], $2::text::pg_snapshot)",), _standing, must=True
     ),
+    effects.NoteOnce: Change((f"{journal.APPEND_ONCE} RETURNING true",), _noted_once, must=False, hot=True),
     effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, must=True),
 }  # fmt: skip
 

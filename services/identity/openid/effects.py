@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
+from libs.common.values.identifiers import public_id
 from services.identity.openid.bucket_names import Place
 from services.identity.openid.refusals import (
     AccessDenied,
@@ -76,11 +77,28 @@ class RememberProof(Effect, frozen=True):
 
 
 class RevokeGrant(Effect, frozen=True):
-    """Codes, refresh and access tokens of one grant die together."""
+    """Codes, refresh and access tokens of one grant die together, and the journal says why.
+
+    `by` is the client that asked for it, or showed what it should not have; `person_id`, whose grant it is.
+    """
 
     grant_id: UUID
     why: str
     at: datetime
+    by: str | None = None
+    person_id: UUID | None = None
+
+    @property
+    def act(self) -> Act:
+        """Written if the grant was alive until then."""
+        named = {} if self.person_id is None else {"person": public_id("per", self.person_id)}
+        return Act(
+            action="grant.revoked",
+            subject_kind="grant",
+            subject_id=public_id("gnt", self.grant_id),
+            at=self.at,
+            details={"reason": self.why, "by": self.by, **named},
+        )
 
 
 class ConsumeCode(Effect, frozen=True):
@@ -89,10 +107,12 @@ class ConsumeCode(Effect, frozen=True):
     place: Place
     grant_id: UUID
     at: datetime
+    by: str | None = None
+    person_id: UUID | None = None
 
     @property
     def aftermath(self) -> Sequence[Effect]:
-        return (RevokeGrant(self.grant_id, "code_replayed", self.at),)
+        return (RevokeGrant(self.grant_id, "code_replayed", self.at, self.by, self.person_id),)
 
 
 class StoreRefresh(Effect, frozen=True):
@@ -110,10 +130,13 @@ class RotateRefresh(Effect, frozen=True):
 
     old: Place
     new: StoreRefresh
+    by: str | None = None
+    person_id: UUID | None = None
 
     @property
     def aftermath(self) -> Sequence[Effect]:
-        return (RevokeGrant(self.new.grant_id, "refresh_replayed", self.new.issued_at),)
+        new = self.new
+        return (RevokeGrant(new.grant_id, "refresh_replayed", new.issued_at, self.by, self.person_id),)
 
 
 class ProlongRefresh(Effect, frozen=True):
@@ -247,3 +270,10 @@ class Note(Effect, frozen=True):
     """A line of the journal."""
 
     act: Act
+
+
+class NoteOnce(Effect, frozen=True):
+    """A line of the journal, once a minute for its subject and `what`: anybody may ask for refusals, at any pace."""
+
+    act: Act
+    what: str

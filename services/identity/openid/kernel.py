@@ -9,6 +9,7 @@ Each grant runs authlib's own class; what authlib leaves out or gets wrong
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request
 from authlib.oauth2.rfc6749.errors import OAuth2Error
@@ -20,13 +21,25 @@ from libs.common.values.identifiers import public_id
 from services.identity.cabinets.machine_store import Machine
 from services.identity.openid import client_authentication, dpop_binding
 from services.identity.openid.client_authentication import Credentials
-from services.identity.openid.clients import Client
+from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE, Client
 from services.identity.openid.dpop_binding import ProofHeaders
-from services.identity.openid.effects import Effect, Note, RelyOnStanding, RememberProof
+from services.identity.openid.effects import (
+    Effect,
+    Note,
+    NoteOnce,
+    RelyOnStanding,
+    RememberProof,
+    RevokeGrant,
+)
 from services.identity.openid.presented import claims_written, floors_of
 from services.identity.openid.refusals import InvalidClient, SlowDown, UseDpopNonce
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.wire import Parameters
+
+UNTOLD = (UseDpopNonce, SlowDown)
+"""Not refusals of anything: come back with the nonce, or in a second."""
+
+GRANT_TYPES = (CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
 
 
 class Asked(Struct, frozen=True):
@@ -142,7 +155,11 @@ class Kernel(AuthorizationServer):
         """Raises `InvalidClient`. A proven assertion is spent, whatever happens next."""
         if self.asked.credentials is None:
             raise InvalidClient
-        self._client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
+        try:
+            self._client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
+        except InvalidClient:
+            self._note_unproven(self.asked.credentials)
+            raise
         self.effects.extend(spent)
         return self._client
 
@@ -180,6 +197,80 @@ class Kernel(AuthorizationServer):
             )
         )
 
+    def note_administration(self, scopes: frozenset[str]) -> None:
+        """A program may now administer the caisse."""
+        client_id = self.client.client_id
+        self.effects.append(
+            Note(
+                Act(
+                    action="token.administration",
+                    subject_kind="client",
+                    subject_id=client_id,
+                    at=self.snapshot.now,
+                    details={"scopes": sorted(scopes)},
+                )
+            )
+        )
+
+    def _note_unproven(self, credentials: Credentials) -> None:
+        """Somebody names a client and is not it. Clients that do not exist are only counted."""
+        if self.snapshot.client is None:
+            return
+        act = Act(
+            action="client.not_proven",
+            subject_kind="client",
+            subject_id=self.snapshot.client.client_id,
+            at=self.snapshot.now,
+            details={"method": credentials.method},
+        )
+        self.effects.append(NoteOnce(act, credentials.method))
+
+    def _note_token_refused(self, error: OAuth2Error) -> None:
+        """openid.md §2, audit events: a line a minute for this actor and this error, unless a preciser one is there."""
+        told = (Note, NoteOnce, RevokeGrant)
+        if (
+            self._client is None
+            or isinstance(error, UNTOLD)
+            or any(isinstance(one, told) for one in self.effects)
+        ):
+            return
+        asked = self.asked.parameters.get("grant_type") or ""
+        grant_type = next((one for one in GRANT_TYPES if one == asked), "other")
+        machine, person_id = self.snapshot.machine, self._person_named()
+        subject = (
+            ("client", self._client.client_id)
+            if machine is None
+            else ("machine", public_id("mch", machine.id))
+        )
+        named = {} if machine is None else {"sponsor": public_id("per", machine.sponsor_id)}
+        act = Act(
+            action="token.refused",
+            subject_kind=subject[0],
+            subject_id=subject[1],
+            at=self.snapshot.now,
+            actor=Actor(person_id=person_id, cabinet_id=machine and machine.cabinet_id),
+            details={
+                "client_id": self._client.client_id,
+                "error": error.error or "",
+                "grant_type": grant_type,
+                **named,
+            },
+        )
+        self.effects.append(NoteOnce(act, f"{grant_type}/{error.error}/{person_id}"))
+
+    def _person_named(self) -> UUID | None:
+        """Whose grant this client presented: of another client's, it proves nothing of who acts."""
+        snapshot = self.snapshot
+        presented = (
+            snapshot.grant,
+            snapshot.refresh and snapshot.refresh.grant,
+            snapshot.code and snapshot.code.grant,
+        )
+        for grant in presented:
+            if grant is not None and grant.check_client(self.client):
+                return grant.subject.person_id
+        return None
+
     def query_client(self, client_id: str) -> Client | None:
         client = self.snapshot.client
         return client if client is not None and client.client_id == client_id else None
@@ -200,6 +291,7 @@ class Kernel(AuthorizationServer):
         return {} if self._client is None else dpop_binding.next_nonce(self._client, self.snapshot)
 
     def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Answer:
+        self._note_token_refused(error)
         return refusal_answer(error, self.snapshot)
 
 

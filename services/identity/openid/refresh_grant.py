@@ -53,7 +53,9 @@ class RefreshGrant(grants.RefreshTokenGrant):
         note_session_seen(kernel, grant)
         if client.asks_for_rotation():
             answer["refresh_token"], new = new_refresh_token(kernel, client, grant)
-            kernel.effects.append(RotateRefresh(refresh_token.place, new))
+            kernel.effects.append(
+                RotateRefresh(refresh_token.place, new, client.client_id, grant.subject.person_id)
+            )
         else:
             until = min(kernel.snapshot.now + REFRESH_IDLE, grant.expires_at)
             if until - refresh_token.expires_at > PROLONG_EVERY:
@@ -77,7 +79,15 @@ def note_session_seen(kernel: Kernel, grant: Grant) -> None:
 def not_used_before(kernel: Kernel, refresh: Refresh, client: Client) -> None:
     """RFC 9700 §4.14.2: a spent token that comes back was stolen by one of two; the family dies."""
     if refresh.spent:
-        kernel.effects.append(RevokeGrant(refresh.grant.id, "refresh_replayed", kernel.snapshot.now))
+        kernel.effects.append(
+            RevokeGrant(
+                refresh.grant.id,
+                "refresh_replayed",
+                kernel.snapshot.now,
+                client.client_id,
+                refresh.grant.subject.person_id,
+            )
+        )
         raise InvalidGrant
 
 

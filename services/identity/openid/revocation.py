@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from libs.common.database.journal import Act, Actor
 from services.identity.openid import store
 from services.identity.openid.bucket_names import refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
-from services.identity.openid.effects import Effect, RevokeGrant, RevokeToken
+from services.identity.openid.effects import Effect, NoteOnce, RevokeGrant, RevokeToken
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token
@@ -57,7 +58,17 @@ def _revocations(client: Client, snapshot: Snapshot) -> list[Effect]:
     refresh, claims = snapshot.refresh, snapshot.presented
     if refresh is not None and refresh.check_client(client):
         # §2.1: the access tokens of the same grant die with the refresh token.
-        return [RevokeGrant(refresh.grant.id, "revoked_by_client", snapshot.now)]
+        grant, now = refresh.grant, snapshot.now
+        return [RevokeGrant(grant.id, "revoked_by_client", now, client.client_id, grant.subject.person_id)]
     if claims is not None and claims["client_id"] == client.client_id:
-        return [RevokeToken(claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))]
+        act = Act(
+            action="token.revoked",
+            subject_kind="client",
+            subject_id=client.client_id,
+            at=snapshot.now,
+            actor=Actor(token_jti=claims["jti"]),
+            details={"sub": claims["sub"]},
+        )
+        revoked = RevokeToken(claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))
+        return [revoked, NoteOnce(act, claims["jti"])]
     return []

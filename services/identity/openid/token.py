@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from libs.common.refusals import Unavailable
+from libs.common.runtime.telemetry import counter
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
@@ -33,6 +34,8 @@ GRANTS: dict[str, type[Any]] = {
 }
 
 
+ANSWERED = counter("token_requests", "Requests for tokens, by what they came to", "grant_type", "error")
+
 ATTEMPTS = 3
 """Of one request, when what its token names is revoked between its read and its write."""
 
@@ -49,11 +52,20 @@ async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: da
     for _ in range(ATTEMPTS):
         snapshot = await load(provider, issuer, asked, now)
         try:
-            return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+            answer = await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+            _count(asked, answer)
+            return answer
         except DecidedTooSoon:
             # Nothing was written, nor shown: the proof and the assertion are as new.
             continue
     raise Unavailable("revoked at each attempt")
+
+
+def _count(asked: Asked, answer: Answer) -> None:
+    """What the journal does not tell line by line: docs/reference/journal.md."""
+    said = asked.parameters.get("grant_type") or ""
+    error = answer.body.get("error", "") if isinstance(answer.body, dict) else ""
+    ANSWERED.labels(said if said in GRANTS else "other", error).inc()
 
 
 async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:

@@ -11,6 +11,8 @@ from hashlib import sha256
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from libs.common.database import journal
+from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
@@ -145,13 +147,25 @@ async def renew(
     return OpenedSession(renewed, cookie)
 
 
-async def end_session(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
+async def end_session(
+    tx: Tx, session_id: UUID, *, now: datetime, by: Actor | None = None, client_id: str | None = None
+) -> bool:
     """Sign out: the cookie opens nothing any more, and the services hear that this `sid` is over.
 
-    False when it was over already.
+    `by` is somebody else than its person, with the program they use. False when it was over already.
     """
-    if not await store.revoke(tx, session_id, now=now):
+    person_id = await store.revoke(tx, session_id, now=now)
+    if person_id is None:
         return False
+    act = Act(
+        action="session.ended",
+        subject_kind="session",
+        subject_id=sid_of(session_id),
+        at=now,
+        actor=Actor(person_id=person_id) if by is None else by,
+        details={} if by is None else {"by": client_id, "person": public_id("per", person_id)},
+    )
+    await journal.record(tx, act)
     await raise_floor(tx, "sid", sid_of(session_id), now)
     return True
 

@@ -20,6 +20,7 @@ from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
 from services.identity.sign_in import store, throttle
 from services.identity.sign_in.password import Passwords
+from services.identity.sign_in.refused import REFUSED, note_refused_later
 from services.identity.sign_in.session import (
     OpenedSession,
     end_session,
@@ -108,6 +109,9 @@ async def check_password(
     # 2. The slow hash holds no connection. Nobody there costs the same.
     matches = await passwords.verify(person.password_hash if person else None, password)
     if person is None or not matches or person.state != "active":
+        REFUSED.inc()
+        if person is not None:
+            note_refused_later(db, caisse, person.id, "wrong_password" if not matches else "suspended", now)
         raise WrongCredentials
     return person
 

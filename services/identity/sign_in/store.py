@@ -162,12 +162,12 @@ async def renew(
     return Session(*row) if row else None
 
 
-async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> bool:
-    """Whether this call ended it."""
-    ended = await tx.execute(
-        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL", session_id, now
-    )
-    return ended == 1
+async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> UUID | None:
+    """Whose session this call ended; `None` when it was over."""
+    return await tx.fetchval(
+        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING person_id",
+        session_id, now,
+    )  # fmt: skip
 
 
 async def live_sessions(

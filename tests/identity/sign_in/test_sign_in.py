@@ -7,6 +7,7 @@ from litestar import Litestar
 from pyotp.totp import TOTP
 
 from libs.common.database.pool import Database
+from libs.common.values.identifiers import public_id
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import (
     CAISSE,
@@ -311,3 +312,33 @@ async def enrolled(
         ]
     clock.forward(seconds=60)
     return secret
+
+
+async def test_a_refused_password_is_told_once_a_minute_and_names_no_actor(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    """Beside the answer, whose time must not tell whether the address is somebody's."""
+    somebody = public_id("per", await a_person(identity_db, clock, "guessed@exemple.fr"))
+
+    async def told_of(email: str) -> list[tuple[str, object]]:
+        await visitor.get(f"/{CAISSE}/sign-in")
+        await visitor.post(f"/{CAISSE}/sign-in", email=email, password="wrong wrong wrong")
+        await asyncio.sleep(0.3)
+        async with identity_db.transaction(CAISSE) as tx:
+            rows = await tx.fetch(
+                "SELECT subject_id, person_id FROM journal WHERE action = 'sign_in.refused'"
+            )
+        return [(row["subject_id"], row["person_id"]) for row in rows if row["subject_id"] == somebody]
+
+    assert await told_of("guessed@exemple.fr") == [(somebody, None)]
+    assert await told_of("guessed@exemple.fr") == [(somebody, None)]
+    clock.forward(minutes=1)
+    assert await told_of("guessed@exemple.fr") == [(somebody, None)] * 2
+    before = await _refused(identity_db)
+    await told_of("nobody-at-all@exemple.fr")
+    assert await _refused(identity_db) == before
+
+
+async def _refused(db: Database) -> int:
+    async with db.transaction(CAISSE) as tx:
+        return await tx.fetchval("SELECT count(*) FROM journal WHERE action = 'sign_in.refused'")

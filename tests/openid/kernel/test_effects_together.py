@@ -60,9 +60,10 @@ async def test_an_update_alone_finds_its_row_whatever_the_plan(
     try:
         await connection.execute(f"SET plan_cache_mode = {mode}; SET {barred} = off")
         sql = f"WITH part AS ({CHANGES[effects.RevokeGrant].parts[0]}) SELECT count(*) FROM part"
-        assert await connection.fetchval(sql, *values_of([grant], issuer.caisse)) == 1
+        values = values_of([grant], issuer.caisse)[:5]
+        assert await connection.fetchval(sql, *values) == 1
         assert await connection.fetchval("SELECT count(*) FROM authorization_grant") == 0
-        plan = await connection.fetch(f"EXPLAIN {sql}", *values_of([grant], issuer.caisse))
+        plan = await connection.fetch(f"EXPLAIN {sql}", *values)
     finally:
         await connection.close()
     assert "One-Time Filter" in "\n".join(row[0] for row in plan)

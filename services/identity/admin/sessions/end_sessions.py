@@ -4,14 +4,12 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.access.access_token import AccessToken
-from libs.common.database import journal
-from libs.common.database.journal import Act, Actor
+from libs.common.database.journal import Actor
 from libs.common.database.transaction import Tx
 from libs.common.refusals import NotFound
-from libs.common.values.identifiers import public_id
 from services.identity.admin import store
 from services.identity.sign_in import store as people
-from services.identity.sign_in.session import IDLE, LONGEST, Session, end_session, sid_of
+from services.identity.sign_in.session import IDLE, LONGEST, Session, end_session
 
 
 async def sessions_of(tx: Tx, person_id: UUID, now: datetime) -> list[Session]:
@@ -28,15 +26,5 @@ async def end_their_session(
     """Raises `NotFound` for a session of somebody else, one that is over, or none."""
     if session_id not in {session.id for session in await sessions_of(tx, person_id, now)}:
         raise NotFound
-    await end_session(tx, session_id, now=now)
-    await journal.record(
-        tx,
-        Act(
-            action="session.ended",
-            subject_kind="session",
-            subject_id=sid_of(session_id),
-            at=now,
-            actor=Actor(token_jti=token.jti),
-            details={"by": token.client_id, "person": public_id("per", person_id)},
-        ),
-    )
+    by = Actor(token_jti=token.jti)
+    await end_session(tx, session_id, now=now, by=by, client_id=token.client_id)
