@@ -171,11 +171,11 @@ class Database:
     @asynccontextmanager
     async def _begun(self, opening: str, caisse: CaisseSlug | None) -> AsyncGenerator[Tx, None]:
         connection = await self._begin(opening)
-        committed = False
+        committed, tx = False, Tx(connection, caisse)
         try:
             try:
                 with transaction_held():
-                    yield Tx(connection, caisse)
+                    yield tx
             except BaseException:
                 await self._give_up(connection)
                 raise
@@ -186,6 +186,8 @@ class Database:
             committed = True
         finally:
             await self._connections.give_back(connection, clean=committed)
+        for step in tx.afterwards:
+            await step(self)
 
     async def _begin(self, opening: str) -> Connection:
         # After a restart every pooled connection may be dead, so one retry more

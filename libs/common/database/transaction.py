@@ -1,7 +1,7 @@
 """What a use case holds while it writes: one open transaction of one caisse."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from asyncpg.exceptions import InternalClientError
@@ -9,6 +9,9 @@ from asyncpg.pool import PoolConnectionProxy
 
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
+
+if TYPE_CHECKING:
+    from libs.common.database.pool import Database
 
 LOST_CONNECTION = (
     asyncpg.PostgresConnectionError,
@@ -60,11 +63,14 @@ class Tx:
     for the relay's sweeps across caisses. Every statement is parametrised with `$n`.
     """
 
-    __slots__ = ("_connection", "caisse")
+    __slots__ = ("_connection", "afterwards", "caisse")
 
     def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]", caisse: CaisseSlug | None) -> None:
         self._connection = connection
         self.caisse = caisse
+        self.afterwards: list[Callable[[Database], Awaitable[None]]] = []
+        """What is done once this is committed, before whoever opened it goes on; never when it is undone, nor by a
+        process that dies in between. What it raises does not undo the commit: it answers for itself."""
 
     @property
     def the_caisse(self) -> CaisseSlug:

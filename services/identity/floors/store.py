@@ -6,24 +6,17 @@ from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 
 
-async def wait_for_tokens(tx: Tx, name: str) -> None:
-    """Until every decision that has looked whether this still stands is committed; later ones wait for `tx`."""
-    await tx.fetchval("SELECT pg_advisory_xact_lock(hashtextextended($1, 120)) IS NULL", name)
-
-
 async def raise_floor(tx: Tx, name: str, now: datetime) -> datetime:
     """The instant up to which tokens are dead: the database's, or `now` where that is later.
 
-    Decisions are dated by the database's clock at the latest, whatever the clocks of their processes, so none that
-    was written before this can be dated later.
+    Tokens are dated by the database's clock at the latest, whatever the clocks of their processes.
     """
     return await tx.fetchval(
         """
         INSERT INTO revocation_floor AS known (name, not_before)
         VALUES ($1, greatest($2, clock_timestamp()))
         ON CONFLICT (name) DO UPDATE
-           SET not_before = greatest(known.not_before, excluded.not_before),
-               raised_at = excluded.raised_at, raised_by = excluded.raised_by
+           SET not_before = greatest(known.not_before, excluded.not_before), raised_at = excluded.raised_at
         RETURNING not_before
         """,
         name, now,

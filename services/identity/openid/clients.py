@@ -88,10 +88,8 @@ class Client(Struct, frozen=True, kw_only=True):
     metadata: ClientMetadata
     not_before: datetime | None = None
     """Grants made until then are over: it proved who it is, and does so no more."""
-    read_in: str = ""
-    """The database's snapshot (`pg_snapshot`) in which it, and all that was read with it, was seen."""
     read_at: datetime | None = None
-    """The database's clock at that moment."""
+    """The database's clock when the message began that read it, and all that was read with it."""
 
     @property
     def profile(self) -> Profile:

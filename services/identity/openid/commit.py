@@ -9,7 +9,7 @@ from libs.common.database.pool import Database
 from libs.common.database.transaction import RaceLost
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.effect_store import shares_a_message, together, values_of
-from services.identity.openid.effects import Effect, NoteOnce, RelyOnStanding, SpendPass
+from services.identity.openid.effects import Effect, NoteOnce, SpendPass
 from services.identity.openid.kernel import Answer, Decision, refusal_answer
 from services.identity.openid.remembered import Remembered
 from services.identity.openid.snapshot import Snapshot
@@ -21,10 +21,6 @@ class LostRace(Exception):
     def __init__(self, effect: Effect) -> None:
         super().__init__(type(effect).__name__)
         self.effect = effect
-
-
-class DecidedTooSoon(Exception):
-    """What the decision relied on was revoked meanwhile; nothing was written, and it is to be taken anew."""
 
 
 async def write(db: Database, caisse: CaisseSlug, changes: Sequence[Effect]) -> None:
@@ -56,10 +52,7 @@ async def _send(db: Database, caisse: CaisseSlug, statement: str, changes: Seque
 
 
 async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot: Snapshot) -> Answer:
-    """The answer once its effects are written; the loser's refusal when one of them lost.
-
-    Raises `DecidedTooSoon`.
-    """
+    """The answer once its effects are written; the loser's refusal when one of them lost."""
     changes = _unwritten(caisse, decision.effects)
     if not changes:
         return decision.answer
@@ -68,8 +61,6 @@ async def commit(db: Database, caisse: CaisseSlug, decision: Decision, snapshot:
         _remember(caisse, changes)
         return decision.answer
     except LostRace as lost:
-        if isinstance(lost.effect, RelyOnStanding):
-            raise DecidedTooSoon from lost
         await write_what_stands(db, caisse, [*changes, *_line_of(lost, snapshot)], lost)
         return refusal_answer(lost.effect.lost, snapshot)
 

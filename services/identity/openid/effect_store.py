@@ -145,11 +145,6 @@ def _noted(effect: effects.Note, caisse: CaisseSlug) -> tuple[object, ...]:
     return journal.values_of(effect.act, caisse)
 
 
-def _standing(effect: effects.RelyOnStanding, _: CaisseSlug) -> tuple[object, ...]:
-    # In one order for all, though only whoever revokes makes anybody wait.
-    return sorted(effect.floors), effect.read_in
-
-
 def _noted_once(effect: effects.NoteOnce, caisse: CaisseSlug) -> tuple[object, ...]:
     return journal.values_once(effect.act, effect.what, caisse)
 
@@ -335,9 +330,6 @@ CHANGES: dict[type[Effect], Change] = {
             """,
         ),
         _used, must=False, hot=True,
-    ),
-    effects.RelyOnStanding: Change(
-        ("SELECT true WHERE still_stands($1::text[], $2::text::pg_snapshot)",), _standing, must=True
     ),
     effects.NoteOnce: Change((f"{journal.APPEND_ONCE} RETURNING true",), _noted_once, must=False, hot=True),
     effects.Note: Change((f"{journal.APPEND} RETURNING true",), _noted, must=True),

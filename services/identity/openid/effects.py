@@ -256,16 +256,6 @@ class NoteUse(Effect, frozen=True):
     at: datetime
 
 
-class RelyOnStanding(Effect, frozen=True):
-    """Nothing that a token given here names was revoked since the state behind it was read.
-
-    Written last: it waits for no row, and whoever revokes waits for it. One that loses is decided anew.
-    """
-
-    floors: list[str]
-    read_in: str
-
-
 class Note(Effect, frozen=True):
     """A line of the journal."""
 

@@ -27,11 +27,9 @@ from services.identity.openid.effects import (
     Effect,
     Note,
     NoteOnce,
-    RelyOnStanding,
     RememberProof,
     RevokeGrant,
 )
-from services.identity.openid.presented import claims_written, floors_of
 from services.identity.openid.refusals import InvalidClient, SlowDown, UseDpopNonce
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.wire import Parameters
@@ -129,14 +127,7 @@ class Kernel(AuthorizationServer):
         """Run the token endpoint; every refusal keeps the effects gathered before it."""
         response: Any = self.create_token_response(KernelRequest(self.asked, self.snapshot.issuer.url))
         answer: Answer = response
-        self.rely_on_what_was_read(answer)
         return Decision(answer, tuple(self.effects))
-
-    def rely_on_what_was_read(self, answer: Answer) -> None:
-        """Whichever grant gave the access token: its power may have been withdrawn since it was read."""
-        given = answer.body.get("access_token") if isinstance(answer.body, dict) else None
-        if given is not None:
-            self.effects.append(RelyOnStanding(floors_of(claims_written(given)), self.client.read_in))
 
     # authlib's seams.
 

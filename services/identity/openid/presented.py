@@ -3,14 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from libs.common.access.revocations import Named, dependences
-from libs.common.access.signatures import unb64url
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.openid.issuer import Issuer
-
-_claims = msgspec.json.Decoder(dict[str, Any])
 
 
 def is_access_token(claims: dict[str, Any], issuer: Issuer) -> bool:
@@ -22,11 +17,6 @@ def is_access_token(claims: dict[str, Any], issuer: Issuer) -> bool:
         and isinstance(claims.get("exp"), int)
         and isinstance(claims.get("iat"), int)
     )
-
-
-def claims_written(token: str) -> dict[str, Any]:
-    """The claims of a token that this process has just signed."""
-    return _claims.decode(unb64url(token.split(".")[1]))
 
 
 def grant_of_jti(jti: str) -> UUID | None:

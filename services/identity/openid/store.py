@@ -27,7 +27,7 @@ _granted = msgspec.json.Decoder(Granted)
 
 CLIENT = """
        client.client_id, client.state AS client_state, client.secret_hash, client.metadata::text AS metadata,
-       client.not_before AS client_not_before, pg_current_snapshot()::text AS read_in, clock_timestamp() AS read_at
+       client.not_before AS client_not_before, now() AS read_at
 """
 GRANT = f"""
        g.id AS grant_id, g.client_id AS grant_client_id, g.granted::text AS granted, g.created_at AS grant_created_at,
@@ -87,7 +87,6 @@ def client_of(row: Row) -> Client | None:
         secret_hash=row["secret_hash"],
         metadata=_metadata(row["metadata"]),
         not_before=row["client_not_before"],
-        read_in=row["read_in"],
         read_at=row["read_at"],
     )
 

@@ -7,7 +7,6 @@ The order of checks is each grant's own list: `code_grant.py`,
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from libs.common.refusals import Unavailable
 from libs.common.runtime.telemetry import counter
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.store import establishments_of
@@ -16,7 +15,7 @@ from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.code_grant import CodeGrant
-from services.identity.openid.commit import DecidedTooSoon, commit
+from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token
@@ -36,9 +35,6 @@ GRANTS: dict[str, type[Any]] = {
 
 ANSWERED = counter("token_requests", "Requests for tokens, by what they came to", "grant_type", "error")
 
-ATTEMPTS = 3
-"""Of one request, when what its token names is revoked between its read and its write."""
-
 
 def decide(asked: Asked, snapshot: Snapshot) -> Decision:
     """Pure: same request and snapshot, same checks; only new secrets differ."""
@@ -49,16 +45,10 @@ async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: da
     """RFC 6749 §3.2."""
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
-    for _ in range(ATTEMPTS):
-        snapshot = await load(provider, issuer, asked, now)
-        try:
-            answer = await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
-            _count(asked, answer)
-            return answer
-        except DecidedTooSoon:
-            # Nothing was written, nor shown: the proof and the assertion are as new.
-            continue
-    raise Unavailable("revoked at each attempt")
+    snapshot = await load(provider, issuer, asked, now)
+    answer = await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
+    _count(asked, answer)
+    return answer
 
 
 def _count(asked: Asked, answer: Answer) -> None:

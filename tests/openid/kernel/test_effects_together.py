@@ -44,7 +44,7 @@ def test_every_part_sets_its_caisse_first() -> None:
     """A part that forgot would find no row, and insert none; what belongs to no caisse apart."""
     for kind, change in CHANGES.items():
         fed = [part for part in change.parts if "set_config" not in part and "{before}" not in part]
-        assert fed == [] or kind in {effects.RememberProof, effects.SpendPass, effects.RelyOnStanding}
+        assert fed == [] or kind in {effects.RememberProof, effects.SpendPass}
 
 
 @pytest.mark.parametrize(

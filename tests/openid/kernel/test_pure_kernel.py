@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
-from services.identity.openid.effects import (
-    ConsumeCode,
-    RelyOnStanding,
-    RememberJti,
-    RememberProof,
-    RevokeGrant,
-)
+from services.identity.openid.effects import ConsumeCode, RememberJti, RememberProof, RevokeGrant
 from services.identity.openid.kernel import Answer
 from services.identity.openid.token import GRANTS, decide
 from tests.openid.kernel import world
@@ -34,20 +28,6 @@ def test_everything_in_order_gives_a_token(grant_type: str) -> None:
     answer = decide(world.asked(grant_type), world.whole_snapshot()).answer
     assert answer.status == 200, answer.body
     assert claims_of(body(answer)["access_token"])["cnf"] == {"jkt": world.keys()["dpop"].kid}
-
-
-@pytest.mark.parametrize("grant_type", GRANTS)
-def test_every_token_is_written_only_if_nothing_that_it_names_was_revoked(grant_type: str) -> None:
-    """docs/decisions/0120: last of its effects, by the floors that the services judge by."""
-    client = replace(world.client(), read_in="100:100:")
-    decision = decide(world.asked(grant_type), world.whole_snapshot(client=client))
-    relied = decision.effects[-1]
-    assert isinstance(relied, RelyOnStanding)
-    assert relied.read_in == "100:100:"
-    assert "client/mediterranee/client_1" in relied.floors
-    kinds = {floor.partition("/")[0] for floor in relied.floors}
-    assert kinds >= ({"actor"} if grant_type == CLIENT_CREDENTIALS else {"actor", "sid"})
-    assert ("cabinet" in kinds) is (grant_type == TOKEN_EXCHANGE)
 
 
 @pytest.mark.parametrize("grant_type", GRANTS)

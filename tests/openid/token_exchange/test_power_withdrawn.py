@@ -196,38 +196,47 @@ async def withdraw(what: str, tx: Any, that: Grouped, now: datetime) -> None:
 WITHDRAWALS = ("collaborator removed", "group reduced", "session ended")
 
 
-@pytest.mark.parametrize("what", WITHDRAWALS)
-async def test_no_token_leaves_between_a_revocation_and_its_commit(
-    issuer: Issuer, identity_db: Database, what: str
-) -> None:
-    """The exchange has read the state of before; it is written once the revocation is, and so decided anew."""
-    that = await grouped(issuer, identity_db)
-    async with identity_db.transaction(issuer.caisse) as tx:
-        await withdraw(what, tx, that, issuer.clock())
-        issuer.clock.forward(seconds=1)
-        exchange = asyncio.create_task(that.it.exchange(scope="declaration.read"))
-        _, still = await asyncio.wait([exchange], timeout=0.3)
-        assert still, "it waits for the revocation"
-
-    refused(await exchange)
+async def a_second_later(issuer: Issuer) -> None:
+    """Of the database's clock, which dates floors."""
+    await asyncio.sleep(1.1)
+    issuer.clock.now = datetime.now(UTC)
 
 
 @pytest.mark.parametrize("what", WITHDRAWALS)
-async def test_a_token_written_before_the_revocation_s_floor_is_under_it(
-    issuer: Issuer, identity_db: Database, what: str
+@pytest.mark.parametrize("read", ["before the floor is dated", "after, and before the commit"])
+async def test_a_token_decided_on_the_state_of_before_is_under_the_floor(
+    issuer: Issuer, identity_db: Database, what: str, read: str
 ) -> None:
-    """Whoever revokes has read the clock a second before the exchange did."""
+    """Whoever revokes has read the clock a second before the exchange did, or commits a second after it."""
     issuer.clock.now = datetime.now(UTC)
     that = await grouped(issuer, identity_db)
     async with identity_db.transaction(issuer.caisse) as tx:
         early = issuer.clock()
-        await asyncio.sleep(1.1)
-        issuer.clock.now = datetime.now(UTC)
+        if read.startswith("after"):
+            await withdraw(what, tx, that, early)
+        await a_second_later(issuer)
         token = await token_of(await that.it.exchange(scope="declaration.read"))
-        await withdraw(what, tx, that, early)
+        if read.startswith("before"):
+            await withdraw(what, tx, that, early)
 
     assert await verdict(issuer, identity_db, token) is Verdict.REVOKED
     assert await told(issuer, token) == {"active": False}
+    issuer.clock.forward(seconds=2)
+    refused(await that.it.exchange(scope="declaration.read"))
+
+
+async def test_a_revocation_that_is_undone_dates_nothing(issuer: Issuer, identity_db: Database) -> None:
+    issuer.clock.now = datetime.now(UTC)
+    that = await grouped(issuer, identity_db)
+    token = await token_of(await that.it.exchange(scope="declaration.read"))
+    with pytest.raises(ZeroDivisionError):
+        async with identity_db.transaction(issuer.caisse) as tx:
+            await withdraw("group reduced", tx, that, issuer.clock())
+            await a_second_later(issuer)
+            raise ZeroDivisionError
+
+    assert await verdict(issuer, identity_db, token) is not Verdict.REVOKED
+    assert (await told(issuer, token))["active"]
 
 
 async def test_another_s_revocation_makes_nobody_wait(issuer: Issuer, identity_db: Database) -> None:
@@ -237,8 +246,11 @@ async def test_another_s_revocation_makes_nobody_wait(issuer: Issuer, identity_d
         assert (await asyncio.wait_for(that.it.exchange(), 2)).status_code == 200
 
 
-async def test_a_refresh_during_a_narrowing_gets_what_is_left(issuer: Issuer, identity_db: Database) -> None:
+async def test_a_refresh_during_a_narrowing_is_under_the_floor_and_the_next_gets_what_is_left(
+    issuer: Issuer, identity_db: Database
+) -> None:
     """Nobody is signed out because their client's ceiling changed while they refreshed."""
+    issuer.clock.now = datetime.now(UTC)
     client = await issuer.client()
     tokens = await client.tokens(await (await issuer.person()).sign_in())
     async with identity_db.transaction(issuer.caisse) as tx:
@@ -248,11 +260,12 @@ async def test_a_refresh_during_a_narrowing_gets_what_is_left(issuer: Issuer, id
         await update_client(
             tx, found, replace(found.metadata, scope=less), now=issuer.clock(), plain_http=True, by=ITSELF
         )
-        refresh = asyncio.create_task(client.refresh(tokens["refresh_token"]))
-        _, still = await asyncio.wait([refresh], timeout=0.3)
-        assert still
+        await a_second_later(issuer)
+        during = await client.refresh(tokens["refresh_token"])
+    assert await told(issuer, during.json()["access_token"]) == {"active": False}
 
-    answer = await refresh
+    issuer.clock.forward(seconds=2)
+    answer = await client.refresh(during.json().get("refresh_token", tokens["refresh_token"]))
     assert answer.status_code == 200, answer.text
     assert "declaration.submit" not in claims_of(answer.json()["access_token"])["scope"].split()
 
