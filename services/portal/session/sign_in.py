@@ -17,7 +17,7 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
 from services.portal.refusals import SignInNotFinished, SignInRefused
-from services.portal.relying_party.client import AuthorizationRequest, IdentityClient, RefusedByIdentity
+from services.portal.relying_party.client import AuthorizationRequest, IdentityClient
 from services.portal.relying_party.id_token import InvalidIdToken, verify_id_token
 from services.portal.relying_party.registration import SCOPE
 from services.portal.session import store
@@ -96,7 +96,7 @@ async def finish_sign_in(
             nonce=request.nonce,
             now=now,
         )
-    except (RefusedByIdentity, InvalidIdToken, msgspec.ValidationError) as error:
+    except (InvalidIdToken, msgspec.ValidationError) as error:
         raise SignInNotFinished(str(error)) from error
 
     # 3. A new session, never a renewed one: its identifier was unknown before (fixation).
