@@ -38,6 +38,8 @@ class FarSide:
 
     def __init__(self) -> None:
         self.key = SigningKey.generate()
+        # An ended `sid` is remembered, and one database serves the tests of a file.
+        self.sid, self.subject = f"ses_{secrets.token_hex(8)}", f"per_{secrets.token_hex(8)}"
         self.pushed: dict[str, dict[str, str]] = {}
         self.codes: dict[str, dict[str, str]] = {}
         self.down: set[str] = set()
@@ -212,11 +214,11 @@ class FarSide:
         claims = {
             "iss": f"{IDENTITY}/mediterranee",
             "aud": "portal",
-            "sub": PER,
+            "sub": self.subject,
             "nonce": nonce,
             "iat": now,
             "exp": now + 600,
-            "sid": "s_1",
+            "sid": self.sid,
             "name": "Jean-Baptiste Lefèvre-Œillet",
         }
         return sign_compact(self.key, {"typ": "JWT", "kid": self.key.kid}, self.claims(claims))
@@ -226,8 +228,8 @@ class FarSide:
         claims = {
             "iss": f"{IDENTITY}/mediterranee",
             "aud": "portal",
-            "sub": PER,
-            "sid": "s_1",
+            "sub": self.subject,
+            "sid": self.sid,
             "jti": secrets.token_urlsafe(8),
             "iat": now,
             "exp": now + 120,
