@@ -4,9 +4,10 @@ import asyncio
 
 from libs.common.access.proof_memory import forget_old_proofs_for_ever
 from libs.common.bus.connection import Bus
-from libs.common.bus.consumer import consume
+from libs.common.bus.consumer import Reaction, consume
 from libs.common.bus.relay import relay
 from libs.common.database.pool import Database
+from libs.common.events.envelope import Event
 from libs.common.events.identity import AdherentImported
 from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
@@ -21,7 +22,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     bus.start()
     db = await Database.open(settings.adherent.dsn, name="adherent-work", max_size=4)
     sweeps = await Database.open(settings.adherent.relay_dsn, name="adherent-relay", max_size=6)
-    reactions = {AdherentImported: hear_of_member}
+    reactions: dict[type[Event], Reaction] = {AdherentImported: hear_of_member}
     try:
         await keep_duties(
             {
