@@ -145,4 +145,8 @@ async def abandon(tx: Tx, delivery: Delivery, *, answer: str, now: datetime) -> 
 
 
 async def forget_before(tx: Tx, moment: datetime) -> int:
-    return await tx.execute("DELETE FROM logout_delivery WHERE created_at < $1", moment)
+    """Those delivered or given up: what still waits, however old, was never tried enough."""
+    return await tx.execute(
+        "DELETE FROM logout_delivery WHERE created_at < $1 AND coalesce(delivered_at, abandoned_at) IS NOT NULL",
+        moment,
+    )
