@@ -28,7 +28,7 @@ from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.provider import Provider
 from services.identity.sign_in import store as people
 from services.identity.sign_in.new_password import change_password
-from services.identity.sign_in.session import end_session, open_session
+from services.identity.sign_in.session import cookie_name, current_session, end_session, open_session, renew
 from services.identity.sign_in.suspend import suspend_everywhere
 from services.identity.signing_keys.rotation import create_keys
 from tests.openid.listener import Listener
@@ -362,3 +362,22 @@ async def test_a_password_change_reaches_clients_and_tokens_of_another_caisse(
             "SELECT session_id, client_id FROM logout_delivery WHERE person_id = $1", who.id
         )
     assert [tuple(row) for row in told] == [(elsewhere, its_client.client_id)]
+
+
+async def test_the_session_that_changed_the_password_goes_on(
+    who: Somebody, client: Party, issuer: Issuer, listener: Listener, keys: KeyEncryption
+) -> None:
+    """Its clients' access tokens die with the others; their refresh tokens give new ones."""
+    tokens = await client.tokens(who)
+    issuer.clock.forward(seconds=2)
+    now, cookie = issuer.clock(), who.cookies[cookie_name(issuer.caisse)]
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        person = await people.find_person(tx, person_id=who.id)
+        session = await current_session(tx, cookie, now)
+        assert person is not None and session is not None
+        await change_password(tx, Mail(keys), person, "x", session_id=session.id, now=now)
+        await renew(tx, session, acr="pwd", amr=["pwd"], second_factor_at=None, now=now)
+    issuer.clock.forward(seconds=2)
+
+    assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+    assert listener.heard == []
