@@ -4,10 +4,12 @@ import asyncio
 
 from libs.common.access.proof_memory import forget_old_proofs_for_ever
 from libs.common.bus.connection import Bus
-from libs.common.bus.consumer import consume
+from libs.common.bus.consumer import Reaction, consume
 from libs.common.bus.relay import relay
 from libs.common.database.pool import Database
+from libs.common.events.envelope import Event
 from libs.common.events.identity import AdherentImported
+from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
 from services.adherent.member_file.hear_of_member import hear_of_member
 
@@ -20,13 +22,16 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     bus.start()
     db = await Database.open(settings.adherent.dsn, name="adherent-work", max_size=4)
     sweeps = await Database.open(settings.adherent.relay_dsn, name="adherent-relay", max_size=6)
+    reactions: dict[type[Event], Reaction] = {AdherentImported: hear_of_member}
     try:
-        async with asyncio.TaskGroup() as duties:
-            duties.create_task(relay(bus, sweeps, "adherent", stop))
-            duties.create_task(
-                consume(bus, db, "IDENTITY", MEMBER_FILE, {AdherentImported: hear_of_member}, stop=stop)
-            )
-            duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
+        await keep_duties(
+            {
+                "relay": lambda: relay(bus, sweeps, "adherent", stop),
+                "member_file": lambda: consume(bus, db, "IDENTITY", MEMBER_FILE, reactions, stop=stop),
+                "proofs": lambda: forget_old_proofs_for_ever(sweeps, stop),
+            },
+            stop,
+        )
     finally:
         await bus.close()
         await sweeps.close()

@@ -14,6 +14,7 @@ from libs.common.events.identity import CaisseAdded
 from libs.common.http.application import utc_now
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.refusals import DomainError
+from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
 from services.documents.app import open_workshop
 from services.documents.attestations.issue import Workshop
@@ -37,13 +38,18 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         await hear_of_caisse(tx, told, keys, settings.documents.base)
 
     try:
-        async with open_workshop(settings, keys) as shop, asyncio.TaskGroup() as duties:
-            duties.create_task(relay(bus, sweeps, "documents", stop))
-            duties.create_task(
-                consume(bus, shop.db, "IDENTITY", CAISSES, {CaisseAdded: on_caisse}, stop=stop)
+        async with open_workshop(settings, keys) as shop:
+            await keep_duties(
+                {
+                    "relay": lambda: relay(bus, sweeps, "documents", stop),
+                    "caisses": lambda: consume(
+                        bus, shop.db, "IDENTITY", CAISSES, {CaisseAdded: on_caisse}, stop=stop
+                    ),
+                    "proofs": lambda: forget_old_proofs_for_ever(sweeps, stop),
+                    "sweep": lambda: sweep_for_ever(shop, sweeps, stop),
+                },
+                stop,
             )
-            duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
-            duties.create_task(sweep_for_ever(shop, sweeps, stop))
     finally:
         await bus.close()
         await sweeps.close()

@@ -12,6 +12,7 @@ from libs.common.database.forgetting import Forget, forget_all
 from libs.common.database.pool import Database
 from libs.common.http.application import utc_now
 from libs.common.keys.root_key import open_key_encryption
+from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
 from services.identity.delegation import store as mandates
 from services.identity.delegation.duties import delegation_duties
@@ -40,14 +41,18 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
     sweeps = await Database.open(settings.identity.relay_dsn, name="identity-relay", max_size=8)
     db = await Database.open(settings.identity.dsn, name="identity-work", max_size=4)
     try:
-        async with asyncio.TaskGroup() as duties:
-            duties.create_task(relay(bus, sweeps, "identity", stop))
-            duties.create_task(run_courier(sweeps, Mail(keys), settings.mail, utc_now, stop))
-            duties.create_task(count_what_waits(sweeps, stop))
-            duties.create_task(forget_old_proofs_for_ever(sweeps, stop))
-            duties.create_task(sweep_for_ever(sweeps, stop))
-            duties.create_task(openid_duties(settings, keys, sweeps, stop, utc_now))
-            duties.create_task(delegation_duties(bus, db, stop, utc_now))
+        await keep_duties(
+            {
+                "relay": lambda: relay(bus, sweeps, "identity", stop),
+                "courier": lambda: run_courier(sweeps, Mail(keys), settings.mail, utc_now, stop),
+                "mail_count": lambda: count_what_waits(sweeps, stop),
+                "proofs": lambda: forget_old_proofs_for_ever(sweeps, stop),
+                "sweep": lambda: sweep_for_ever(sweeps, stop),
+                "openid": lambda: openid_duties(settings, keys, sweeps, stop, utc_now),
+                "delegation": lambda: delegation_duties(bus, db, stop, utc_now),
+            },
+            stop,
+        )
     finally:
         await bus.close()
         await db.close()

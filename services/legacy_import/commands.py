@@ -21,8 +21,9 @@ from libs.common.legacy_export.tally import FileReport, Progress
 from libs.common.legacy_export.verdict import Outcome, Verdict
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
-from libs.common.values.caisse_slug import CaisseSlug, InvalidCaisseSlug, parse_caisse_slug
+from libs.common.values.caisse_slug import CaisseSlug
 from services.adherent.legacy_import.import_balances import import_balances
+from services.identity.caisses.command_line import no_such_caisse, slug_named
 from services.identity.legacy_import.import_export import NoSuchCaisse, import_export
 
 SHOWN = 20
@@ -63,10 +64,7 @@ def import_(slug: str, folder: Path, dry_run: bool, report: Path | None, as_json
     Codes de sortie : 0 fait (même avec des refus), 1 rien d'importable ou compte
     faux, 2 demande mal formée, 3 configuration refusée.
     """
-    try:
-        caisse = parse_caisse_slug(slug)
-    except InvalidCaisseSlug as error:
-        raise click.UsageError(str(error)) from error
+    caisse = slug_named(slug)
     with ExitStack() as stack:
         telling = _Telling(report, stack)
         progress = stack.enter_context(_progress_bars(as_json))
@@ -74,10 +72,8 @@ def import_(slug: str, folder: Path, dry_run: bool, report: Path | None, as_json
             files = asyncio.run(_import(load_settings(), caisse, folder, dry_run, telling, progress))
         except NotAnExport as error:
             raise click.ClickException(str(error)) from error
-        except NoSuchCaisse as error:
-            raise click.ClickException(
-                f"La caisse {slug} n'existe pas : « espace caisse add {slug} »."
-            ) from error
+        except NoSuchCaisse:
+            no_such_caisse(slug)
     is_reconciled = all(file.counts.is_reconciled for file in files.values())
     if as_json:
         print_json(_as_json(files, telling, dry_run, is_reconciled))

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 from litestar import Litestar, Request, Response
@@ -38,6 +38,7 @@ from services.portal.refusals import (
     SignInNotFinished,
     SignInRefused,
     SignInWanted,
+    StepUpWanted,
 )
 from services.portal.relying_party.client import IdentityClient, RefusedByIdentity
 from services.portal.relying_party.id_token import InvalidIdToken
@@ -51,6 +52,7 @@ TEMPLATES = Path(__file__).parent / "pages" / "templates"
 
 PROBLEMS[SignInWanted] = Problem(401, "sign-in-wanted", "Connectez-vous pour continuer.")
 PROBLEMS[SessionOver] = Problem(401, "session-over", "Votre connexion a pris fin.")
+PROBLEMS[StepUpWanted] = Problem(403, "step-up-wanted", "Confirmez que c’est bien vous.")
 PROBLEMS[SignInNotFinished] = Problem(400, "sign-in-not-finished", "La connexion n’a pas abouti.")
 PROBLEMS[SignInRefused] = Problem(400, "sign-in-refused", "La connexion n’a pas abouti.")
 PROBLEMS[RefusedByIdentity] = Problem(
@@ -173,15 +175,25 @@ def problem_page(request: Request[Any, Any, Any], problem: Problem) -> Response[
     portal: Portal = request.app.state.portal
     caisse = str(request.path_params.get("caisse", ""))
     if problem.slug == "sign-in-wanted":
-        back = request.url.path if request.method == "GET" else f"/{caisse}"
-        return Redirect(f"/{caisse}/sign-in?to={back}", status_code=303)
+        return Redirect(way_to_sign_in(request, caisse), status_code=303)
     return portal.pages.render(
-        "problem.html",
+        "session/step_up.html" if problem.slug == "step-up-wanted" else "problem.html",
         request,
         brand=portal.brands.at_hand(caisse),
         status_code=problem.status,
         problem=problem,
+        way=way_to_sign_in(request, caisse, **problem.members) if problem.slug == "step-up-wanted" else "",
+        was_posted=request.method == "POST",
     )
+
+
+def way_to_sign_in(request: Request[Any, Any, Any], caisse: str, **asked: str) -> str:
+    """Through identity and back to this page. A form comes back to the page that holds it, which its address follows:
+    what was posted is kept nowhere, and is decided anew.
+    """
+    page = request.url.path if request.method == "GET" else request.url.path.rpartition("/")[0]
+    query = f"?{request.url.query}" if request.method == "GET" and request.url.query else ""
+    return f"/{caisse}/sign-in?{urlencode({'to': page + query, **asked}, safe='/')}"
 
 
 def origin_of(address: str) -> str:

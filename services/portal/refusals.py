@@ -1,5 +1,7 @@
 """Why a page of the portal cannot be shown, and what the person is told."""
 
+from collections.abc import Mapping
+
 from libs.common.refusals import DomainError, Unavailable
 
 
@@ -9,6 +11,17 @@ class SignInWanted(DomainError):
 
 class SessionOver(DomainError):
     """Identity or a service no longer honours the session: told on a page, never by a silent loop."""
+
+
+class StepUpWanted(DomainError):
+    """A service wants a stronger or fresher sign-in for this act (RFC 9470 §3).
+
+    `members` holds what it named: `acr_values` (levels, the least first), `max_age` (seconds).
+    """
+
+    def __init__(self, asked: Mapping[str, str]) -> None:
+        super().__init__(" ".join(asked))
+        self.members = asked
 
 
 class SignInNotFinished(DomainError):

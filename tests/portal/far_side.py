@@ -38,12 +38,18 @@ class FarSide:
 
     def __init__(self) -> None:
         self.key = SigningKey.generate()
+        # An ended `sid` is remembered, and one database serves the tests of a file.
+        self.sid, self.subject = f"ses_{secrets.token_hex(8)}", f"per_{secrets.token_hex(8)}"
         self.pushed: dict[str, dict[str, str]] = {}
         self.codes: dict[str, dict[str, str]] = {}
         self.down: set[str] = set()
         self.wants_nonce = False
         self.session_over = False
         self.mandate_over = False
+        self.refuses_tokens: tuple[str, int] | None = None
+        self.refuses_exchanges: tuple[str, int] | None = None
+        self.challenges: dict[str, str] = {}
+        """By the end of an address, what its API asks with `insufficient_user_authentication` (RFC 9470 §3)."""
         self.refuses_with: list[dict[str, Any]] | None = None
         self.claims: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims
         self.answers: dict[str, Any] = {
@@ -173,6 +179,9 @@ class FarSide:
         refused = self._nonce_refused(request)
         if refused is not None:
             return refused
+        if self.refuses_tokens is not None:
+            error, status = self.refuses_tokens
+            return json({"error": error}, status)
         form = self._form(request)
         if form["grant_type"] == "authorization_code":
             pushed = self.codes.pop(form["code"], None)
@@ -188,6 +197,9 @@ class FarSide:
             if self.session_over:
                 return json({"error": "invalid_grant"}, 400)
             return json({**self._access(form), "refresh_token": "r-1"})
+        if self.refuses_exchanges is not None:
+            error, status = self.refuses_exchanges
+            return json({"error": error}, status)
         if self.mandate_over:
             return json({"error": "invalid_grant"}, 400)
         return json(self._access(form, delegated=True))
@@ -202,11 +214,11 @@ class FarSide:
         claims = {
             "iss": f"{IDENTITY}/mediterranee",
             "aud": "portal",
-            "sub": PER,
+            "sub": self.subject,
             "nonce": nonce,
             "iat": now,
             "exp": now + 600,
-            "sid": "s_1",
+            "sid": self.sid,
             "name": "Jean-Baptiste Lefèvre-Œillet",
         }
         return sign_compact(self.key, {"typ": "JWT", "kid": self.key.kid}, self.claims(claims))
@@ -216,8 +228,8 @@ class FarSide:
         claims = {
             "iss": f"{IDENTITY}/mediterranee",
             "aud": "portal",
-            "sub": PER,
-            "sid": "s_1",
+            "sub": self.subject,
+            "sid": self.sid,
             "jti": secrets.token_urlsafe(8),
             "iat": now,
             "exp": now + 120,
@@ -235,6 +247,10 @@ class FarSide:
         self.calls.append((request.method, address, token))
         if self.mandate_over and token.startswith("delegated"):
             return json({"title": "revoked"}, 401)
+        for end, asked in self.challenges.items():
+            if address.endswith(end):
+                said = f'DPoP error="insufficient_user_authentication", error_description="…", {asked}, algs="ES256"'
+                return json({"title": "step up"}, 401, **{"WWW-Authenticate": said.replace("…", "stronger")})
         if request.method == "POST":
             self.idempotency_keys.append(request.headers["idempotency-key"])
             return self._attest(address)

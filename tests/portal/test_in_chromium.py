@@ -118,3 +118,15 @@ async def test_nobody_in_particular_and_a_large_cabinet(
     far_side.answers[address] = {"clients": [], "has_more": False}
     assert await examiner.faults((await visitor.get("/mediterranee/clients?q=rien")).text) == []
     assert await examiner.faults((await visitor.get(f"/mediterranee/clients/{MDT}")).text) == []
+
+
+async def test_a_stronger_sign_in_is_asked_for(
+    examiner: Examiner, visitor: Visitor, far_side: FarSide
+) -> None:
+    await visitor.sign_in(far_side)
+    home = await visitor.get("/mediterranee")
+    for asked in ('acr_values="mfa"', 'max_age="300"'):
+        far_side.challenges[f"/adherents/{ADH}/attestations"] = asked
+        told = await visitor.press(home, "/mediterranee/attestations")
+        assert "step-up" in told.text
+        assert await examiner.faults(told.text) == []

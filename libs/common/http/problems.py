@@ -1,5 +1,6 @@
 """Refusals to HTTP, in one table (RFC 9457 problem details)."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import structlog
@@ -20,6 +21,8 @@ class Problem(NamedTuple):
     status: int
     slug: str
     title: str
+    members: Mapping[str, Any] = {}
+    """What this one refusal adds (RFC 9457 §3.2), for its page."""
 
 
 PROBLEMS: dict[type[DomainError], Problem] = {
@@ -75,7 +78,7 @@ def answer(request: Request[Any, Any, Any], problem: Problem, **members: Any) ->
     """A page for a person, a problem for a program."""
     page = request.app.state.get("problem_page")
     if page is not None and wants_html(request):
-        response: Response[Any] = page(request, problem)
+        response: Response[Any] = page(request, problem._replace(members=members))
         if problem.status == 503:
             response.headers["Retry-After"] = "2"
         return response

@@ -7,6 +7,8 @@ Exit codes, the same for every command:
   3   the configuration is refused
   4   a server cannot start here (port taken, folder closed, program missing)
   130 interrupted
+
+docs/reference/command-line.md has the table, and the two commands that tell more.
 """
 
 import json

@@ -25,16 +25,16 @@ from services.identity.cabinets.machines import (
     keys_of,
     metadata_of,
 )
+from services.identity.caisses.command_line import in_caisse, misused, now, refuse
 from services.identity.delegation.offer import CabinetNotEligible
 from services.identity.openid.client_rules import InvalidClientMetadata
-from services.identity.openid.command_line import TAKEN, UNKNOWN, USAGE, in_caisse, now, stop
 
-SENTENCES: dict[type[Exception], tuple[str, int]] = {
-    NotFound: ("Aucun logiciel, cabinet ou clé de ce nom dans cette caisse.", UNKNOWN),
-    CabinetNotEligible: ("Ce cabinet n'est pas en activité, ou la caisse le refuse.", USAGE),
-    NotASponsor: ("Le répondant doit travailler au cabinet et ne pas être suspendu.", USAGE),
-    MachineAlreadyThere: ("Ce cabinet a déjà un logiciel de ce nom : rien n'a été changé.", TAKEN),
-    LastKey: ("C'est la dernière clé : ajoutez d'abord la suivante.", USAGE),
+SENTENCES: dict[type[Exception], str] = {
+    NotFound: "Aucun logiciel, cabinet ou clé de ce nom dans cette caisse.",
+    CabinetNotEligible: "Ce cabinet n'est pas en activité, ou la caisse le refuse.",
+    NotASponsor: "Le répondant doit travailler au cabinet et ne pas être suspendu.",
+    MachineAlreadyThere: "Ce cabinet a déjà un logiciel de ce nom : rien n'a été changé.",
+    LastKey: "C'est la dernière clé : ajoutez d'abord la suivante.",
 }
 
 
@@ -160,11 +160,11 @@ def _carried_out(caisse: str, act: Callable[[Tx], Awaitable[Registered]]) -> Reg
     try:
         return in_caisse(caisse, act)
     except InvalidClientMetadata as refusal:
-        stop(str(refusal), USAGE)
+        misused(str(refusal))
     except DomainError as refusal:
         if type(refusal) not in SENTENCES:
             raise
-        stop(*SENTENCES[type(refusal)])
+        refuse(SENTENCES[type(refusal)])
 
 
 async def _person(tx: Tx, cabinet_id: UUID, named: str) -> UUID:
@@ -181,14 +181,14 @@ def _named(written: str, prefix: str = "mch") -> UUID:
     try:
         return parse_public_id(prefix, written)
     except InvalidPublicId:
-        stop(f"{written} : un identifiant {prefix}_… est attendu.", USAGE)
+        misused(f"{written} : un identifiant {prefix}_… est attendu.")
 
 
 def _read(file: Path, decoder: msgspec.json.Decoder[Read]) -> Read:
     try:
         return read_json(file.read_bytes(), decoder)
     except UnreadableJson as error:
-        stop(f"{file} : {error.__cause__ or error}", USAGE)
+        misused(f"{file} : {error.__cause__ or error}")
 
 
 def _told(one: Registered) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from libs.common.bus.connection import Bus
 from libs.common.bus.consumer import consume
 from libs.common.bus.streams import stream_of
 from libs.common.database.pool import Database
+from libs.common.runtime.duties import keep_duties
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.caisses import store as caisses
 from services.identity.delegation.clocks import AT_ONCE, settle
@@ -26,12 +27,17 @@ async def delegation_duties(
     bus: Bus, db: Database, stop: asyncio.Event, clock: Callable[[], datetime]
 ) -> None:
     """Until `stop`. `db` is the app role: both work caisse by caisse, behind row-level security."""
-    async with asyncio.TaskGroup() as duties:
-        duties.create_task(consume(bus, db, stream_of("documents"), DURABLE, OF_DOCUMENTS, stop=stop))
-        duties.create_task(
-            consume(bus, db, stream_of("adherent"), DURABLE_OF_ADHERENT, OF_ADHERENT, stop=stop)
-        )
-        duties.create_task(settle_for_ever(db, stop, clock))
+    documents, adherent = stream_of("documents"), stream_of("adherent")
+    await keep_duties(
+        {
+            "ledger_documents": lambda: consume(bus, db, documents, DURABLE, OF_DOCUMENTS, stop=stop),
+            "ledger_adherent": lambda: consume(
+                bus, db, adherent, DURABLE_OF_ADHERENT, OF_ADHERENT, stop=stop
+            ),
+            "settle": lambda: settle_for_ever(db, stop, clock),
+        },
+        stop,
+    )
 
 
 async def settle_for_ever(db: Database, stop: asyncio.Event, clock: Callable[[], datetime]) -> None:

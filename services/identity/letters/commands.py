@@ -16,10 +16,9 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
-from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
-from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import Caisse
+from services.identity.caisses.command_line import caisse_named, slug_named
 from services.identity.letters import store
 from services.identity.letters.make import LettersBeingMade, MadeLots, NobodyToWriteTo, make_letters
 from services.identity.letters.paper_secret import PaperSecrets
@@ -273,13 +272,8 @@ def _run(slug: str, use: Callable[[Hands], Awaitable[Answer]]) -> Answer:
         settings.require("identity.dsn", "portal.base")
         db = await Database.open(settings.identity.dsn, name="espace letters", max_size=2, command_timeout=60)
         try:
-            key = parse_caisse_slug(slug)
-            async with db.transaction(key) as tx:
-                caisse = await caisses.find(tx, key)
-            if caisse is None:
-                raise click.ClickException(
-                    f"La caisse {slug} n'existe pas : « espace caisse list » les nomme."
-                )
+            async with db.across_caisses() as tx:
+                caisse = await caisse_named(tx, slug_named(slug))
             keys = open_key_encryption(settings)
             return await use(Hands(settings, db, keys, caisse))
         finally:
@@ -287,7 +281,5 @@ def _run(slug: str, use: Callable[[Hands], Awaitable[Answer]]) -> Answer:
 
     try:
         return asyncio.run(opened())
-    except InvalidCaisseSlug as error:
-        raise click.UsageError(str(error)) from error
     except tuple(REFUSALS) as error:
         raise click.ClickException(REFUSALS[type(error)]) from error

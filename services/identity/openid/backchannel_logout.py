@@ -1,19 +1,22 @@
 """OpenID Connect Back-Channel Logout 1.0: every client of a session hears that it is over, at least once.
 
-The queue is leased: a worker that dies loses its lease, not the message. Each
-delivery has its own short deadline and runs beside the others, so a dead client
-delays nobody.
+The transaction that ends a session queues its logout tokens. The queue is leased: a
+worker that dies loses its lease, not the message. Each delivery has its own short
+deadline and its own place, few of which one host ever holds: a client that does not
+answer delays nobody.
 """
 
 import asyncio
 import secrets
+import time
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 
 from libs.common.database.pool import Database
-from libs.common.database.transaction import DatabaseUnavailable
+from libs.common.database.transaction import DatabaseUnavailable, Tx
 from libs.common.http.application import Clock
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid import logout_store, store
@@ -28,9 +31,15 @@ from services.identity.sign_in.session import sid_of
 log = structlog.get_logger()
 
 LEASE = timedelta(seconds=30)
-AT_ONCE = 32
-EVERY_SECONDS = 1.0
-LOOKS_BACK = timedelta(hours=24)
+"""Longer than a delivery may take (`guarded_fetcher.LONGEST`)."""
+AT_ONCE = 64
+OF_ONE_HOST = 4
+EVERY_SECONDS = 0.5
+LAST_WORDS = 1.0
+"""Seconds a delivery under way may still take at the end; within the worker's own."""
+LATE_EVERY = 60.0
+LOOKS_BACK = timedelta(hours=1)
+"""A grant whose transaction began before its session's end is found by then."""
 WAITS = (5, 30, 120, 600, 3600, 3600 * 4, 3600 * 12)
 """Seconds before each new attempt; after the last, the client has had a day."""
 
@@ -40,39 +49,122 @@ ACCEPTED = frozenset({200, 204})
 
 async def deliver_for_ever(provider: Provider, relay: Database, stop: asyncio.Event, clock: Clock) -> None:
     """The worker's duty. `relay` sees the queue of every caisse, `provider.db` one caisse at a time."""
-    while not stop.is_set():
-        try:
-            busy = await deliver_due(provider, relay, clock())
-        except DatabaseUnavailable:
-            log.warning("logout.postponed")
-            busy = False
-        if not busy:
+    places = Places(provider, relay, clock)
+    late_at = 0.0
+    try:
+        while not stop.is_set():
             try:
-                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
-            except TimeoutError:
-                continue
+                if time.monotonic() >= late_at:
+                    await find_late(relay, clock())
+                    late_at = time.monotonic() + LATE_EVERY
+                await places.fill()
+            except DatabaseUnavailable:
+                log.warning("logout.postponed")
+            await places.one_freed(stop, EVERY_SECONDS)
+    finally:
+        await places.leave()
 
 
-async def deliver_due(provider: Provider, relay: Database, now: datetime) -> bool:
-    """One round: fill the queue, lease what is due, deliver side by side. Whether there was anything."""
+async def find_late(relay: Database, now: datetime) -> None:
     async with relay.across_caisses() as tx:
-        await logout_store.enqueue(tx, ended_after=now - LOOKS_BACK, now=now)
-        due = await logout_store.lease(tx, now=now, until=now + LEASE, most=AT_ONCE)
-    await asyncio.gather(*(_deliver(provider, relay, delivery, now) for delivery in due))
-    return bool(due)
+        await logout_store.enqueue_late(tx, ended_after=now - LOOKS_BACK, now=now)
 
 
-async def _deliver(provider: Provider, relay: Database, delivery: Delivery, now: datetime) -> None:
-    answer = await _send(provider, delivery, now)
-    async with relay.across_caisses() as tx:
-        if answer is None:
-            await logout_store.delivered(tx, delivery, now)
-        elif delivery.attempts > len(WAITS):
-            log.warning("logout.abandoned", client_id=delivery.client_id, answer=answer)
-            await logout_store.abandon(tx, delivery, answer=answer, now=now)
-        else:
-            again_at = now + timedelta(seconds=WAITS[delivery.attempts - 1])
-            await logout_store.postpone(tx, delivery, answer=answer, again_at=again_at)
+async def deliver_due(provider: Provider, relay: Database, now: datetime) -> None:
+    """All that is due at `now`, and no more."""
+    places = Places(provider, relay, lambda: now)
+    await find_late(relay, now)
+    while await places.fill():
+        await places.all_freed()
+
+
+class Places:
+    """The deliveries of one worker under way: a place that is freed takes the next, whoever the others wait for."""
+
+    def __init__(self, provider: Provider, relay: Database, clock: Clock) -> None:
+        self._provider = provider
+        self._relay = relay
+        self._clock = clock
+        self._taken: dict[asyncio.Task[None], UUID] = {}
+
+    async def fill(self) -> bool:
+        """Lease what is due into the places free; whether anything is under way. Raises `DatabaseUnavailable`."""
+        free = AT_ONCE - len(self._taken)
+        if free:
+            now = self._clock()
+            async with self._relay.across_caisses() as tx:
+                leased = await logout_store.lease(
+                    tx,
+                    now=now,
+                    until=now + LEASE,
+                    most=free,
+                    of_one_host=OF_ONE_HOST,
+                    but=[*self._taken.values()],
+                )
+            for delivery in leased:
+                under_way = asyncio.create_task(_deliver(self._provider, self._relay, delivery, self._clock))
+                self._taken[under_way] = delivery.id
+        return bool(self._taken)
+
+    async def one_freed(self, stop: asyncio.Event, seconds: float) -> None:
+        """Until a place is free again, `stop`, or so many seconds at most."""
+        told = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({told, *self._taken}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            told.cancel()
+        self._let_go()
+
+    async def all_freed(self) -> None:
+        await asyncio.wait(self._taken)
+        self._let_go()
+
+    async def leave(self) -> None:
+        """Let what is under way end, then give up: its leases end by themselves."""
+        if self._taken:
+            await asyncio.wait(self._taken, timeout=LAST_WORDS)
+        for under_way in self._taken:
+            under_way.cancel()
+        await asyncio.gather(*self._taken, return_exceptions=True)
+
+    def _let_go(self) -> None:
+        self._taken = {task: of for task, of in self._taken.items() if not task.done()}
+
+
+async def _deliver(provider: Provider, relay: Database, delivery: Delivery, clock: Clock) -> None:
+    """One delivery, and what came of it. Raises nothing: a caisse at fault is no other's concern."""
+    try:
+        answer = await _answer(provider, delivery, clock())
+        async with relay.across_caisses() as tx:
+            await _note(tx, delivery, answer, clock())
+    except DatabaseUnavailable:
+        # Nothing can be noted: the lease ends by itself.
+        log.warning("logout.lease_left", client_id=delivery.client_id, caisse=delivery.caisse)
+    except Exception:
+        log.exception("logout.not_noted", client_id=delivery.client_id, caisse=delivery.caisse)
+
+
+async def _answer(provider: Provider, delivery: Delivery, now: datetime) -> str | None:
+    """`_send`'s answer. What is our own fault (a key that does not open, a row not understood) is one too: tried
+    again, shown in the queue, given up in the end."""
+    try:
+        return await _send(provider, delivery, now)
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:
+        log.exception("logout.not_written", client_id=delivery.client_id, caisse=delivery.caisse)
+        return f"not written: {type(error).__name__}"
+
+
+async def _note(tx: Tx, delivery: Delivery, answer: str | None, now: datetime) -> None:
+    if answer is None:
+        await logout_store.delivered(tx, delivery, now)
+    elif delivery.attempts > len(WAITS):
+        log.warning("logout.abandoned", client_id=delivery.client_id, caisse=delivery.caisse, answer=answer)
+        await logout_store.abandon(tx, delivery, answer=answer, now=now)
+    else:
+        again_at = now + timedelta(seconds=WAITS[delivery.attempts - 1])
+        await logout_store.postpone(tx, delivery, answer=answer, again_at=again_at)
 
 
 async def _send(provider: Provider, delivery: Delivery, now: datetime) -> str | None:

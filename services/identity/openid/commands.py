@@ -12,12 +12,14 @@ from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import load_settings
 from services.identity.cabinets.commands import MACHINES
 from services.identity.caisses.caisse import OpenRegistration
+from services.identity.caisses.command_line import in_caisse, misused, now, refuse
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
-from services.identity.openid.command_line import TAKEN, UNKNOWN, USAGE, in_caisse, now, stop
 from services.identity.openid.register import (
     AT_THE_COMMAND_LINE,
+    MOST_DAYS,
+    MOST_USES,
     ClientAlreadyThere,
     ItIsAMachine,
     RegisteredClient,
@@ -35,7 +37,7 @@ from services.identity.openid.report import departures
 def client() -> None:
     """Les clients OpenID d'une caisse.
 
-    Codes de sortie : 0 fait, 2 demande mal formée, 3 déjà présent, 4 inconnu.
+    Codes de sortie : 0 fait, 1 refusé (inconnu, déjà présent), 2 demande mal formée, 3 configuration refusée.
     """
 
 
@@ -56,9 +58,9 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
             ),
         )
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
-        stop(f"{metadata} : {error}", USAGE)
+        misused(f"{metadata} : {error}")
     except ClientAlreadyThere:
-        stop(f"Le client {client_id} existe déjà : rien n'a été changé.", TAKEN)
+        refuse(f"Le client {client_id} existe déjà : rien n'a été changé.")
     shown = _told(added) | ({"client_secret": added.secret} if added.secret else {})
     if as_json:
         click.echo(msgspec.json.encode(shown))
@@ -88,11 +90,11 @@ def change(caisse: str, client_id: str, metadata: Path) -> None:
         described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
         changed = in_caisse(caisse, replaced)
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
-        stop(f"{metadata} : {error}", USAGE)
+        misused(f"{metadata} : {error}")
     except ItIsAMachine:
-        stop(f"{client_id} est le logiciel d'un cabinet : voir espace client machine.", USAGE)
+        misused(f"{client_id} est le logiciel d'un cabinet : voir espace client machine.")
     if changed is None:
-        stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+        refuse(f"Aucun client {client_id} dans la caisse {caisse}.")
     click.echo(f"Le client {client_id} est changé.")
     if changed.secret:
         click.echo(f"Son secret, montré cette seule fois : {changed.secret}")
@@ -121,7 +123,7 @@ def show(caisse: str, client_id: str) -> None:
     """Tout ce que CAISSE sait du client, en JSON ; jamais son secret."""
     found = in_caisse(caisse, lambda tx: store.load_client(tx, client_id))
     if found is None:
-        stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+        refuse(f"Aucun client {client_id} dans la caisse {caisse}.")
     click.echo(msgspec.json.format(msgspec.json.encode(_told(found)), indent=2).decode())
 
 
@@ -132,9 +134,7 @@ def rotate(caisse: str, client_id: str) -> None:
     """Un nouveau secret, montré une seule fois ; l'ancien ne vaut plus rien."""
     secret = in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=now()))
     if secret is None:
-        stop(
-            "Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).", UNKNOWN
-        )
+        refuse("Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).")
     click.echo(secret)
 
 
@@ -144,7 +144,7 @@ def rotate(caisse: str, client_id: str) -> None:
 def disable(caisse: str, client_id: str) -> None:
     """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde."""
     if not in_caisse(caisse, lambda tx: disable_client(tx, client_id, now=now())):
-        stop(f"Aucun client actif {client_id} dans la caisse {caisse}.", UNKNOWN)
+        refuse(f"Aucun client actif {client_id} dans la caisse {caisse}.")
     click.echo(f"Le client {client_id} est désactivé.")
 
 
@@ -156,7 +156,7 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
     """Les écarts de chaque client à la RFC 9700 et à FAPI 2.0."""
     found = [one for one in in_caisse(caisse, client_store.every) if client_id in (None, one.client_id)]
     if client_id is not None and not found:
-        stop(f"Aucun client {client_id} dans la caisse {caisse}.", UNKNOWN)
+        refuse(f"Aucun client {client_id} dans la caisse {caisse}.")
     if as_json:
         told = {one.client_id: [line._asdict() for line in departures(one.metadata)] for one in found}
         click.echo(msgspec.json.encode(told))
@@ -171,8 +171,8 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
 @client.command("invite")
 @click.argument("caisse")
 @click.option("--profile", type=click.Choice(["fapi", "standard", "compat"]), default="standard")
-@click.option("--uses", default=1, show_default=True)
-@click.option("--days", default=7, show_default=True)
+@click.option("--uses", type=click.IntRange(1, MOST_USES), default=1, show_default=True)
+@click.option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True)
 def invite(caisse: str, profile: str, uses: int, days: int) -> None:
     """Un jeton initial d'enregistrement dynamique (RFC 7591), montré une seule fois."""
     chosen = cast(Profile, profile)

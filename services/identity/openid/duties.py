@@ -10,6 +10,7 @@ from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
 from services.identity.caisses import store as caisses
 from services.identity.floors import store as floors
@@ -37,10 +38,14 @@ async def openid_duties(
     db = await Database.open(settings.identity.dsn, name="identity-work", max_size=6)
     provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
     try:
-        async with asyncio.TaskGroup() as duties:
-            duties.create_task(deliver_for_ever(provider, relay, stop, clock))
-            duties.create_task(keep_logos_for_ever(provider.fetcher, relay, stop, clock))
-            duties.create_task(sweep_for_ever(db, relay, keys, stop, clock))
+        await keep_duties(
+            {
+                "logout": lambda: deliver_for_ever(provider, relay, stop, clock),
+                "logos": lambda: keep_logos_for_ever(provider.fetcher, relay, stop, clock),
+                "openid_sweep": lambda: sweep_for_ever(db, relay, keys, stop, clock),
+            },
+            stop,
+        )
     finally:
         await db.close()
 

@@ -3,6 +3,7 @@
 The queue is the relay role's, across caisses.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -33,9 +34,10 @@ async def kept(tx: Tx, place: Place, client_id: str, now: datetime) -> str | Non
     )  # fmt: skip
 
 
-async def enqueue(tx: Tx, *, ended_after: datetime, now: datetime) -> int:
-    """A delivery for each client given tokens in a session that ended, if it listens; each pair once, for ever.
+async def enqueue_late(tx: Tx, *, ended_after: datetime, now: datetime) -> int:
+    """Deliveries for the clients that the end of a session did not find; each pair once, for ever.
 
+    The end itself queues them (`clients_hear_of_the_end`), but for a grant whose transaction was not over then.
     The row's id is drawn here for thousands at once; it names nothing outside this table.
     """
     return await tx.execute(
@@ -54,23 +56,63 @@ async def enqueue(tx: Tx, *, ended_after: datetime, now: datetime) -> int:
     )  # fmt: skip
 
 
-async def lease(tx: Tx, *, now: datetime, until: datetime, most: int) -> list[Delivery]:
-    """Take what is due, of any caisse; another worker takes other rows. At least once: a lease lost is retaken."""
+async def lease(
+    tx: Tx, *, now: datetime, until: datetime, most: int, of_one_host: int, but: Sequence[UUID] = ()
+) -> list[Delivery]:
+    """Take what is due, of any caisse; another worker takes other rows. At least once: a lease lost is retaken.
+
+    At most `of_one_host` deliveries are under way to one host (the address of the client, port included), and
+    each host's first comes before any host's second: a client's crowd stands before nobody. The clients that wait
+    are found one by one in their index, so the length of no queue counts. `but` is what the caller still has in
+    hand: a lease that its own delivery outlived is not taken twice at once.
+    """
     rows = await tx.fetch(
         """
+        WITH RECURSIVE waiting AS (
+            (SELECT caisse, client_id FROM logout_delivery
+              WHERE delivered_at IS NULL AND abandoned_at IS NULL
+              ORDER BY caisse, client_id LIMIT 1)
+            UNION ALL
+            SELECT following.caisse, following.client_id
+              FROM waiting, LATERAL (
+                   SELECT caisse, client_id FROM logout_delivery
+                    WHERE delivered_at IS NULL AND abandoned_at IS NULL
+                      AND (caisse, client_id) > (waiting.caisse, waiting.client_id)
+                    ORDER BY caisse, client_id LIMIT 1) AS following
+        ), first AS (
+            SELECT of_client.caisse, of_client.id, of_client.next_attempt_at, of_client.is_held,
+                   row_number() OVER (
+                       PARTITION BY coalesce(
+                           lower(substring(client.metadata ->> 'backchannel_logout_uri' FROM '^[^:]*://([^/?#]*)')),
+                           waiting.client_id)
+                       ORDER BY of_client.is_held DESC, of_client.next_attempt_at) AS turn
+              FROM waiting
+              LEFT JOIN client ON client.caisse = waiting.caisse AND client.client_id = waiting.client_id
+             CROSS JOIN LATERAL (
+                   SELECT caisse, id, next_attempt_at, coalesce(leased_until > $1, false) AS is_held
+                     FROM logout_delivery
+                    WHERE caisse = waiting.caisse AND client_id = waiting.client_id
+                      AND delivered_at IS NULL AND abandoned_at IS NULL AND next_attempt_at <= $1
+                    ORDER BY next_attempt_at
+                    LIMIT 2 * $4) AS of_client
+        ), chosen AS (
+            SELECT caisse, id FROM first
+             WHERE NOT is_held AND turn <= $4 AND id <> ALL ($5)
+             ORDER BY turn, next_attempt_at
+             LIMIT $3
+        )
         UPDATE logout_delivery AS delivery
            SET leased_until = $2, attempts = attempts + 1
           FROM (SELECT caisse, id FROM logout_delivery
-                 WHERE delivered_at IS NULL AND abandoned_at IS NULL AND next_attempt_at <= $1
+                 WHERE (caisse, id) IN (SELECT caisse, id FROM chosen)
+                   AND delivered_at IS NULL AND abandoned_at IS NULL AND next_attempt_at <= $1
                    AND (leased_until IS NULL OR leased_until <= $1)
-                 ORDER BY next_attempt_at
-                 LIMIT $3
                    FOR UPDATE SKIP LOCKED) AS due
          WHERE delivery.caisse = due.caisse AND delivery.id = due.id
         RETURNING delivery.caisse, delivery.id, delivery.client_id, delivery.session_id, delivery.person_id,
                   delivery.attempts
         """,
-        now, until, most,
+        now, until, most, of_one_host, list(but),
     )  # fmt: skip
     return [Delivery(*row) for row in rows]
 
@@ -103,4 +145,8 @@ async def abandon(tx: Tx, delivery: Delivery, *, answer: str, now: datetime) -> 
 
 
 async def forget_before(tx: Tx, moment: datetime) -> int:
-    return await tx.execute("DELETE FROM logout_delivery WHERE created_at < $1", moment)
+    """Those delivered or given up: what still waits, however old, was never tried enough."""
+    return await tx.execute(
+        "DELETE FROM logout_delivery WHERE created_at < $1 AND coalesce(delivered_at, abandoned_at) IS NOT NULL",
+        moment,
+    )

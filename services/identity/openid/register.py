@@ -206,6 +206,10 @@ class Invitation(NamedTuple):
     expires_at: datetime
 
 
+MOST_USES, MOST_DAYS = 1000, 90
+"""Of one invitation."""
+
+
 async def invite(
     tx: Tx, *, profile: Profile, uses: int, days: int, now: datetime, by: Hand = AT_THE_COMMAND_LINE
 ) -> Invitation:

@@ -19,15 +19,7 @@ from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in import store, throttle
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.password_rules import check_password_choice
-from services.identity.sign_in.session import (
-    IDLE,
-    LONGEST,
-    end_access_tokens,
-    end_session,
-    family_of,
-    hash_of,
-    new_secret,
-)
+from services.identity.sign_in.session import end_all_sessions, family_of, hash_of, new_secret
 from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.store import Person
 from services.identity.sign_in.totp import falls_with, remove_totp
@@ -109,7 +101,7 @@ async def set_password_by_link(
     browser: Browser,
     now: datetime,
 ) -> str | None:
-    """Replace a forgotten password, once per link, and end every session of its owner in this caisse.
+    """Replace a forgotten password, once per link, and end every session of its owner, whatever its caisse.
 
     The second factor stays, but one that a password alone had enrolled, or that this very link was
     mailed to disavow (`falls_with`).
@@ -169,14 +161,8 @@ async def _replace(
 ) -> None:
     await store.set_password(tx, person.id, encoded, now=now)
     await store.supersede_resets(tx, person.id, now=now)
-    for session in await store.live_sessions(
-        tx, person.id, seen_after=now - IDLE, created_after=now - LONGEST
-    ):
-        if session.id != keep_session:
-            await end_session(tx, session.id, now=now)
-    if keep_session is None:
-        # By the mailed link: somebody else may hold tokens whose session is long over.
-        await end_access_tokens(tx, person.id, now=now)
+    # Somebody else may hold tokens whose session is long over: not only those of the sessions at hand end.
+    await end_all_sessions(tx, person.id, kept=keep_session, now=now)
     await journal.record(
         tx,
         Act(

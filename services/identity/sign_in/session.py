@@ -170,6 +170,16 @@ async def end_session(
     return True
 
 
+async def end_all_sessions(tx: Tx, person_id: UUID, *, kept: UUID | None = None, now: datetime) -> None:
+    """Sign somebody out of every browser and caisse, `kept` apart; their clients hear of it.
+
+    Every access token dies within a second. Those of the kept session too: floors know people and sessions, and
+    no exception; its clients are given others when they ask.
+    """
+    await store.end_sessions_everywhere(tx, person_id, kept=kept, now=now)
+    await end_access_tokens(tx, person_id, now=now)
+
+
 async def end_access_tokens(tx: Tx, person_id: UUID, *, now: datetime) -> None:
     """Every access token that names this person, or a machine they answer for, dies within a second in every caisse."""
     await raise_floor(tx, "actor", public_id("per", person_id), now)

@@ -170,6 +170,11 @@ async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> UUID | None:
     )  # fmt: skip
 
 
+async def end_sessions_everywhere(tx: Tx, person_id: UUID, *, kept: UUID | None, now: datetime) -> int:
+    """End the sessions of one person in every caisse, `kept` apart; how many there were."""
+    return await tx.fetchval("SELECT end_sessions_everywhere($1, $2, $3)", person_id, kept, now)
+
+
 async def live_sessions(
     tx: Tx, person_id: UUID, *, seen_after: datetime, created_after: datetime
 ) -> list[Session]:

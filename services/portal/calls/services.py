@@ -14,6 +14,7 @@ from libs.common.refusals import NotFound
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.foreign_json import UnreadableJson, read_json
+from services.portal.calls.challenge import refusal_of
 from services.portal.refusals import MandateOver, NotAllowed, ServiceDown, SessionOver
 from services.portal.session.session import Session
 from services.portal.session.tokens import SessionTokens
@@ -30,6 +31,8 @@ class Answer(Struct, frozen=True):
     body: Any
     content: bytes
     media_type: str
+    challenge: str
+    """`WWW-Authenticate`, or nothing."""
 
 
 class Services:
@@ -71,8 +74,8 @@ class Services:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """One call. 409 and 422 are answers; other refusals raise `SessionOver`, `MandateOver`, `NotAllowed`,
-        `NotFound` or `ServiceDown`.
+        """One call. 409 and 422 are answers; other refusals raise `SessionOver`, `MandateOver`, `StepUpWanted`,
+        `NotAllowed`, `NotFound` or `ServiceDown`.
 
         A refused token is dropped and asked again once: it may have been cut off by a floor that the session or
         the mandate has survived.
@@ -82,6 +85,8 @@ class Services:
             answer = await self._send(session, service, method, path, mandate, body, dict(headers or {}))
             if answer.status != 401:
                 return _judged(answer, service)
+            if (refusal := refusal_of(answer.challenge, service)) is not None:
+                raise refusal
             await self._tokens.forget(session, audience, mandate)
             if last and mandate:
                 raise MandateOver("refused by the service")
@@ -150,7 +155,8 @@ def _read(answer: httpx.Response) -> Answer:
             body = read_json(answer.content, _anything)
         except UnreadableJson:
             body = None
-    return Answer(answer.status_code, body, answer.content[:LARGEST_FILE], media_type)
+    challenge = answer.headers.get("www-authenticate", "")
+    return Answer(answer.status_code, body, answer.content[:LARGEST_FILE], media_type, challenge)
 
 
 def _judged(answer: Answer, service: ServiceName) -> Answer:

@@ -23,7 +23,7 @@ from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.foreign_json import UnreadableJson, read_json
-from services.portal.refusals import MandateOver, ServiceDown, SessionOver
+from services.portal.refusals import MandateOver, NotAllowed, ServiceDown, SessionOver, SignInNotFinished
 from services.portal.relying_party.provider import Provider, Providers
 
 log = structlog.get_logger()
@@ -37,6 +37,21 @@ ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
 
 class RefusedByIdentity(DomainError):
     """Identity refused our own request; the message is its error code."""
+
+    @property
+    def code(self) -> str:
+        return str(self)
+
+
+SAYS_SO: Final[Mapping[str, Mapping[str, type[DomainError]]]] = {
+    "authorization_code": {"invalid_grant": SignInNotFinished},
+    "refresh_token": {"invalid_grant": SessionOver},
+    TOKEN_EXCHANGE: {"invalid_grant": MandateOver, "invalid_scope": NotAllowed},
+}
+"""By grant, the only errors that speak of what the person holds (RFC 6749 §5.2).
+
+Any other is about us: a key not known yet, a clock, a limit, a setting. It passes, and nobody is signed out for it.
+"""
 
 
 class Tokens(Struct, frozen=True):
@@ -118,7 +133,10 @@ class IdentityClient:
         return f"{provider.authorization_endpoint}?{handle}"
 
     async def redeem(self, caisse: CaisseSlug, request: AuthorizationRequest, code: str) -> Tokens:
-        """The code for tokens bound to this session's key (RFC 6749 §4.1.3, RFC 7636 §4.5)."""
+        """The code for tokens bound to this session's key (RFC 6749 §4.1.3, RFC 7636 §4.5).
+
+        Raises `SignInNotFinished`, `ServiceDown`.
+        """
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -129,17 +147,17 @@ class IdentityClient:
         return await self._tokens(caisse, form, SigningKey.from_pem(request.dpop_pem))
 
     async def refresh(self, caisse: CaisseSlug, refresh_token: str, key: SigningKey, audience: str) -> Tokens:
-        """A fresh access token for one audience (RFC 8707 §2.2). Raises `SessionOver`."""
+        """A fresh access token for one audience (RFC 8707 §2.2). Raises `SessionOver`, `ServiceDown`."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token, "resource": audience}
-        try:
-            return await self._tokens(caisse, form, key)
-        except RefusedByIdentity as error:
-            raise SessionOver(str(error)) from error
+        return await self._tokens(caisse, form, key)
 
     async def exchange(
         self, caisse: CaisseSlug, mandate: str, actor_token: str, key: SigningKey, audience: str, scope: str
     ) -> Tokens:
-        """A delegated token on a mandate (RFC 8693; docs/explanation/delegation.md). Raises `MandateOver`."""
+        """A delegated token on a mandate (RFC 8693; docs/explanation/delegation.md).
+
+        Raises `MandateOver`, `NotAllowed` (the mandate holds no right there), `ServiceDown`.
+        """
         form = {
             "grant_type": TOKEN_EXCHANGE,
             "subject_token": mandate,
@@ -149,10 +167,7 @@ class IdentityClient:
             "resource": audience,
             "scope": scope,
         }
-        try:
-            return await self._tokens(caisse, form, key)
-        except RefusedByIdentity as error:
-            raise MandateOver(str(error)) from error
+        return await self._tokens(caisse, form, key)
 
     async def end_session_url(self, caisse: CaisseSlug, id_token: str) -> str:
         """Where the browser goes to sign out of identity too (RP-Initiated Logout §2)."""
@@ -165,11 +180,22 @@ class IdentityClient:
         return f"{provider.end_session_endpoint}?{urlencode(query)}"
 
     async def _tokens(self, caisse: CaisseSlug, form: Mapping[str, str], key: SigningKey) -> Tokens:
+        """Tokens, or what `SAYS_SO`; any other refusal is an outage of ours, which the log names."""
         provider = await self.providers.of(caisse)
-        tokens = msgspec.convert(await self._post(provider, provider.token_endpoint, form, key), Tokens)
-        # RFC 9449 §5: a bearer token here would mean that our proof was ignored.
-        if tokens.token_type.lower() != "dpop":
-            raise RefusedByIdentity("token_type")
+        grant = form["grant_type"]
+        try:
+            tokens = msgspec.convert(await self._post(provider, provider.token_endpoint, form, key), Tokens)
+            # RFC 9449 §5: a bearer token here would mean that our proof was ignored.
+            if tokens.token_type.lower() != "dpop":
+                raise RefusedByIdentity("token_type")
+        except RefusedByIdentity as error:
+            if (says := SAYS_SO[grant].get(error.code)) is not None:
+                raise says(error.code) from error
+            log.warning("identity.refuses_the_portal", grant=grant, error=error.code, caisse=caisse)
+            raise ServiceDown("identity") from error
+        except msgspec.ValidationError as error:
+            log.warning("identity.refuses_the_portal", grant=grant, error="unreadable", caisse=caisse)
+            raise ServiceDown("identity") from error
         return tokens
 
     async def _post(

@@ -12,6 +12,7 @@ from libs.common.http.csrf import browser_of
 from libs.common.http.forms import read_form
 from libs.common.pages.environment import language_of
 from libs.common.values.caisse_slug import CaisseSlug
+from services.portal.calls.challenge import wanted
 from services.portal.portal import Portal
 from services.portal.refusals import SignInNotFinished, SignInRefused
 from services.portal.session.session import LIFE, cookie_name
@@ -31,9 +32,12 @@ async def begin(
     portal: NamedDependency[Portal],
     to: FromQuery[str | None] = None,
     prompt: FromQuery[str | None] = None,
+    acr_values: FromQuery[str | None] = None,
+    max_age: FromQuery[str | None] = None,
 ) -> Redirect:
-    """The person pressed "Espace sécurisé Entreprise", or a page asked who they are."""
+    """The person pressed "Espace sécurisé Entreprise", or a page asked who they are, or for more (RFC 9470 §4)."""
     extra = {"claims": NAME_CLAIMS, "ui_locales": language_of(request)}
+    extra |= wanted({"acr_values": acr_values or "", "max_age": max_age or ""})
     if prompt in ("login", "select_account"):
         extra["prompt"] = prompt
     address = await begin_sign_in(
@@ -66,6 +70,7 @@ async def callback(
             caisse_slug,
             answer,
             browser=browser_of(request),
+            former=request.cookies.get(cookie_name(caisse_slug)),
             now=portal.clock(),
         )
     except SignInNotFinished:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import secrets
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from libs.common.database.transaction import Tx
 from libs.common.keys.key_encryption import KeyEncryption, SealBroken
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
+from services.portal.refusals import SessionOver
 from services.portal.relying_party.client import Tokens
 from services.portal.relying_party.id_token import IdToken
 from services.portal.session import store
@@ -62,8 +63,13 @@ async def open_session(
     tokens: Tokens,
     dpop_pem: str,
     now: datetime,
+    *,
+    former: str | None = None,
 ) -> str:
-    """A new session for a verified ID token; the cookie's value, which is stored nowhere."""
+    """A new session for a verified ID token; the cookie's value, which is stored nowhere.
+
+    That of the browser's `former` cookie ends with it. Raises `SessionOver` when identity has ended it already.
+    """
     session_id = new_id()
     kept = Secrets(
         dpop_pem=dpop_pem, refresh_token=tokens.refresh_token or "", id_token=tokens.id_token or ""
@@ -77,7 +83,13 @@ async def open_session(
         sealed=keys.seal(PURPOSE, msgspec.json.encode(kept), context=session_id.bytes),
     )
     cookie = secrets.token_urlsafe(32)
-    await store.insert_session(tx, row, _hash(cookie), now, now + LIFE)
+    proven_at = datetime.fromtimestamp(token.iat, UTC)
+    for name in (token.sid, token.sub):
+        await store.one_at_a_time(tx, name)
+    if not await store.insert_session(tx, row, _hash(cookie), now, now + LIFE, proven_at=proven_at):
+        raise SessionOver("ended while it began")
+    if former:
+        await store.delete_by_cookie(tx, _hash(former))
     return cookie
 
 

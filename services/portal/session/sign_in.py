@@ -17,7 +17,7 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
 from services.portal.refusals import SignInNotFinished, SignInRefused
-from services.portal.relying_party.client import AuthorizationRequest, IdentityClient, RefusedByIdentity
+from services.portal.relying_party.client import AuthorizationRequest, IdentityClient
 from services.portal.relying_party.id_token import InvalidIdToken, verify_id_token
 from services.portal.relying_party.registration import SCOPE
 from services.portal.session import store
@@ -64,11 +64,13 @@ async def finish_sign_in(
     answer: Mapping[str, str],
     *,
     browser: str,
+    former: str | None,
     now: datetime,
 ) -> tuple[str, str]:
     """Turn identity's answer into a session: the cookie's value, and the path to show next.
 
-    Raises `SignInNotFinished` (state unknown here, issuer mixed up, code refused), `SignInRefused`, `ServiceDown`.
+    `former` is the session cookie that the browser came with: what it opened ends. Raises `SignInNotFinished` (state
+    unknown here, issuer mixed up, code refused), `SignInRefused`, `SessionOver` (signed out meanwhile), `ServiceDown`.
     """
     # 1. Spend the pending row: a state answers once, in the browser that began.
     state_hash = _hash(answer.get("state", ""))
@@ -96,12 +98,13 @@ async def finish_sign_in(
             nonce=request.nonce,
             now=now,
         )
-    except (RefusedByIdentity, InvalidIdToken, msgspec.ValidationError) as error:
+    except (InvalidIdToken, msgspec.ValidationError) as error:
         raise SignInNotFinished(str(error)) from error
 
-    # 3. A new session, never a renewed one: its identifier was unknown before (fixation).
+    # 3. A new session, never a renewed one: its identifier was unknown before (fixation), and the
+    #    former value opens nothing any more (ASVS 7.2.4).
     async with db.transaction(caisse) as tx:
-        cookie = await open_session(tx, keys, caisse, token, tokens, request.dpop_pem, now)
+        cookie = await open_session(tx, keys, caisse, token, tokens, request.dpop_pem, now, former=former)
     return cookie, pending.return_to
 
 

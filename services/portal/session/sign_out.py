@@ -3,7 +3,8 @@
 OpenID Connect RP-Initiated Logout 1.0, Back-Channel Logout 1.0 §2.6–2.8.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from services.portal.relying_party.client import IdentityClient
 from services.portal.relying_party.id_token import InvalidIdToken, verify_logout_token
 from services.portal.session import store
 from services.portal.session.session import Session
+
+REMEMBERED: Final = timedelta(minutes=15)
+"""Longer than a logout token lives, and than a code takes to become a session here."""
 
 
 async def sign_out(db: Database, identity: IdentityClient, session: Session) -> str | None:
@@ -49,5 +53,13 @@ async def hear_logout(
     except msgspec.ValidationError as error:
         raise InvalidIdToken("claims") from error
     async with db.transaction(caisse) as tx:
-        if await store.hear_logout(tx, token.jti, datetime.fromtimestamp(token.exp + 60, UTC)):
+        await store.one_at_a_time(tx, token.sid or token.sub or "")
+        if await store.hear_logout(
+            tx,
+            token.jti,
+            sid=token.sid,
+            subject=token.sub,
+            issued_at=datetime.fromtimestamp(token.iat, UTC),
+            expires_at=now + REMEMBERED,
+        ):
             await store.delete_named_by_logout(tx, token.sid, token.sub)

@@ -65,18 +65,46 @@ async def forget_expired(tx: Tx, now: datetime) -> None:
     )
 
 
-async def insert_session(
-    tx: Tx, row: SessionRow, token_hash: bytes, created_at: datetime, expires_at: datetime
-) -> None:
+async def one_at_a_time(tx: Tx, name: str) -> None:
+    """Hold, until this transaction ends, whoever else opens or ends the sessions of `name` (a `sid`, a subject).
+
+    Else a logout and the session it ends might each be written without seeing the other.
+    """
     await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended('portal.session ' || $1 || ' ' || $2, 0))",
+        tx.the_caisse, name,
+    )  # fmt: skip
+
+
+async def insert_session(
+    tx: Tx,
+    row: SessionRow,
+    token_hash: bytes,
+    created_at: datetime,
+    expires_at: datetime,
+    *,
+    proven_at: datetime,
+) -> bool:
+    """False when identity has said meanwhile that it is over: by its `sid`, or of every session of its subject
+    that was `proven_at` (the ID token's `iat`) that instant or before.
+    """
+    inserted = await tx.execute(
         """
         INSERT INTO session
             (caisse, id, token_hash, sid, subject, full_name, adherent, sealed, created_at, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+         WHERE NOT EXISTS (SELECT FROM heard_logout WHERE sid = $4)
+           AND NOT EXISTS (SELECT FROM heard_logout
+                            WHERE sid IS NULL AND subject = $5 AND issued_at >= $11)
         """,
         tx.caisse, row.id, token_hash, row.sid, row.subject, row.full_name, row.adherent, row.sealed,
-        created_at, expires_at,
+        created_at, expires_at, proven_at,
     )  # fmt: skip
+    return inserted == 1
+
+
+async def delete_by_cookie(tx: Tx, token_hash: bytes) -> None:
+    await tx.execute("DELETE FROM session WHERE token_hash = $1", token_hash)
 
 
 async def find_session(tx: Tx, token_hash: bytes, now: datetime) -> SessionRow | None:
@@ -110,18 +138,19 @@ async def delete_named_by_logout(tx: Tx, sid: str | None, subject: str | None) -
     return len(deleted)
 
 
-async def hear_logout(tx: Tx, jti: str, expires_at: datetime) -> bool:
-    """False when this logout token was heard before."""
-    row = await tx.fetchrow(
+async def hear_logout(
+    tx: Tx, jti: str, *, sid: str | None, subject: str | None, issued_at: datetime, expires_at: datetime
+) -> bool:
+    """False when this logout token was heard before. What it ended is remembered until `expires_at`."""
+    heard = await tx.execute(
         """
-        INSERT INTO heard_logout (caisse, jti, expires_at)
-        VALUES ($1, $2, $3)
+        INSERT INTO heard_logout (caisse, jti, sid, subject, issued_at, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT DO NOTHING
-        RETURNING jti
         """,
-        tx.caisse, jti, expires_at,
+        tx.caisse, jti, sid, subject, issued_at, expires_at,
     )  # fmt: skip
-    return row is not None
+    return heard == 1
 
 
 async def find_token(tx: Tx, session_id: UUID, audience: str, mandate: str, now: datetime) -> bytes | None:

@@ -29,7 +29,7 @@ async def test_an_operator_changes_what_no_program_may(issuer: Issuer, tmp_path:
     ]
 
     assert done.exit_code == 0, done.output
-    assert [one.exit_code for one in refused] == [2, 2, 4]
+    assert [one.exit_code for one in refused] == [2, 2, 1]
     async with issuer.db.transaction(issuer.caisse) as tx:
         found = await store.load_client(tx, portal.client_id)
     assert found is not None

@@ -30,6 +30,8 @@ from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.provider import Provider
 from services.identity.openid.register import (
+    MOST_DAYS,
+    MOST_USES,
     BeyondOwnRights,
     ClientAlreadyThere,
     OnlyTheOperators,
@@ -120,8 +122,8 @@ class InvitationWanted(Struct, frozen=True, forbid_unknown_fields=True):
     """How many clients of which profile somebody may register themselves, and for how many days."""
 
     profile: Profile = "standard"
-    uses: Annotated[int, Meta(ge=1, le=1000)] = 1
-    days: Annotated[int, Meta(ge=1, le=90)] = 7
+    uses: Annotated[int, Meta(ge=1, le=MOST_USES)] = 1
+    days: Annotated[int, Meta(ge=1, le=MOST_DAYS)] = 7
 
 
 class InvitationShown(Struct, frozen=True, kw_only=True):

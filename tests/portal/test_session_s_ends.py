@@ -1,0 +1,78 @@
+"""How a session of the portal ends: by the next sign-in, and by a logout that was heard before it began."""
+
+import asyncio
+import time
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.portal.conftest import Visitor
+from tests.portal.far_side import FarSide
+from tests.portal.test_sign_in import COOKIE
+
+
+async def test_signing_in_again_ends_the_former_session(visitor: Visitor, far_side: FarSide) -> None:
+    await visitor.sign_in(far_side)
+    former = visitor.cookies[COOKIE]
+    await visitor.sign_in(far_side)
+
+    thief = Visitor(visitor.app, {COOKIE: former})
+
+    assert "Maçonnerie" not in (await thief.get("/mediterranee")).text
+    assert "Maçonnerie" in (await visitor.get("/mediterranee")).text
+
+
+async def test_a_sign_in_that_fails_ends_nothing(visitor: Visitor, far_side: FarSide) -> None:
+    await visitor.sign_in(far_side)
+    far_side.claims = lambda claims: {**claims, "nonce": "another"}
+    await visitor.sign_in(far_side)
+
+    assert "Maçonnerie" in (await visitor.get("/mediterranee")).text
+
+
+@pytest.mark.parametrize("named", [{}, {"sub": None}, {"sid": None}])
+async def test_a_logout_heard_while_the_code_is_redeemed_opens_nothing(
+    visitor: Visitor, far_side: FarSide, named: dict[str, Any]
+) -> None:
+    begun = await visitor.get("/mediterranee/sign-in")
+    query = urlencode(far_side.sign_in(begun.headers["location"]))
+    # The ID token is of a moment before: `sub` alone names the sessions there were.
+    far_side.claims = lambda claims: {**claims, "iat": claims["iat"] - 2}
+    told = await visitor.post(
+        "/mediterranee/backchannel-logout", {"logout_token": far_side.logout_token(**named)}
+    )
+    assert told.status_code == 200
+
+    answer = await visitor.get(f"/mediterranee/callback?{query}")
+
+    assert (answer.status_code, "pris fin" in answer.text) == (401, True)
+    assert COOKIE not in visitor.cookies
+
+
+async def test_who_signs_in_again_after_a_logout_is_signed_in(visitor: Visitor, far_side: FarSide) -> None:
+    for named in ({}, {"sid": None}):
+        heard = far_side.logout_token(iat=int(time.time()) - 5, **named)
+        await visitor.post("/mediterranee/backchannel-logout", {"logout_token": heard})
+        far_side.claims = lambda claims: {**claims, "sid": "ses_another"}
+
+        await visitor.sign_in(far_side)
+
+        assert "Maçonnerie" in (await visitor.get("/mediterranee")).text
+
+
+async def test_a_logout_at_the_very_moment_leaves_no_session(visitor: Visitor, far_side: FarSide) -> None:
+    """Whichever of the two transactions is first, the other sees it."""
+    far_side.claims = lambda claims: {**claims, "sid": sid}
+    for turn in range(12):
+        sid = f"s_race_{turn}"
+        begun = await visitor.get("/mediterranee/sign-in")
+        query = urlencode(far_side.sign_in(begun.headers["location"]))
+        told = far_side.logout_token(sid=sid)
+
+        await asyncio.gather(
+            visitor.get(f"/mediterranee/callback?{query}"),
+            Visitor(visitor.app).post("/mediterranee/backchannel-logout", {"logout_token": told}),
+        )
+
+        assert "Maçonnerie" not in (await visitor.get("/mediterranee")).text
