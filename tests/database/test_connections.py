@@ -34,9 +34,9 @@ async def test_one_after_another_is_the_same_connection(some: Connections) -> No
 async def test_as_many_as_the_pool_has_and_no_more(
     some: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ACQUIRE_TIMEOUT", 0.1)
     taken = [await some.take() for _ in range(SIZE)]
-    with pytest.raises(DatabaseUnavailable):
+    with monkeypatch.context() as patience, pytest.raises(DatabaseUnavailable):
+        patience.setattr(connections, "ACQUIRE_TIMEOUT", 0.1)
         await some.take()
     for one in taken:
         await some.give_back(one, clean=True)
