@@ -92,7 +92,8 @@ async def _things(issuer: Issuer, keys: KeyEncryption) -> tuple[Any, dict[str, s
         await create_keys(tx, keys, now)
     who = await (await issuer.person()).sign_in()
     assert who.session_id is not None
-    client = await issuer.plain_client(key=SigningKey.generate("ES256"))
+    # One that asks people: the others are the command line's alone.
+    client = await issuer.plain_client(key=SigningKey.generate("ES256"), consent="explicit")
     software = await a_machine_of_a_cabinet(issuer.db, await a_scene(issuer.db, now, caisse=HERE), now)
     known = {
         "client_id": client.client_id,
