@@ -20,6 +20,7 @@ NOT_PAGES = {
     "identity": {
         "/static/{name:str}",
         "/api/caisses",
+        "/api/clock",
         "/{slug:str}/client-logos/{name:str}",
         "/{slug:str}/admin/openapi.json",
         "/{slug:str}/delegations/{mandate:str}/accept",

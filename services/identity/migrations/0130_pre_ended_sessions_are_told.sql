@@ -28,6 +28,8 @@ BEGIN
     UPDATE session SET revoked_at = moment
      WHERE person_id = whose AND revoked_at IS NULL AND id IS DISTINCT FROM kept;
     GET DIAGNOSTICS ended = ROW_COUNT;
+    -- A sign-in under way has proven the former password.
+    DELETE FROM sign_in WHERE person_id = whose AND session_id IS DISTINCT FROM kept;
     PERFORM set_config('espace.migrating', '', true);
     RETURN ended;
 END $$;

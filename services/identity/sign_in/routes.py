@@ -127,17 +127,14 @@ async def sign_in(
         person = await check_password(
             db, passwords, site.slug, email=email, password=form.secret("password"), browser=browser, now=now
         )
-    except WrongCredentials:
-        wrong = {"email": "L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux."}
-        return _sign_in_page(request, site, destination, email=typed, errors=wrong)
-    except (Throttled, TooManySignIns) as refusal:
-        return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
-    try:
         async with db.transaction(site.slug) as tx:
             outcome = await begin(
                 tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now
             )
-    except MailLimitReached as refusal:
+    except WrongCredentials:
+        wrong = {"email": "L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux."}
+        return _sign_in_page(request, site, destination, email=typed, errors=wrong)
+    except (Throttled, TooManySignIns, MailLimitReached) as refusal:
         return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
     return after_password(site, destination, outcome)
 

@@ -128,8 +128,11 @@ async def begin(
 ) -> SignedIn | UnderWay:
     """After the password: a session at once, or the next stage with the cookie that continues it.
 
-    Raises `MailLimitReached`.
+    Raises `WrongCredentials` when the password changed, or its person was suspended, while it was being verified;
+    `MailLimitReached`.
     """
+    if not await store.password_stands(tx, person):
+        raise WrongCredentials
     proven = frozenset({PASSWORD_PROVEN})
     if owed(person, proven, acr) is Stage.DONE:
         return await finish(tx, mail, person, proven, browser=browser, now=now)

@@ -216,6 +216,18 @@ async def find_person(
     return Person(*row) if row else None
 
 
+async def password_stands(tx: Tx, person: Person) -> bool:
+    """Whether what was verified is still this person's password; a change of it waits for `tx`, and then ends what
+    it opened.
+    """
+    stands = await tx.fetchval(
+        "SELECT true FROM person WHERE id = $1 AND password_hash = $2 AND state = 'active' FOR SHARE",
+        person.id,
+        person.password_hash,
+    )
+    return stands is not None
+
+
 async def suspend(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
     """Whether this call did it."""
     done = await tx.execute(

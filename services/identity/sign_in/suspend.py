@@ -88,6 +88,7 @@ async def _note(
             subject_id=public_id("per", person_id),
             at=now,
             actor=by,
-            details={"reason": reason},
+            # The command line is the one hand that does it (`Hand.name` of clients).
+            details={"reason": reason, "by": "operator"},
         ),
     )
