@@ -4,6 +4,7 @@ Docs: docs/reference/design-system.md.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from libs.common.pages.brand import DEFAULT_COLOUR, Brand
 from libs.common.pages.formats import Language, filters
 from libs.common.pages.language import LANGUAGES, choose_language, read_catalogues
 from libs.common.pages.static_files import static_url, theme_url
+from libs.common.values.sentence import said
 
 UI_LOCALES = "espace.ui_locales"
 
@@ -112,6 +114,7 @@ def _environment(folders: Sequence[Path], language: Language, catalogue: Any, si
     )
     environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(filters(language))
+    environment.filters["told"] = partial(said, gettext=catalogue.gettext)
     known = cast(dict[str, Any], environment.globals)
     known |= {"static_url": static_url, "theme_url": theme_url, "site": site.rstrip("/")}
     known["ui"] = _macros(environment)

@@ -14,6 +14,7 @@ from libs.common.http.security_headers import allow_form_action
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.pages.environment import speak
 from libs.common.values.email import InvalidEmail, parse_email
+from libs.common.values.sentence import Sentence
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.openid.flow import Requirements, requirements
 from services.identity.sign_in.destination import Destination
@@ -78,7 +79,9 @@ PROBLEMS[MailLimitReached] = Problem(
 
 PROOF_SECONDS = 15 * 60
 
-JUST_WRITTEN = {"code": "Nous venons de vous écrire. Attendez une minute avant de demander un autre code."}
+JUST_WRITTEN = {
+    "code": Sentence("Nous venons de vous écrire. Attendez une minute avant de demander un autre code.")
+}
 
 
 @get("/sign-in", access="anyone")
@@ -128,7 +131,9 @@ async def sign_in(
             db, passwords, site.slug, email=email, password=form.secret("password"), browser=browser, now=now
         )
     except WrongCredentials:
-        wrong = {"email": "L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux."}
+        wrong = {
+            "email": Sentence("L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux.")
+        }
         return _sign_in_page(request, site, destination, email=typed, errors=wrong)
     except (Throttled, TooManySignIns) as refusal:
         return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
@@ -181,7 +186,9 @@ async def second_factor(
             now=clock(),
         )
     except WrongCode:
-        wrong = {"code": "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."}
+        wrong = {
+            "code": Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le.")
+        }
         return await _second_step_page(request, site, db, keys, clock, destination, errors=wrong)
     except MailLimitReached:
         return await _second_step_page(request, site, db, keys, clock, destination, errors=JUST_WRITTEN)
@@ -304,11 +311,11 @@ def _sign_in_page(
     destination: Destination,
     *,
     email: str,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
     refusal: Throttled | TooManySignIns | MailLimitReached | None = None,
 ) -> Response[str]:
     if isinstance(refusal, MailLimitReached):
-        errors = {"password": PROBLEMS[MailLimitReached].title}
+        errors = {"password": PROBLEMS[MailLimitReached].sentence}
     status = 422 if errors else 200
     if refusal is not None:
         status = PROBLEMS[type(refusal)].status
@@ -335,7 +342,7 @@ async def _second_step_page(
     clock: Clock,
     destination: Destination,
     *,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
 ) -> Response[Any]:
     now = clock()
     enrolment = None

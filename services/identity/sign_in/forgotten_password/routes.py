@@ -11,6 +11,7 @@ from libs.common.http.forms import read_form
 from libs.common.http.pace import even_pace
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.values.email import InvalidEmail, parse_email
+from libs.common.values.sentence import Sentence
 from services.identity.mail.enqueue import Mail
 from services.identity.sign_in.new_password import (
     LinkNotUsable,
@@ -46,13 +47,15 @@ PROBLEMS[PasswordTooLong] = Problem(
 PROBLEMS[PasswordGuessable] = Problem(422, "password-guessable", "Ce mot de passe se devine trop facilement.")
 
 
-def sentence_for(refusal: PasswordTooShort | PasswordTooLong | PasswordGuessable) -> str:
+def sentence_for(refusal: PasswordTooShort | PasswordTooLong | PasswordGuessable) -> Sentence:
     """How to mend a refused password."""
     if isinstance(refusal, PasswordTooShort):
-        return f"Ce mot de passe est trop court. Choisissez au moins {refusal.least} caractères."
+        return Sentence(
+            "Ce mot de passe est trop court. Choisissez au moins %(least)s caractères.", least=refusal.least
+        )
     if isinstance(refusal, PasswordTooLong):
-        return "Ce mot de passe est trop long. Choisissez au plus 256 caractères."
-    return (
+        return Sentence("Ce mot de passe est trop long. Choisissez au plus 256 caractères.")
+    return Sentence(
         "Ce mot de passe se devine trop facilement. "
         "Choisissez par exemple quatre ou cinq mots sans rapport entre eux."
     )
@@ -124,7 +127,7 @@ async def new_password(
         return await _page(request, site, db, clock, link, wrong=sentence_for(refusal))
     except TooManySignIns as refusal:
         return await _page(
-            request, site, db, clock, link, wrong=PROBLEMS[type(refusal)].title, status_code=503
+            request, site, db, clock, link, wrong=PROBLEMS[type(refusal)].sentence, status_code=503
         )
     except LinkNotUsable:
         return _dead_link(request, site)
@@ -144,7 +147,7 @@ async def _page(
     clock: Clock,
     link: str,
     *,
-    wrong: str = "",
+    wrong: Sentence | None = None,
     status_code: int = 422,
 ) -> Response[Any]:
     try:
