@@ -58,9 +58,9 @@ async def test_a_number_is_kept_in_the_translated_sentence(
 
 
 async def test_a_refusal_is_said_in_english(reader: Visitor) -> None:
-    assert "<h1>This page does not exist.</h1>" in (await reader.get(f"/{CAISSE}/nowhere")).text
+    assert "<h1>This page does not exist</h1>" in (await reader.get(f"/{CAISSE}/nowhere")).text
     forged = await reader.http.post(f"/{CAISSE}/sign-in", data={})
-    assert "<h1>This form is no longer valid.</h1>" in forged.text
+    assert "<h1>This form is no longer valid</h1>" in forged.text
 
 
 @pytest.mark.parametrize("missing", [1, 3])

@@ -33,7 +33,7 @@ async def test_a_lost_address_keeps_its_caisse(visitor: Visitor, path: str) -> N
     """The first page that this process shows of that caisse, at that."""
     page = await visitor.get(f"/{OTHER_CAISSE}/{path}")
     assert page.status_code == 404
-    assert title(page) == "Cette page n’existe pas. – Caisse Grand-Ouest"
+    assert title(page) == "Cette page n’existe pas – Caisse Grand-Ouest"
     assert "04 91 00 00 00" in told(page).replace("\u00a0", " ")
     assert f'href="https://portal.example.test/{OTHER_CAISSE}"' in page.text
 
@@ -66,7 +66,7 @@ async def test_an_answer_that_hangs_is_a_page_for_a_person(
         assert status == 503 and headers["content-type"].startswith(kind)
         assert headers["connection"] == "close" and int(headers["retry-after"]) > 0
         assert "content-security-policy" in headers
-        assert "La réponse se fait trop attendre." in text
+        assert "La réponse se fait trop attendre" in text
 
 
 async def test_too_many_tries_are_announced_and_dated(

@@ -305,6 +305,7 @@ def error_page(
         error=str(error.error),
         description=error.get_error_description() or "",
         at=now,
+        client_name="",
         client_uri="",
     )
 
