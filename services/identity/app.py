@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from litestar import Litestar, Request, Response, Router
+from litestar import Litestar, Request, Router
 from litestar.di import Provide
 
 from libs.common.access.guard import hand_out_nonce, provide_token
@@ -15,16 +15,16 @@ from libs.common.access.resource_server import ResourceServer
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
 from libs.common.http.client_address import proxy_networks
-from libs.common.http.problems import Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
-from libs.common.pages.brand import Brand
+from libs.common.pages.brand import Brand, brand_of
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings
 from services.identity.account import routes as account
 from services.identity.admin import routes as admin
 from services.identity.cabinets import routes as cabinets
+from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import Caisse
 from services.identity.delegation import routes as delegation
 from services.identity.delegation.api import routes as delegation_api
@@ -103,6 +103,9 @@ def create_app(
         app.state.db = db
         app.state.provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
         try:
+            async with db.across_caisses() as tx:
+                for caisse in await caisses.every(tx):
+                    pages.know(brand_of(caisse))
             async with access.opened(db):
                 yield
         finally:
@@ -113,9 +116,6 @@ def create_app(
     async def database_answers() -> bool:
         async with app.state.db.across_caisses() as tx:
             return await tx.fetchval("SELECT true")
-
-    def problem_page(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
-        return pages.render("problem.html", request, status_code=problem.status, problem=problem)
 
     app = build_application(
         routes(),
@@ -135,7 +135,7 @@ def create_app(
         before_send=[hand_out_nonce],
         lifespan=[opened],
         readiness={"database": database_answers, "revocations": access.is_ready},
-        problem_page=problem_page,
+        problem_page=pages.problem_page,
         # A sign-in ends, after redirects, at the client; the portal is always one.
         form_actions=[settings.portal.base],
         clock=clock,

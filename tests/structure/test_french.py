@@ -4,7 +4,9 @@ The templates hold plain spaces; the French catalogue sets the unbreakable ones 
 So the sentences are judged as people get them, and the templates for what never reaches the catalogue.
 """
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,10 @@ from babel.messages.pofile import read_po
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.http import application, deadlines, problems
+from libs.common.http.problems import PROBLEMS
 from libs.common.pages.typography import set_french
+from libs.common.values.sentence import Sentence, said
 from services.identity.app import FEATURES_WITH_PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,6 +122,84 @@ def test_english_is_complete(templates: str, catalogues: list[str]) -> None:
     asked = {s for template in (ROOT / templates).rglob("*.html") for s in sentences(template)}
 
     assert sorted(asked - known) == []
+
+
+IDENTITY_CATALOGUES = [
+    *(f"services/identity/{feature}/catalogues" for feature in FEATURES_WITH_PAGES),
+    "libs/common/pages/catalogues",
+]
+
+
+TO_PROGRAMS = (
+    "libs.common.access.",
+    "libs.common.http.json_bodies",
+    "services.identity.admin.",
+    "services.identity.letters.make",
+    "services.identity.letters.post_lot",
+    "services.identity.letters.print_lot",
+    "services.identity.openid.register",
+)
+"""Where refusals are met by callers of our APIs and by commands alone."""
+
+
+def told_by_code() -> Iterator[tuple[str, ast.Call]]:
+    """Every sentence that our code makes for a page, with the call that makes it."""
+    for folder in ("libs", "services/identity"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id == "Sentence"
+                ):
+                    yield name(file), node
+
+
+def test_a_sentence_is_written_where_it_is_made() -> None:
+    """A pattern put together at run time would have no English: only a refusal's own title is taken from elsewhere."""
+    made_up = [
+        (file, call.lineno)
+        for file, call in told_by_code()
+        if not (len(call.args) == 1 and isinstance(call.args[0], ast.Constant))
+    ]
+
+    assert [file for file, _ in made_up] == ["libs/common/http/problems.py"]
+
+
+def test_every_sentence_of_our_code_has_its_english() -> None:
+    """WCAG 2.2 §3.1.2: a French sentence on an English page is read with English sounds."""
+    known = set[str]().union(*(english(ROOT / folder) for folder in IDENTITY_CATALOGUES))
+    asked = {
+        call.args[0].value
+        for _, call in told_by_code()
+        if call.args and isinstance(call.args[0], ast.Constant)
+    }
+    titles = {
+        problem.title
+        for kind, problem in PROBLEMS.items()
+        if kind.__module__.startswith(("libs.", "services.identity."))
+        and not kind.__module__.startswith(TO_PROGRAMS)
+    }
+    bare = {problem.title for problem in (problems.INTERNAL, application.TOO_SLOW, deadlines.TOO_LONG)}
+
+    assert len(asked) > 30
+    assert (
+        sorted(
+            ({str(one) for one in asked} | titles | bare | {problems.REFUSED, *problems.HTTP_TITLES.values()})
+            - known
+        )
+        == []
+    )
+
+
+def test_a_sentence_is_told_with_its_values_and_goes_on_in_lower_case():
+    english = {"Il manque %(n)s signes.": "%(n)s symbols are missing.", "Code : %(how)s": "Code: %(how)s"}
+    how = Sentence("Il manque %(n)s signes.", n=3)
+    whole = Sentence("Code : %(how)s", how=how)
+
+    assert whole == "Code : il manque 3 signes."
+    assert said(whole, lambda one: english[one]) == "Code: 3 symbols are missing."
+    assert said("20 % de moins", str) == "20 % de moins"
 
 
 def test_english_keeps_every_value_of_a_sentence() -> None:

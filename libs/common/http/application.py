@@ -21,7 +21,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.types import BeforeMessageSendHookHandler, ControllerRouterHandler
 
 from libs.common.http import csrf
-from libs.common.http.deadlines import Deadlines, SlowBody
+from libs.common.http.deadlines import Deadlines, SlowBody, TooLong, on_too_long
 from libs.common.http.forms import MalformedForm
 from libs.common.http.head import as_get, without_content
 from libs.common.http.health import Check, live, metrics, ready
@@ -50,9 +50,7 @@ AccessGuard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], A
 
 LARGEST_BODY = 64 * 1024
 
-PROBLEMS[csrf.ForgedForm] = Problem(
-    403, "forged-form", "Ce formulaire n'est plus valable. Revenez à la page précédente et rechargez-la."
-)
+PROBLEMS[csrf.ForgedForm] = Problem(403, "forged-form", "Ce formulaire n’est plus valable.")
 PROBLEMS[MalformedForm] = Problem(400, "malformed-form", "Ce formulaire est incorrect.")
 PROBLEMS[UnreadableBody] = Problem(400, "unreadable-body", "La demande n'est pas un JSON lisible, en UTF-8.")
 
@@ -180,6 +178,7 @@ TOLD_BY: dict[int | type[Exception], Any] = {
     HTTPException: on_http_error,
     InvalidValue: _on_invalid_value,
     SlowBody: _on_slow_body,
+    TooLong: on_too_long,
     Exception: on_defect,
 }
 """Every exception's way to HTTP; the nearest class in its ancestry counts."""

@@ -1,18 +1,26 @@
 """No request lives for ever: a bounded body, and a bounded time to read and to answer."""
 
 import asyncio
+from typing import Any
 
+from litestar import Request, Response
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send, WebSocketReceiveMessage
 
+from libs.common.http.problems import Problem, answer
+
 BODY_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
-TOO_SLOW = b'{"type":"urn:espace:problem:timeout","title":"La demande a pris trop de temps.","status":503}'
+TOO_LONG = Problem(503, "timeout", "La réponse se fait trop attendre.")
 
 
 class SlowBody(Exception):
     """The client sends its body drop by drop."""
+
+
+class TooLong(Exception):
+    """A handler hangs."""
 
 
 class Deadlines(ASGIMiddleware):
@@ -49,20 +57,13 @@ class Deadlines(ASGIMiddleware):
         except (TimeoutError, SlowBody):
             if started:
                 raise
-            await answer_too_slow(send)
+            request: Request[Any, Any, Any] = Request(scope)
+            response = on_too_long(request, TooLong()).to_asgi_response(None, request)
+            await response(scope, receive, send)
 
 
-async def answer_too_slow(send: Send) -> None:
-    """503, and the connection with it."""
-    start: Message = {
-        "type": "http.response.start",
-        "status": 503,
-        "headers": [
-            (b"content-type", b"application/problem+json"),
-            (b"retry-after", b"5"),
-            (b"cache-control", b"no-store"),
-            (b"connection", b"close"),
-        ],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": TOO_SLOW, "more_body": False})
+def on_too_long(request: Request[Any, Any, Any], _: TooLong) -> Response[Any]:
+    """A page for a person, a problem for a program; and the connection ends with it."""
+    response = answer(request, TOO_LONG)
+    response.headers["Connection"] = "close"
+    return response

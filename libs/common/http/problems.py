@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from libs.common.database.transaction import DatabaseUnavailable, UnwritableText
 from libs.common.refusals import DomainError, NotFound, Unavailable
+from libs.common.values.sentence import Sentence
 
 log = structlog.get_logger()
 
@@ -24,22 +25,36 @@ class Problem(NamedTuple):
     members: Mapping[str, Any] = {}
     """What this one refusal adds (RFC 9457 §3.2), for its page."""
 
+    @property
+    def sentence(self) -> Sentence:
+        """The title, as a field's error says it."""
+        return Sentence(self.title)
+
 
 PROBLEMS: dict[type[DomainError], Problem] = {
-    NotFound: Problem(404, "not-found", "Cette page ou cette ressource n'existe pas."),
-    Unavailable: Problem(
-        503, "unavailable", "Le service est momentanément indisponible. Réessayez dans un instant."
-    ),
-    DatabaseUnavailable: Problem(
-        503, "unavailable", "Le service est momentanément indisponible. Réessayez dans un instant."
-    ),
+    NotFound: Problem(404, "not-found", "Cette page n’existe pas."),
+    Unavailable: Problem(503, "unavailable", "Service momentanément indisponible."),
+    DatabaseUnavailable: Problem(503, "unavailable", "Service momentanément indisponible."),
     UnwritableText: Problem(
         400, "unwritable-text", "Votre saisie contient un caractère qui ne s'écrit pas. Retapez-la."
     ),
 }
 """Each `DomainError` of ours has one line; features add theirs beside their routes."""
 
-INTERNAL = Problem(500, "internal-error", "Une erreur est survenue de notre côté. Elle est enregistrée.")
+INTERNAL = Problem(500, "internal-error", "Une erreur est survenue de notre côté.")
+
+REFUSED = "Demande refusée."
+
+HTTP_TITLES: dict[int, str] = {
+    400: "Demande incorrecte.",
+    404: PROBLEMS[NotFound].title,
+    405: "Cette page ne s’ouvre pas ainsi.",
+    413: "Envoi trop volumineux.",
+}
+"""What the router itself refuses; `REFUSED` for any other."""
+
+RETRY_AFTER: dict[int, int] = {429: 60, 503: 2}
+"""Seconds to wait before another try (RFC 9110 §10.2.3, RFC 6585 §4)."""
 
 
 def problem_for(error: DomainError) -> Problem:
@@ -55,6 +70,11 @@ def wants_html(request: Request[Any, Any, Any]) -> bool:
     return "text/html" in request.headers.get("accept", "")
 
 
+def retry_after(status: int) -> dict[str, str]:
+    """The header of an answer that asks to wait; nothing for any other."""
+    return {"Retry-After": str(RETRY_AFTER[status])} if status in RETRY_AFTER else {}
+
+
 def problem_response(
     problem: Problem, *, detail: str | None = None, headers: dict[str, str] | None = None, **members: Any
 ) -> Response[Any]:
@@ -68,7 +88,7 @@ def problem_response(
         media_type="application/problem+json",
         headers={
             "Cache-Control": "no-store",
-            **({"Retry-After": "2"} if problem.status == 503 else {}),
+            **retry_after(problem.status),
             **(headers or {}),
         },
     )
@@ -78,10 +98,8 @@ def answer(request: Request[Any, Any, Any], problem: Problem, **members: Any) ->
     """A page for a person, a problem for a program."""
     page = request.app.state.get("problem_page")
     if page is not None and wants_html(request):
-        response: Response[Any] = page(request, problem._replace(members=members))
-        if problem.status == 503:
-            response.headers["Retry-After"] = "2"
-        return response
+        shown: Response[Any] = page(request, problem._replace(members=members))
+        return shown
     return problem_response(problem, **members)
 
 
@@ -93,15 +111,8 @@ def on_domain_error(request: Request[Any, Any, Any], error: DomainError) -> Resp
 
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
-    titles = {
-        400: "La demande est incorrecte.",
-        404: PROBLEMS[NotFound].title,
-        405: "Cette adresse ne se lit pas ainsi.",
-        413: "L'envoi est trop volumineux.",
-    }
-    problem = Problem(
-        error.status_code, f"http-{error.status_code}", titles.get(error.status_code, "Demande refusée.")
-    )
+    title = HTTP_TITLES.get(error.status_code, REFUSED)
+    problem = Problem(error.status_code, f"http-{error.status_code}", title)
     members: dict[str, Any] = {}
     if error.status_code == 405 and error.headers:
         # RFC 9110 §15.5.6: the refusal says what the address does take.

@@ -21,7 +21,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.types import Message, Receive, Send
 
 from libs.common.http import deadlines
-from libs.common.http.deadlines import SlowBody, answer_too_slow
+from libs.common.http.deadlines import SlowBody, TooLong
 from libs.common.http.head import as_get
 from libs.common.http.hosts import host_pattern
 from libs.common.http.security_headers import NOT_KEPT, SEE_OTHER, SecurityHeaders
@@ -176,10 +176,7 @@ class ThinDoor:
             if reply is None:
                 return await Litestar.__call__(app, as_get(scope), receive, send)
         except TimeoutError:
-            if call.is_whole:
-                await answer_too_slow(send)
-            else:
-                await self._tell(SlowBody(), app, call, send)
+            await self._tell(TooLong() if call.is_whole else SlowBody(), app, call, send)
         except Exception as error:
             await self._tell(error, app, call, send)
         else:

@@ -4,6 +4,7 @@ Docs: docs/reference/design-system.md.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,11 +16,12 @@ from litestar.types import Scope
 from markupsafe import Markup
 
 from libs.common.http import csrf
-from libs.common.http.problems import Problem
+from libs.common.http.problems import Problem, retry_after
 from libs.common.pages.brand import DEFAULT_COLOUR, Brand
 from libs.common.pages.formats import Language, filters
 from libs.common.pages.language import LANGUAGES, choose_language, read_catalogues
 from libs.common.pages.static_files import static_url, theme_url
+from libs.common.values.sentence import said
 
 UI_LOCALES = "espace.ui_locales"
 
@@ -42,6 +44,7 @@ class Pages:
         own = [template_dirs] if isinstance(template_dirs, Path) else list(template_dirs)
         folders = [*own, TEMPLATES]
         catalogues = read_catalogues([folder.parent / "catalogues" for folder in folders])
+        self._brands: dict[str, Brand] = {}
         self._environments: dict[Language, Environment] = {
             language: _environment(folders, language, catalogues[language], site) for language in LANGUAGES
         }
@@ -53,6 +56,7 @@ class Pages:
             "brand": brand or PLATFORM,
             "csrf_field": "",
             "errors": {},
+            "alarm": False,
         }
         return self._environments[language].get_template(name).render({**known, **values})
 
@@ -71,6 +75,8 @@ class Pages:
         The template sees `brand`, `language`, `csrf_field` (a hidden input for every form), `errors`
         (field id → sentence, empty unless given) and `values`.
         """
+        if brand is not None:
+            self.know(brand)
         language = language_of(request)
         values.setdefault("csrf_field", Markup(csrf.field(request)))
         text = self.html(name, language=language, brand=brand, **values)
@@ -78,12 +84,28 @@ class Pages:
             text,
             status_code=status_code,
             media_type=MediaType.HTML,
-            headers={"Cache-Control": "no-store", "Content-Language": language, **(headers or {})},
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Language": language,
+                **retry_after(status_code),
+                **(headers or {}),
+            },
         )
 
     def problem_page(self, request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
-        """A refusal as a page: what happened and the way out. Given to `build_application`."""
-        return self.render("problem.html", request, status_code=problem.status, problem=problem)
+        """A refusal as a page: what happened and the way out. Given to `build_application`.
+
+        Whatever failed, the database included, it is dressed as the caisse of the address is: from what is known of it
+        in this process.
+        """
+        slug = request.url.path[1:].partition("/")[0]
+        brand = self._brands.get(slug)
+        return self.render("problem.html", request, brand=brand, status_code=problem.status, problem=problem)
+
+    def know(self, brand: Brand) -> None:
+        """Keep the look of a caisse, for the pages that cannot ask for it."""
+        if brand.slug:
+            self._brands[brand.slug] = brand
 
 
 def language_of(request: Request[Any, Any, Any]) -> Language:
@@ -112,6 +134,7 @@ def _environment(folders: Sequence[Path], language: Language, catalogue: Any, si
     )
     environment.install_gettext_translations(catalogue, newstyle=True)  # type: ignore[attr-defined]
     environment.filters.update(filters(language))
+    environment.filters["told"] = partial(said, gettext=catalogue.gettext)
     known = cast(dict[str, Any], environment.globals)
     known |= {"static_url": static_url, "theme_url": theme_url, "site": site.rstrip("/")}
     known["ui"] = _macros(environment)

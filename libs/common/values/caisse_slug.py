@@ -4,6 +4,7 @@ import re
 from typing import NewType
 
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 CaisseSlug = NewType("CaisseSlug", str)
 """A checked tenant key; `parse_caisse_slug` is the only door."""
@@ -29,7 +30,7 @@ RESERVED = frozenset(
 
 
 class InvalidCaisseSlug(InvalidValue):
-    reason = (
+    reason = Sentence(
         "Ce nom de caisse n'est pas valable : 2 à 40 lettres minuscules sans accent, chiffres ou tirets,"
         " en commençant par une lettre (par exemple grand-ouest)."
     )

@@ -10,6 +10,7 @@ import secrets
 from typing import NewType
 
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 CheckedCode = NewType("CheckedCode", str)
 """Symbols and check character in canonical form: capitals, nothing between them."""
@@ -25,7 +26,7 @@ _PRIMITIVE = 0b100101  # x⁵ + x² + 1
 class MistypedCode(InvalidValue):
     """The check character disagrees, or the length is wrong: a slip, not an attempt."""
 
-    reason = "Un caractère semble mal recopié : comparez avec votre courrier, groupe par groupe."
+    reason = Sentence("Un caractère semble mal recopié : comparez avec votre courrier, groupe par groupe.")
 
 
 class WrongLength(MistypedCode):
@@ -33,8 +34,18 @@ class WrongLength(MistypedCode):
 
     def __init__(self, given: int, whole: int) -> None:
         super().__init__()
-        slip = "Il manque des caractères" if given < whole else "Il y a des caractères en trop"
-        self.reason = f"{slip} : vous en avez tapé {given} sur {whole}. Comparez avec votre courrier."
+        missing = Sentence(
+            "Il manque des caractères : vous en avez tapé %(given)s sur %(whole)s. Comparez avec votre courrier.",
+            given=given,
+            whole=whole,
+        )
+        too_many = Sentence(
+            "Il y a des caractères en trop : vous en avez tapé %(given)s sur %(whole)s."
+            " Comparez avec votre courrier.",
+            given=given,
+            whole=whole,
+        )
+        self.reason = missing if given < whole else too_many
 
 
 def new_code(symbols: int) -> CheckedCode:

@@ -6,6 +6,7 @@ from typing import NewType
 from email_validator import EmailNotValidError, validate_email
 
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 Email = NewType("Email", str)
 """A well-formed address as its owner writes it; `parse_email` is the only door."""
@@ -15,7 +16,7 @@ EmailKey = NewType("EmailKey", str)
 
 
 class InvalidEmail(InvalidValue):
-    reason = "Cette adresse électronique n'est pas valable : elle s'écrit comme nom@exemple.fr."
+    reason = Sentence("Cette adresse électronique n'est pas valable : elle s'écrit comme nom@exemple.fr.")
 
 
 def parse_email(typed: str) -> Email:

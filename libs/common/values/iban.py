@@ -7,6 +7,7 @@ from stdnum import iban as stdnum_iban
 from stdnum.exceptions import ValidationError
 
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 Iban = NewType("Iban", str)
 """A checked account number without spaces, in capitals; `parse_iban` is the only door."""
@@ -17,7 +18,9 @@ _RIB_DIGITS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "123456789123456789234
 
 
 class InvalidIban(InvalidValue):
-    reason = "Cet IBAN n'est pas valable : vérifiez chaque caractère sur votre relevé d'identité bancaire."
+    reason = Sentence(
+        "Cet IBAN n'est pas valable : vérifiez chaque caractère sur votre relevé d'identité bancaire."
+    )
 
 
 def parse_iban(typed: str) -> Iban:

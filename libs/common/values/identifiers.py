@@ -8,6 +8,7 @@ from uuid import UUID
 
 from libs.common.values.crockford import ALPHABET
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 _WRITTEN = re.compile(f"[0-7][{ALPHABET}]{{25}}")
 _TO_BASE_32 = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")
@@ -19,7 +20,7 @@ _last_tick = 0
 
 
 class InvalidPublicId(InvalidValue):
-    reason = "Cet identifiant n'est pas valable."
+    reason = Sentence("Cet identifiant n'est pas valable.")
 
 
 def new_id() -> UUID:

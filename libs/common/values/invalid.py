@@ -1,5 +1,7 @@
 """What every value says when it refuses what was typed."""
 
+from libs.common.values.sentence import Sentence
+
 
 class InvalidValue(ValueError):
     """The text is not the value it claims to be.
@@ -8,7 +10,7 @@ class InvalidValue(ValueError):
     never repeats the text itself: a code or an account number must not reach a log.
     """
 
-    reason: str = "Cette valeur n'est pas valable."
+    reason = Sentence("Cette valeur n'est pas valable.")
 
     def __init__(self) -> None:
         super().__init__(self.reason)

@@ -3,6 +3,7 @@
 import re
 
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 _NO_BREAK = "\u00a0"
 _NARROW = "\u202f"
@@ -13,7 +14,7 @@ _EUROS = re.compile(
 
 
 class InvalidAmount(InvalidValue):
-    reason = "Ce montant n'est pas valable : écrivez par exemple 1 234,56."
+    reason = Sentence("Ce montant n'est pas valable : écrivez par exemple 1 234,56.")
 
 
 def parse_euros(typed: str) -> int:

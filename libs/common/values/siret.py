@@ -4,6 +4,7 @@ import re
 from typing import NewType
 
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 
 Siren = NewType("Siren", str)
 """A checked 9-digit legal unit number; `parse_siren` is the only door."""
@@ -19,11 +20,11 @@ _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 
 class InvalidSiren(InvalidValue):
-    reason = "Ce numéro SIREN n'est pas valable : il compte 9 chiffres, dont une clé de contrôle."
+    reason = Sentence("Ce numéro SIREN n'est pas valable : il compte 9 chiffres, dont une clé de contrôle.")
 
 
 class InvalidSiret(InvalidValue):
-    reason = "Ce numéro SIRET n'est pas valable : il compte 14 chiffres, dont une clé de contrôle."
+    reason = Sentence("Ce numéro SIRET n'est pas valable : il compte 14 chiffres, dont une clé de contrôle.")
 
 
 def parse_siren(typed: str) -> Siren:

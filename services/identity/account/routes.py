@@ -13,6 +13,7 @@ from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import NotFound
 from libs.common.values.one_line import is_one_line
+from libs.common.values.sentence import Sentence
 from services.identity.account import store
 from services.identity.account.change_account import (
     FactorIsMandatory,
@@ -119,7 +120,7 @@ async def change_name(
     """Any name of at most 80 characters that can be read, as people write theirs."""
     typed = " ".join((await read_form(request)).text("name").split())
     if not is_one_line(typed, longest=80):
-        wrong = {"name": "Indiquez vos prénom et nom, en 80 caractères au plus."}
+        wrong = {"name": Sentence("Indiquez vos prénom et nom, en 80 caractères au plus.")}
         return site.page(request, "account_name.html", status_code=422, full_name=typed, errors=wrong)
     async with db.transaction(site.slug) as tx:
         await rename(tx, await person_of(tx, session), typed, now=clock())
@@ -164,11 +165,11 @@ async def change_password(
     except (PasswordTooShort, PasswordTooLong, PasswordGuessable) as refusal:
         return await _password_page(request, site, session, db, {"new-password": sentence_for(refusal)})
     except WrongCredentials:
-        wrong = {"password": "Ce mot de passe n’est pas votre mot de passe actuel."}
+        wrong = {"password": Sentence("Ce mot de passe n’est pas votre mot de passe actuel.")}
         return await _password_page(request, site, session, db, wrong)
     except (Throttled, TooManySignIns) as refusal:
         problem = PROBLEMS[type(refusal)]
-        wrong = {"password": problem.title}
+        wrong = {"password": problem.sentence}
         return await _password_page(request, site, session, db, wrong, status_code=problem.status)
     response = site.go(LANDING)
     keep_cookie(response, cookie_name(site.slug), opened.cookie)
@@ -204,7 +205,9 @@ async def enrol_factor(
         async with db.transaction(site.slug) as tx:
             opened, codes = await add_factor(tx, keys, mail, session, typed, base=site.identity, now=clock())
     except WrongCode:
-        wrong = {"code": "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."}
+        wrong = {
+            "code": Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le.")
+        }
         return await _factor_page(request, site, session, db, keys, clock, wrong)
     page = site.page(
         request, "recovery_codes.html", codes=codes, onward=f"{site.identity}/{site.slug}{LANDING}"
@@ -232,10 +235,10 @@ async def remove_factor(
             db, passwords, mail, site.slug, session, form.secret("password"), browser=browser, now=clock()
         )
     except (PasswordTooShort, PasswordTooLong, PasswordGuessable):
-        wrong = {"password": "Choisissez d’abord un mot de passe d’au moins 15 caractères."}
+        wrong = {"password": Sentence("Choisissez d’abord un mot de passe d’au moins 15 caractères.")}
         return await _factor_page(request, site, session, db, keys, clock, wrong)
     except WrongCredentials:
-        wrong = {"password": "Ce mot de passe n’est pas le bon. Vérifiez-le et recommencez."}
+        wrong = {"password": Sentence("Ce mot de passe n’est pas le bon. Vérifiez-le et recommencez.")}
         return await _factor_page(request, site, session, db, keys, clock, wrong)
     return site.go(LANDING)
 
@@ -315,7 +318,7 @@ async def _password_page(
     site: Site,
     session: Session,
     db: Database,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
     *,
     status_code: int = 422,
 ) -> Response[Any]:
@@ -338,7 +341,7 @@ async def _factor_page(
     db: Database,
     keys: KeyEncryption,
     clock: Clock,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
 ) -> Response[Any]:
     now = clock()
     require_fresh_step_up(session, now)

@@ -2,6 +2,7 @@
 
 from libs.common.values.crockford import in_groups, new_code, parse_code
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 from libs.common.values.siret import InvalidSiren, Siren, parse_siren
 
 SYMBOLS = 7
@@ -9,7 +10,7 @@ SYMBOLS = 7
 
 
 class NotACabinetNumber(InvalidValue):
-    reason = "Indiquez le SIREN du cabinet (9 chiffres) ou son code (8 caractères)."
+    reason = Sentence("Indiquez le SIREN du cabinet (9 chiffres) ou son code (8 caractères).")
 
 
 def new_friendly_code() -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from libs.common.access.rights import BUNDLES, Bundle
 from libs.common.http.forms import Form
 from libs.common.values.money import InvalidAmount, parse_euros
+from libs.common.values.sentence import Sentence
 from services.identity.delegation.mandate import ALL
 from services.identity.delegation.reading_store import Place
 from services.identity.delegation.terms import (
@@ -54,7 +55,7 @@ def read(form: Form) -> Typed:
 
 def terms_of(typed: Typed, *, establishments: Mapping[str, Place], now: datetime) -> Terms:
     """Raises `InvalidTerms` naming every field at fault; `establishments` maps public ids to the firm's own."""
-    errors: dict[str, str] = {}
+    errors: dict[str, Sentence] = {}
     grants: Any = {}
     if typed.bundle == CUSTOM:
         try:
@@ -64,7 +65,7 @@ def terms_of(typed: Typed, *, establishments: Mapping[str, Place], now: datetime
     elif typed.bundle in BUNDLES:
         grants = bundle_grants(typed.bundle)
     else:
-        errors["bundle"] = "Choisissez ce que le cabinet pourra faire."
+        errors["bundle"] = Sentence("Choisissez ce que le cabinet pourra faire.")
     starts_on = _date(typed.starts_on, "starts_on", errors)
     ends_on = _date(typed.ends_on, "ends_on", errors)
     cap = None
@@ -75,7 +76,7 @@ def terms_of(typed: Typed, *, establishments: Mapping[str, Place], now: datetime
             errors["amount_cap"] = wrong.reason
         else:
             if cap <= 0:
-                errors["amount_cap"] = "Le plafond est un montant en euros, supérieur à zéro."
+                errors["amount_cap"] = Sentence("Le plafond est un montant en euros, supérieur à zéro.")
     if errors or starts_on is None or ends_on is None:
         raise InvalidTerms(errors)
     places = ALL if "*" in typed.establishments else tuple(typed.establishments)
@@ -87,12 +88,12 @@ def _date_parts(form: Form, name: str) -> dict[str, str]:
     return {part: form.text(f"{name}-{part}") for part in ("day", "month", "year")}
 
 
-def read_date(form: Form, name: str, errors: dict[str, str]) -> date | None:
+def read_date(form: Form, name: str, errors: dict[str, Sentence]) -> date | None:
     """One date of three fields; None, and a sentence in `errors`, when it is none."""
     return _date(_date_parts(form, name), name, errors)
 
 
-def _date(typed: Mapping[str, str] | date, name: str, errors: dict[str, str]) -> date | None:
+def _date(typed: Mapping[str, str] | date, name: str, errors: dict[str, Sentence]) -> date | None:
     if isinstance(typed, date):
         return typed
     try:
@@ -100,5 +101,5 @@ def _date(typed: Mapping[str, str] | date, name: str, errors: dict[str, str]) ->
             raise ValueError
         return date(int(typed["year"]), int(typed["month"]), int(typed["day"]))
     except ValueError:
-        errors[name] = "Indiquez une date avec le jour, le mois et l’année, par exemple 31 12 2027."
+        errors[name] = Sentence("Indiquez une date avec le jour, le mois et l’année, par exemple 31 12 2027.")
         return None

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from libs.common.access.rights import PAYMENT_ORDER, allowed_to
 from libs.common.database.transaction import Tx
+from libs.common.values.sentence import Sentence
 from services.identity.delegation import store, write_down
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.once import Receipt, already_done, mandate_of_adherent, mandate_of_cabinet
@@ -87,23 +88,23 @@ def _within(mandate: Mandate, less: Less, own: frozenset[str], now: datetime) ->
     if mandate.state != "active":
         return less  # the table refuses the move with its own reason
     present = what_remains(mandate)
-    errors: dict[str, str] = {}
+    errors: dict[str, Sentence] = {}
     if not less.scopes or not less.scopes <= present.scopes:
-        errors["scopes"] = "Vous pouvez seulement retirer des droits, et il doit en rester un."
+        errors["scopes"] = Sentence("Vous pouvez seulement retirer des droits, et il doit en rester un.")
     if not are_within(less.establishments, present.establishments, own):
-        errors["establishments"] = (
+        errors["establishments"] = Sentence(
             "Vous pouvez seulement retirer des établissements, et il doit en rester un."
         )
     if not paris_day(now) <= less.ends_on <= present.ends_on:
-        errors["ends_on"] = "Le dernier jour peut seulement être avancé, au plus tôt à aujourd’hui."
+        errors["ends_on"] = Sentence("Le dernier jour peut seulement être avancé, au plus tôt à aujourd’hui.")
     cap = less.amount_cap_cents if PAYMENT_ORDER in less.scopes else None
     if (cap is None and PAYMENT_ORDER in less.scopes) or (cap or 0) > (present.amount_cap_cents or 0):
-        errors["amount_cap"] = "Le plafond peut seulement être abaissé."
+        errors["amount_cap"] = Sentence("Le plafond peut seulement être abaissé.")
     if less.machine and not present.machine:
-        errors["machine"] = "L’accès d’un logiciel ne peut pas être ajouté ici."
+        errors["machine"] = Sentence("L’accès d’un logiciel ne peut pas être ajouté ici.")
     kept = less._replace(amount_cap_cents=cap)
     if not errors and kept == present:
-        errors["scopes"] = "Rien n’a été retiré."
+        errors["scopes"] = Sentence("Rien n’a été retiré.")
     if errors:
         raise InvalidTerms(errors)
     return kept

@@ -8,6 +8,7 @@ from libs.common.access.rights import BUNDLES
 from libs.common.database.transaction import Tx
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import parse_public_id, public_id
+from libs.common.values.sentence import Sentence
 from services.identity.cabinets import store as cabinets
 from services.identity.delegation import form, reading_store
 from services.identity.delegation.parties import MayManageMandates, administrator_in
@@ -68,7 +69,7 @@ def terms_page(
     typed: form.Typed,
     *,
     former: str = "",
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
 ) -> AnyResponse:
     return site.page(
         request,

@@ -15,6 +15,7 @@ from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import parse_public_id, public_id
 from libs.common.values.invalid import InvalidValue
+from libs.common.values.sentence import Sentence
 from services.identity.cabinets import store as cabinets
 from services.identity.cabinets.friendly_code import parse_cabinet_number
 from services.identity.delegation import form, reading_store
@@ -40,7 +41,7 @@ from services.identity.site.routes import AnyRequest, Site
 PROBLEMS.update(
     {
         NotPossible: Problem(409, "mandate-not-in-that-state", "Cette délégation n’est plus dans cet état."),
-        Lapsed: Problem(409, "mandate-lapsed", "Le délai est passé : cette délégation n’est plus en cours."),
+        Lapsed: Problem(409, "mandate-lapsed", "Le délai est passé : cette délégation n’est plus en cours."),
         WrongSide: Problem(403, "not-yours-to-decide", "Cette décision appartient à l’autre partie."),
         BothSides: Problem(403, "both-sides", "La même personne ne peut pas accepter des deux côtés."),
         MandateChanged: Problem(
@@ -95,10 +96,11 @@ async def show_terms(
         except InvalidValue as wrong:
             cabinet, sentence = None, wrong.reason
         else:
-            sentence = "Aucun cabinet connu ne porte ce numéro. Vérifiez-le avec votre cabinet."
+            sentence = Sentence("Aucun cabinet connu ne porte ce numéro. Vérifiez-le avec votre cabinet.")
         own = await reading_store.places_of(tx, account.adherent_id)
     if cabinet is None:
-        errors = {"cabinet": sentence} if typed else {"cabinet": "Indiquez le SIREN ou le code du cabinet."}
+        missing = Sentence("Indiquez le SIREN ou le code du cabinet.")
+        errors = {"cabinet": sentence if typed else missing}
         return await _list_page(request, site, session, db, clock, typed=typed, errors=errors)
     return terms_page(request, site, account, cabinet, own, form.blank(now))
 
@@ -227,7 +229,7 @@ async def _list_page(
     clock: Clock,
     *,
     typed: str = "",
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
 ) -> Response[Any]:
     async with db.transaction(site.slug) as tx:
         account, _ = await firm_of(tx, request, session, clock())

@@ -15,6 +15,7 @@ from libs.common.access.rights import (
     by_family,
 )
 from libs.common.refusals import DomainError
+from libs.common.values.sentence import Sentence
 from services.identity.delegation.mandate import ALL
 from services.identity.delegation.term import one_year_from, paris_day
 
@@ -22,10 +23,10 @@ from services.identity.delegation.term import one_year_from, paris_day
 class InvalidTerms(DomainError):
     """The terms contradict themselves; `errors` maps each field to the sentence that mends it."""
 
-    def __init__(self, errors: Mapping[str, str]) -> None:
+    def __init__(self, errors: Mapping[str, Sentence]) -> None:
         super().__init__(", ".join(errors))
         self.errors = dict(errors)
-        self.members = {"errors": self.errors}
+        self.members = {"errors": {name: str(how) for name, how in self.errors.items()}}
 
 
 class Terms(NamedTuple):
@@ -53,7 +54,7 @@ def grants_of_bundle(bundle: Bundle) -> Mapping[Family, Grant]:
 def grants_of_scopes(scopes: Collection[str]) -> Mapping[Family, Grant]:
     """Rights ticked one by one. Raises `InvalidTerms` on none, or on one that is not delegable."""
     if not scopes or not frozenset(scopes) <= DELEGABLE:
-        raise InvalidTerms({"scopes": "Choisissez au moins un droit de la liste."})
+        raise InvalidTerms({"scopes": Sentence("Choisissez au moins un droit de la liste.")})
     return by_family(scopes)
 
 
@@ -72,21 +73,21 @@ def check_terms(terms: Terms, *, establishments: Collection[str], now: datetime)
     `establishments` are the public ids of the firm's own. A cap without the right
     to order payments means nothing and is dropped.
     """
-    errors: dict[str, str] = {}
+    errors: dict[str, Sentence] = {}
     orders = any(PAYMENT_ORDER in grant.scopes for grant in terms.grants.values())
     if not terms.grants or any(
         not grant.scopes or not grant.scopes <= allowed_to(grant.role, family)
         for family, grant in terms.grants.items()
     ):
-        errors["scopes"] = "Choisissez au moins un droit de la liste."
+        errors["scopes"] = Sentence("Choisissez au moins un droit de la liste.")
     if not are_within(terms.establishments, ALL, establishments):
-        errors["establishments"] = "Choisissez au moins un de vos établissements."
+        errors["establishments"] = Sentence("Choisissez au moins un de vos établissements.")
     if terms.starts_on < paris_day(now):
-        errors["starts_on"] = "La délégation ne peut pas commencer avant aujourd’hui."
+        errors["starts_on"] = Sentence("La délégation ne peut pas commencer avant aujourd’hui.")
     if terms.ends_on < max(terms.starts_on, paris_day(now)):
-        errors["ends_on"] = "Le dernier jour doit suivre le premier."
+        errors["ends_on"] = Sentence("Le dernier jour doit suivre le premier.")
     if orders and not terms.amount_cap_cents:
-        errors["amount_cap"] = "Indiquez le montant le plus élevé d’un ordre de paiement."
+        errors["amount_cap"] = Sentence("Indiquez le montant le plus élevé d’un ordre de paiement.")
     if errors:
         raise InvalidTerms(errors)
     return terms._replace(

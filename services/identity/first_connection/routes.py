@@ -13,6 +13,7 @@ from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.email import InvalidEmail, parse_email
 from libs.common.values.one_line import is_one_line
+from libs.common.values.sentence import Sentence
 from services.identity.caisses import store as caisses
 from services.identity.first_connection.ask_confirmation import (
     NothingUnderWay,
@@ -24,7 +25,7 @@ from services.identity.first_connection.ask_confirmation import (
 from services.identity.first_connection.show_letters import Slips, Typed, show_letters
 from services.identity.first_connection.store import FirstConnection
 from services.identity.letters.paper_secret import PaperSecrets
-from services.identity.letters.redeem import PairNotUsable
+from services.identity.letters.redeem import PairNotUsable, digits_of
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in.forgotten_password.routes import sentence_for
 from services.identity.sign_in.password import Passwords, TooManySignIns
@@ -42,11 +43,13 @@ PROBLEMS[NothingUnderWay] = Problem(409, "nothing-under-way", "Aucune première 
 
 COOKIE_SECONDS = 72 * 3600
 
-NO_MATCH = (
+NO_MATCH = Sentence(
     "Ces trois éléments ne vont pas ensemble, ou ces courriers ne servent plus. "
     "Vérifiez-les sur vos deux courriers, puis recommencez."
 )
 """One answer for an unknown number, a wrong half, a dead or expired pair."""
+
+SIREN_DIGITS, SIRET_DIGITS = 9, 14
 
 
 def cookie_name(site: Site) -> str:
@@ -92,13 +95,13 @@ async def answer_questions(
     answers = {name: form.text(name) for name in ("kind", "letters", "caisse")}
     async with db.transaction(site.slug) as tx:
         slugs = {caisse.slug for caisse in await caisses.every(tx)}
-    errors: dict[str, str] = {}
+    errors: dict[str, Sentence] = {}
     if answers["kind"] not in {"firm", "cabinet"}:
-        errors["kind"] = "Dites si vous êtes une entreprise ou un cabinet comptable."
+        errors["kind"] = Sentence("Dites si vous êtes une entreprise ou un cabinet comptable.")
     if answers["kind"] != "cabinet" and answers["letters"] not in {"both", "one", "none"}:
-        errors["letters"] = "Dites quels courriers vous avez reçus."
+        errors["letters"] = Sentence("Dites quels courriers vous avez reçus.")
     if answers["caisse"] not in slugs:
-        errors["caisse"] = "Choisissez votre caisse dans la liste."
+        errors["caisse"] = Sentence("Choisissez votre caisse dans la liste.")
     if errors:
         return await _questions_page(request, site, db, answers, errors)
     page = "letters" if answers["letters"] == "both" else "missing-letter"
@@ -143,7 +146,7 @@ async def letters(
     except Slips as slips:
         return _letters_page(request, site, typed, slips.fields)
     except PairNotUsable:
-        return _letters_page(request, site, typed, {"number": NO_MATCH})
+        return _letters_page(request, site, typed, {"number": _no_match(typed)})
     response = site.go("/first-connection/email")
     keep_cookie(response, cookie_name(site), cookie, seconds=COOKIE_SECONDS)
     return response
@@ -205,8 +208,8 @@ async def email(
                     now=now,
                 )
     except MailLimitReached:
-        wait = PROBLEMS[MailLimitReached].title
-        return _wrong(request, site, "email", wait, first=first, email=typed, full_name=name)
+        wait = PROBLEMS[MailLimitReached].sentence
+        return _wrong(request, site, "email", wait, status_code=429, first=first, email=typed, full_name=name)
     return site.go("/first-connection/mailbox" if first.has_password else "/first-connection/password")
 
 
@@ -250,7 +253,7 @@ async def password(
     except (PasswordTooShort, PasswordTooLong, PasswordGuessable) as refusal:
         return _wrong(request, site, "password", sentence_for(refusal), first=first, least=LEAST_ALONE)
     except TooManySignIns:
-        busy = PROBLEMS[TooManySignIns].title
+        busy = PROBLEMS[TooManySignIns].sentence
         return _wrong(request, site, "password", busy, status_code=503, first=first, least=LEAST_ALONE)
     try:
         async with db.transaction(site.slug) as tx:
@@ -259,7 +262,7 @@ async def password(
                 tx, mail, keys, first, base=site.identity, valid_for=delay_of(site), now=clock()
             )
     except MailLimitReached:
-        wait = PROBLEMS[MailLimitReached].title
+        wait = PROBLEMS[MailLimitReached].sentence
         return _wrong(request, site, "password", wait, status_code=429, first=first, least=LEAST_ALONE)
     return site.go("/first-connection/mailbox")
 
@@ -299,7 +302,7 @@ async def _questions_page(
     site: Site,
     db: Database,
     answers: dict[str, str],
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
 ) -> Response[Any]:
     async with db.transaction(site.slug) as tx:
         choices = [(caisse.slug, caisse.name) for caisse in await caisses.every(tx)]
@@ -314,7 +317,7 @@ async def _questions_page(
 
 
 def _letters_page(
-    request: AnyRequest, site: Site, typed: Typed, errors: dict[str, str] | None = None
+    request: AnyRequest, site: Site, typed: Typed, errors: dict[str, Sentence] | None = None
 ) -> Response[Any]:
     return site.page(
         request,
@@ -325,8 +328,24 @@ def _letters_page(
     )
 
 
+def _no_match(typed: Typed) -> Sentence:
+    """How to mend a pair that opens nothing: it depends on what was typed alone, so it tells nothing of what we hold.
+
+    A number of digits that is no SIRET may still be an adhérent's: it is looked up like any other, and its digits
+    are counted only once it has failed.
+    """
+    digits = digits_of(typed.number)
+    if not digits or len(digits) == SIRET_DIGITS or len(digits) < SIREN_DIGITS:
+        return NO_MATCH
+    return Sentence(
+        "Un SIRET compte 14 chiffres ; vous en avez tapé %(typed)s."
+        " Si c’est votre numéro d’adhérent, vérifiez-le sur vos deux courriers, avec le reste.",
+        typed=len(digits),
+    )
+
+
 def _wrong(
-    request: AnyRequest, site: Site, field: str, sentence: str, *, status_code: int = 422, **values: Any
+    request: AnyRequest, site: Site, field: str, sentence: Sentence, *, status_code: int = 422, **values: Any
 ) -> Response[Any]:
     """The page of the field, with what to mend."""
     template = f"first_connection_{field}.html"

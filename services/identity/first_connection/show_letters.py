@@ -11,6 +11,7 @@ from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.crockford import MistypedCode
 from libs.common.values.identifiers import new_id
+from libs.common.values.sentence import Sentence
 from libs.common.values.siret import InvalidSiret
 from services.identity.first_connection import store
 from services.identity.letters.paper_secret import Half, PaperSecrets
@@ -32,7 +33,7 @@ class Typed(NamedTuple):
 class Slips(DomainError):
     """Check characters disagree: told, field by field, and not counted."""
 
-    def __init__(self, fields: dict[str, str]) -> None:
+    def __init__(self, fields: dict[str, Sentence]) -> None:
         super().__init__(", ".join(sorted(fields)))
         self.fields = fields
         """Field name → how to mend it."""
@@ -70,23 +71,31 @@ async def show_letters(
 
 
 def _refuse_slips(typed: Typed) -> None:
-    slips: dict[str, str] = {}
+    slips: dict[str, Sentence] = {}
     if not typed.number:
-        slips["number"] = "Indiquez votre numéro SIRET, ou votre numéro d’adhérent."
+        slips["number"] = Sentence("Indiquez votre numéro SIRET, ou votre numéro d’adhérent.")
     else:
         try:
             parse_number(typed.number)
         except InvalidSiret:
-            slips["number"] = "Ce SIRET contient une erreur de frappe. Vérifiez ses 14 chiffres."
-    for name, label, text, half in (
-        ("identifiant", "Identifiant", typed.identifiant, Half.IDENTIFIANT),
-        ("code-confidentiel", "Code confidentiel", typed.code_confidentiel, Half.CODE_CONFIDENTIEL),
+            slips["number"] = Sentence("Ce SIRET contient une erreur de frappe. Vérifiez ses 14 chiffres.")
+    for name, named, text, half in (
+        ("identifiant", _of_identifiant, typed.identifiant, Half.IDENTIFIANT),
+        ("code-confidentiel", _of_code, typed.code_confidentiel, Half.CODE_CONFIDENTIEL),
     ):
         try:
             half.parse(text)
         except MistypedCode as error:
-            how = error.reason if text else "Recopiez ici les caractères de votre courrier."
+            how = error.reason if text else Sentence("Recopiez ici les caractères de votre courrier.")
             # Both may slip at once: without its name the summary would say one sentence twice.
-            slips[name] = f"{label} : {how[0].lower()}{how[1:]}"
+            slips[name] = named(how)
     if slips:
         raise Slips(slips)
+
+
+def _of_identifiant(how: Sentence) -> Sentence:
+    return Sentence("Identifiant : %(how)s", how=how)
+
+
+def _of_code(how: Sentence) -> Sentence:
+    return Sentence("Code confidentiel : %(how)s", how=how)

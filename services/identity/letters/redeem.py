@@ -110,5 +110,11 @@ async def kill_pair(tx: Tx, pair_id: UUID, now: datetime) -> UUID:
 
 def parse_number(typed: str) -> str:
     """A SIRET or an adhérent number; fourteen digits are held to the SIRET's keys (`InvalidSiret`)."""
-    compact = "".join(typed.split()).upper()
-    return parse_siret(compact) if len(compact) == 14 and compact.isdigit() else compact
+    digits = digits_of(typed)
+    return parse_siret(digits) if len(digits) == 14 else "".join(typed.split()).upper()
+
+
+def digits_of(typed: str) -> str:
+    """The digits of a number made of nothing else, spaces and hyphens apart; empty for any other."""
+    bare = "".join(typed.split()).replace("-", "")
+    return bare if bare.isascii() and bare.isdigit() else ""

@@ -8,7 +8,8 @@ from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
 from services.identity.openid import consent_store
-from services.identity.openid.rights_in_words import in_words
+from services.identity.openid.issuing import AccessLasts, access_lasts
+from services.identity.openid.rights_in_words import Rights, rights_in_words
 
 
 class GivenConsent(NamedTuple):
@@ -24,9 +25,13 @@ class GivenConsent(NamedTuple):
     expires_at: datetime
 
     @property
-    def rights(self) -> list[str]:
-        """In French, as the consent page said them."""
-        return [in_words(scope) for scope in self.scopes]
+    def rights(self) -> Rights:
+        """As the consent page said them."""
+        return rights_in_words(self.scopes)
+
+    @property
+    def lasts(self) -> AccessLasts:
+        return access_lasts(self.scopes)
 
 
 async def given_by(tx: Tx, person_id: UUID, now: datetime) -> list[GivenConsent]:

@@ -1,6 +1,7 @@
 """What an authorization flow asks of the sign-in page."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 from msgspec import Struct
@@ -20,11 +21,13 @@ class Requirements(Struct, frozen=True, kw_only=True):
     """`login` when the present session, however good, does not do."""
     ui_locales: str | None = None
     client_id: str = ""
+    client_name: str = ""
+    """Empty for the caisse's own portal."""
     return_origin: str = ""
     """Where the forms of this flow may end, after redirects (`form-action`)."""
 
 
-def requirements_of(request: AuthorizationRequest) -> Requirements:
+def requirements_of(request: AuthorizationRequest, client_name: str = "") -> Requirements:
     anew = "login" in request.prompt or request.hinted_subject is not None
     return Requirements(
         acr=request.acr if request.acr in ACR_RANK else None,
@@ -33,6 +36,7 @@ def requirements_of(request: AuthorizationRequest) -> Requirements:
         prompt="login" if anew else "",
         ui_locales=request.ui_locales,
         client_id=request.client_id,
+        client_name=client_name,
         return_origin=origin_of(request.redirect_uri),
     )
 
@@ -42,11 +46,14 @@ def origin_of(uri: str) -> str:
     return f"{scheme}://{rest.partition('/')[0].partition('?')[0]}" if rest else ""
 
 
-async def requirements(tx: Tx, flow: UUID | str) -> Requirements | None:
-    """What the flow asks; `None` when it is unknown or finished. Reading proves nothing and binds nothing."""
+async def requirements(tx: Tx, flow: str, browser: str, now: datetime) -> Requirements | None:
+    """What the flow asks; `None` when it is unknown, finished, too old or another browser's.
+
+    Reading proves nothing and binds nothing. `browser` is the name that this browser goes by (`csrf.browser_of`).
+    """
     try:
-        flow_id = flow if isinstance(flow, UUID) else UUID(flow)
+        flow_id = UUID(flow)
     except ValueError:
         return None
-    request = await flow_store.request_of(tx, flow_id)
-    return None if request is None else requirements_of(request)
+    found = await flow_store.asked_of(tx, flow_id, sha256(browser.encode()).digest(), now)
+    return None if found is None else requirements_of(*found)

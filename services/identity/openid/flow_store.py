@@ -1,6 +1,7 @@
 """Flows under way, in SQL; who stands before them is in `visit_store.py`."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -33,16 +34,26 @@ async def open_flow(
     )  # fmt: skip
 
 
-async def request_of(tx: Tx, flow_id: UUID) -> AuthorizationRequest | None:
-    """What is asked, for a page that only shows it."""
-    text = await tx.fetchval(
+async def asked_of(
+    tx: Tx, flow_id: UUID, browser_hash: bytes, now: datetime
+) -> tuple[AuthorizationRequest, str] | None:
+    """What is asked and by whom, for a page that only shows it: of a flow under way in this very browser.
+
+    The name is empty for a client that asks no consent, the caisse's own portal.
+    """
+    row = await tx.fetchrow(
         """
-        SELECT request::text FROM authorization_flow
-         WHERE id = $1 AND bucket BETWEEN $2 AND $3 AND finished_at IS NULL
+        SELECT flow.request::text AS request,
+               CASE WHEN coalesce(client.metadata->>'consent', 'explicit') = 'explicit'
+                    THEN coalesce(client.metadata->>'client_name', '') ELSE '' END AS client_name
+          FROM authorization_flow AS flow
+          LEFT JOIN client ON client.client_id = flow.client_id AND client.state = 'active'
+         WHERE flow.id = $1 AND flow.bucket BETWEEN $4 AND $5 AND flow.browser_hash = $2
+           AND flow.finished_at IS NULL AND flow.expires_at > $3
         """,
-        flow_id, *flow_span(flow_id),
+        flow_id, browser_hash, now, *flow_span(flow_id),
     )  # fmt: skip
-    return None if text is None else _request.decode(text)
+    return None if row is None else (_request.decode(row["request"]), row["client_name"])
 
 
 async def flow_of_browser(
@@ -72,24 +83,45 @@ async def flow_of_browser(
     return flow, _request.decode(row["request"])
 
 
-async def locales_of(
-    read: Reader, client_id: str, flow_id: UUID | None, pushed_at: Place | None
-) -> str | None:
-    """The languages that a request wants, be it over: of a flow, or of what this client pushed."""
-    if flow_id is not None:
-        return await read.fetchval(
-            "SELECT request->>'ui_locales' FROM authorization_flow WHERE id = $1 AND bucket BETWEEN $2 AND $3",
-            flow_id, *flow_span(flow_id),
-        )  # fmt: skip
-    if pushed_at is None:
-        return None
-    return await read.fetchval(
+class Became(NamedTuple):
+    """What is left to say of a request that goes no further. The client is told while it is active."""
+
+    ui_locales: str | None
+    finished: bool
+    client_name: str
+    client_uri: str
+
+
+async def what_became_of(read: Reader, flow_id: UUID) -> Became | None:
+    """Of a flow, whichever browser it is of: all of it was said to who holds its number."""
+    row = await read.fetchrow(
         """
-        SELECT request->>'ui_locales' FROM pushed_request
-         WHERE handle_hash = $1 AND bucket BETWEEN $2 AND $3 AND client_id = $4
+        SELECT flow.request->>'ui_locales' AS ui_locales, flow.finished_at IS NOT NULL AS finished,
+               coalesce(client.metadata->>'client_name', '') AS client_name,
+               coalesce(client.metadata->>'client_uri', '') AS client_uri
+          FROM authorization_flow AS flow
+          LEFT JOIN client ON client.client_id = flow.client_id AND client.state = 'active'
+         WHERE flow.id = $1 AND flow.bucket BETWEEN $2 AND $3
+        """,
+        flow_id, *flow_span(flow_id),
+    )  # fmt: skip
+    return None if row is None else Became(*row)
+
+
+async def what_became_of_pushed(read: Reader, client_id: str, pushed_at: Place) -> Became | None:
+    """Of what this client pushed."""
+    row = await read.fetchrow(
+        """
+        SELECT pushed.request->>'ui_locales' AS ui_locales, pushed.spent_at IS NOT NULL AS finished,
+               coalesce(client.metadata->>'client_name', '') AS client_name,
+               coalesce(client.metadata->>'client_uri', '') AS client_uri
+          FROM pushed_request AS pushed
+          LEFT JOIN client ON client.client_id = pushed.client_id AND client.state = 'active'
+         WHERE pushed.handle_hash = $1 AND pushed.bucket BETWEEN $2 AND $3 AND pushed.client_id = $4
         """,
         pushed_at.digest, *pushed_at.rows, client_id,
     )  # fmt: skip
+    return None if row is None else Became(*row)
 
 
 async def choose_firm(tx: Tx, flow_id: UUID, session_id: UUID, account_id: UUID | None) -> None:

@@ -1,7 +1,8 @@
 """What a person's grant is turned into: access token, ID token, refresh token."""
 
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.identity.cabinets.machine_store import Machine
 from services.identity.openid import audiences, subject_gate, tokens
@@ -20,6 +21,20 @@ REFRESH_IDLE = timedelta(days=14)
 OFFLINE_GRANT_LIFE = timedelta(days=90)
 SESSION_GRANT_LIFE = LONGEST
 """From the beginning of the session, not of the grant."""
+
+
+class AccessLasts(NamedTuple):
+    """How long one authorization lets a client in, for people to read: whole days, or hours of a session at most."""
+
+    days: int = 0
+    hours: int = 0
+
+
+def access_lasts(scopes: Iterable[str]) -> AccessLasts:
+    """By the very clocks of the grant (`authorize.completion`)."""
+    if "offline_access" in scopes:
+        return AccessLasts(days=OFFLINE_GRANT_LIFE.days)
+    return AccessLasts(hours=SESSION_GRANT_LIFE // timedelta(hours=1))
 
 
 def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:

@@ -26,6 +26,10 @@ class Destination(NamedTuple):
         carried = urlencode({name: value for name, value in pairs.items() if value})
         return f"?{carried}" if carried else ""
 
+    def with_(self, more: str) -> str:
+        """The query, with one more word of ours: `?flow=…&recovery=yes`."""
+        return f"{self.query}&{more}" if self.query else f"?{more}"
+
     def address(self, caisse: CaisseSlug, *, identity: str, portal: str) -> str:
         """The whole address to go to, on our own bases only."""
         if self.flow:

@@ -17,6 +17,7 @@ from libs.common.values.email import Email, email_key
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in import store, throttle
+from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.password_rules import check_password_choice
 from services.identity.sign_in.session import end_all_sessions, family_of, hash_of, new_secret
@@ -32,7 +33,14 @@ class LinkNotUsable(DomainError):
 
 
 async def ask_new_password(
-    tx: Tx, mail: Mail, email: Email, *, base: str, device_cookie: str | None, now: datetime
+    tx: Tx,
+    mail: Mail,
+    email: Email,
+    *,
+    base: str,
+    onward: Destination,
+    device_cookie: str | None,
+    now: datetime,
 ) -> None:
     """Mail a link to whoever has this address; nobody learns whether somebody has.
 
@@ -45,7 +53,9 @@ async def ask_new_password(
         return
     is_strange = not await _is_known_device_at_rest(tx, person, device_cookie, now)
     token, deadline = new_secret(), now + LINK_LASTS
-    link = f"{base}/{tx.the_caisse}/new-password?link={token}"
+    # Where they were going goes with the link; it leads there only in the browser that was on its way.
+    carried = onward.query.replace("?", "&", 1)
+    link = f"{base}/{tx.the_caisse}/new-password?link={token}{carried}"
     values = {"link": link, "deadline": deadline.isoformat()}
     try:
         await mail.enqueue(

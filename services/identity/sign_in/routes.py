@@ -5,17 +5,18 @@ from typing import Any
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
+from litestar.response import Redirect
 
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.problems import PROBLEMS, Problem
-from libs.common.http.security_headers import allow_form_action
 from libs.common.keys.key_encryption import KeyEncryption
-from libs.common.pages.environment import speak
 from libs.common.values.email import InvalidEmail, parse_email
+from libs.common.values.sentence import Sentence
 from services.identity.mail.enqueue import Mail, MailLimitReached
-from services.identity.openid.flow import Requirements, requirements
+from services.identity.openid.flow import Requirements
+from services.identity.sign_in.client_behind import client_behind
 from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.password import Passwords, TooManySignIns
 from services.identity.sign_in.prove_again import StepUpRequired
@@ -78,7 +79,9 @@ PROBLEMS[MailLimitReached] = Problem(
 
 PROOF_SECONDS = 15 * 60
 
-JUST_WRITTEN = {"code": "Nous venons de vous écrire. Attendez une minute avant de demander un autre code."}
+JUST_WRITTEN = {
+    "code": Sentence("Nous venons de vous écrire. Attendez une minute avant de demander un autre code.")
+}
 
 
 @get("/sign-in", access="anyone")
@@ -91,15 +94,16 @@ async def show_sign_in(
     """The page behind "Espace sécurisé Entreprise", with the blue banner. Already signed in: straight on."""
     destination = site.asked(request)
     now = clock()
-    asked = await _asked(request, site, db, destination)
+    asked = await client_behind(request, site, db, destination, now)
     async with db.transaction(site.slug) as tx:
         session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
     if session is not None and not destination.flow:
         return site.leave(destination)
     email = asked.login_hint if asked is not None and asked.login_hint else ""
-    if session is not None and asked is not None and _does(session, asked, now):
+    if session is not None and (asked is None or _does(session, asked, now)):
+        # Also when nothing is asked any more: the page there says so.
         return site.leave(destination)
-    return _sign_in_page(request, site, destination, email=email)
+    return _sign_in_page(request, site, destination, asked, email=email)
 
 
 @post("/sign-in", access="anyone", status_code=303)
@@ -117,12 +121,12 @@ async def sign_in(
     destination = _destination(site, form)
     browser = browser_of(request, site.slug)
     now = clock()
-    asked = await _asked(request, site, db, destination)
+    asked = await client_behind(request, site, db, destination, now)
     typed = form.text("email")
     try:
         email = parse_email(typed)
     except InvalidEmail as error:
-        return _sign_in_page(request, site, destination, email=typed, errors={"email": error.reason})
+        return _sign_in_page(request, site, destination, asked, email=typed, errors={"email": error.reason})
     try:
         person = await check_password(
             db, passwords, site.slug, email=email, password=form.secret("password"), browser=browser, now=now
@@ -132,10 +136,12 @@ async def sign_in(
                 tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now
             )
     except WrongCredentials:
-        wrong = {"email": "L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux."}
-        return _sign_in_page(request, site, destination, email=typed, errors=wrong)
+        wrong = {
+            "email": Sentence("L’adresse électronique ou le mot de passe est incorrect. Vérifiez les deux.")
+        }
+        return _sign_in_page(request, site, destination, asked, email=typed, errors=wrong)
     except (Throttled, TooManySignIns, MailLimitReached) as refusal:
-        return _sign_in_page(request, site, destination, email=typed, refusal=refusal)
+        return _sign_in_page(request, site, destination, asked, email=typed, refusal=refusal)
     return after_password(site, destination, outcome)
 
 
@@ -148,7 +154,8 @@ async def show_second_factor(
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """The second step this browser owes: application, mailed code, or enrolment."""
-    return await _second_step_page(request, site, db, keys, clock, site.asked(request))
+    recovery = "recovery" in request.query_params
+    return await _second_step_page(request, site, db, keys, clock, site.asked(request), recovery=recovery)
 
 
 @post("/sign-in/second-factor", access="anyone", status_code=303)
@@ -178,10 +185,17 @@ async def second_factor(
             now=clock(),
         )
     except WrongCode:
-        wrong = {"code": "Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."}
-        return await _second_step_page(request, site, db, keys, clock, destination, errors=wrong)
+        wrong = {
+            "code": Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le.")
+        }
+        recovery = form.text("recovery") != ""
+        return await _second_step_page(
+            request, site, db, keys, clock, destination, errors=wrong, recovery=recovery
+        )
     except MailLimitReached:
-        return await _second_step_page(request, site, db, keys, clock, destination, errors=JUST_WRITTEN)
+        return await _second_step_page(
+            request, site, db, keys, clock, destination, errors=JUST_WRITTEN, status=429
+        )
     except StartAgain:
         return _start_again(site, destination)
     if taken.signed_in is None:
@@ -189,7 +203,7 @@ async def second_factor(
         keep_cookie(onward, proof_cookie_name(site.slug), proof_cookie or "", seconds=PROOF_SECONDS)
         return onward
     if taken.recovery_codes:
-        await _asked(request, site, db, destination)
+        await client_behind(request, site, db, destination, clock())
         onward = destination.address(site.slug, identity=site.identity, portal=site.portal)
         page = site.page(request, "recovery_codes.html", codes=taken.recovery_codes, onward=onward)
         return _with_session(page, site, taken.signed_in)
@@ -214,16 +228,25 @@ async def resend_code(
             if awaited.stage is Stage.MAILED_CODE:
                 await mail_code(tx, mail, keys, awaited.proof.id, awaited.person, now=now)
     except MailLimitReached:
-        return await _second_step_page(request, site, db, keys, clock, destination, errors=JUST_WRITTEN)
+        return await _second_step_page(
+            request, site, db, keys, clock, destination, errors=JUST_WRITTEN, status=429
+        )
     except StartAgain:
         return _start_again(site, destination)
     return site.go(f"/sign-in/second-factor{destination.query}")
 
 
 @get("/sign-out", access="anyone")
-async def show_sign_out(request: AnyRequest, site: NamedDependency[Site]) -> Response[Any]:
+async def show_sign_out(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
     """A button: an address alone signs nobody out."""
-    return site.page(request, "sign_out.html")
+    async with db.transaction(site.slug) as tx:
+        session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), clock())
+    return site.page(request, "sign_out.html", account=session.shown_as if session else "")
 
 
 @post("/sign-out", access="anyone", status_code=200)
@@ -233,7 +256,9 @@ async def sign_out(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """End this browser's session and say so."""
+    """End this browser's session and say so; the button of every page's head asks no question."""
+    if (await read_form(request)).text("choice") == "stay":
+        return Redirect(site.home, status_code=303)
     now = clock()
     async with db.transaction(site.slug) as tx:
         session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
@@ -243,21 +268,6 @@ async def sign_out(
     drop_cookie(page, cookie_name(site.slug))
     drop_cookie(page, proof_cookie_name(site.slug))
     return page
-
-
-async def _asked(
-    request: AnyRequest, site: Site, db: Database, destination: Destination
-) -> Requirements | None:
-    """What the client behind this sign-in asks; the page speaks as it wants, and its forms may end there."""
-    if not destination.flow:
-        return None
-    async with db.transaction(site.slug) as tx:
-        asked = await requirements(tx, destination.flow)
-    if asked is not None:
-        speak(request.scope, asked.ui_locales)
-        if asked.return_origin:
-            allow_form_action(request.scope, asked.return_origin)
-    return asked
 
 
 def _does(session: Session, asked: Requirements, now: datetime) -> bool:
@@ -299,25 +309,31 @@ def _sign_in_page(
     request: AnyRequest,
     site: Site,
     destination: Destination,
+    asked: Requirements | None,
     *,
     email: str,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
     refusal: Throttled | TooManySignIns | MailLimitReached | None = None,
 ) -> Response[str]:
     if isinstance(refusal, MailLimitReached):
-        errors = {"password": PROBLEMS[MailLimitReached].title}
+        errors = {"password": PROBLEMS[MailLimitReached].sentence}
     status = 422 if errors else 200
     if refusal is not None:
         status = PROBLEMS[type(refusal)].status
+    lapsed = bool(destination.flow) and asked is None
     page = site.page(
         request,
         "sign_in.html",
         status_code=status,
         email=email,
-        destination=destination,
-        errors=errors or {},
+        # Told before the password is typed, not after the code.
+        destination=Destination() if lapsed else destination,
+        lapsed=lapsed,
+        client_name=asked.client_name if asked else "",
+        errors=errors,
         waiting=isinstance(refusal, TooManySignIns),
         throttled=isinstance(refusal, Throttled),
+        alarm=isinstance(refusal, TooManySignIns | Throttled),
     )
     if status == 503:
         page.headers["Retry-After"] = "5"
@@ -332,11 +348,13 @@ async def _second_step_page(
     clock: Clock,
     destination: Destination,
     *,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
+    status: int = 422,
+    recovery: bool = False,
 ) -> Response[Any]:
     now = clock()
     enrolment = None
-    await _asked(request, site, db, destination)
+    await client_behind(request, site, db, destination, now)
     try:
         async with db.transaction(site.slug) as tx:
             awaited = await what_is_awaited(tx, request.cookies.get(proof_cookie_name(site.slug)), now)
@@ -354,10 +372,12 @@ async def _second_step_page(
     return site.page(
         request,
         "enrol.html" if enrolment else "second_factor.html",
-        status_code=422 if errors else 200,
+        status_code=status if errors else 200,
         destination=destination,
-        errors=errors or {},
+        errors=errors,
         email=awaited.person.email,
+        is_step_up=awaited.proof.session_id is not None,
+        recovery=recovery and awaited.stage is Stage.TOTP,
         by_mail=awaited.stage is Stage.MAILED_CODE,
         deadline=awaited.proof.code_expires_at,
         enrolment=enrolment,

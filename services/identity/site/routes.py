@@ -1,5 +1,6 @@
 """What every page of identity stands on: its caisse, its session, its cookies, its ways out."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from libs.common.pages.environment import Pages
 from libs.common.refusals import NotFound
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+from libs.common.values.sentence import Sentence
 from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import Caisse
 from services.identity.sign_in.destination import Destination, parse_destination
@@ -50,9 +52,18 @@ class Site(NamedTuple):
     def home(self) -> str:
         return f"{self.portal}/{self.slug}"
 
-    def page(self, request: AnyRequest, name: str, *, status_code: int = 200, **values: Any) -> Response[str]:
+    def page(
+        self,
+        request: AnyRequest,
+        name: str,
+        *,
+        status_code: int = 200,
+        errors: Mapping[str, Sentence] | None = None,
+        **values: Any,
+    ) -> Response[str]:
         """A template as an answer, in the colours of the caisse. `site`, `base` and `home` are known to it.
 
+        `errors` maps a field's id to what to mend, and marks the title.
         Where the address asks for a session, the head of the page says whose it is, and ends it.
         """
         base = f"/{self.slug}"
@@ -60,7 +71,14 @@ class Site(NamedTuple):
         if session is not None:
             values.setdefault("who", {"name": session.shown_as, "sign_out": f"{base}/sign-out"})
         return self.pages.render(
-            name, request, brand=self.brand, status_code=status_code, base=base, home=self.home, **values
+            name,
+            request,
+            brand=self.brand,
+            status_code=status_code,
+            base=base,
+            home=self.home,
+            errors=errors or {},
+            **values,
         )
 
     def go(self, path: str) -> Redirect:

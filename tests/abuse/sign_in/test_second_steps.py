@@ -1,11 +1,13 @@
 """The second step, attacked by somebody who has the password already."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from litestar import Litestar
 
 from libs.common.database.pool import Database
+from libs.common.http import csrf
 from libs.common.values.identifiers import new_id
 from services.identity.openid.authorization_request import AuthorizationRequest
 from services.identity.openid.flow_store import open_flow
@@ -55,7 +57,7 @@ async def test_a_password_alone_enrols_nothing_and_steps_up_to_nothing(
     email = f"password-only-{is_collaborator}@exemple.fr".lower()
     await a_person(identity_db, clock, email, collaborator=is_collaborator)
     thief = Visitor(app)
-    flow = await a_flow(identity_db, acr="mfa")
+    flow = await a_flow(identity_db, thief, clock(), acr="mfa")
     page = await thief.follow(await sign_in(thief, email, flow=flow))
     assert page.status_code == 200 and "otpauth:" not in page.text
     for typed in ("000000", "123456"):
@@ -123,14 +125,16 @@ async def test_a_secret_shown_is_nobody_else_s_and_does_not_last(
     assert late.status_code == 303 and late.headers["location"].endswith("/sign-in")
 
 
-async def a_flow(db: Database, *, acr: str) -> str:
-    """What any client may ask: a sign-in at this level."""
+async def a_flow(db: Database, visitor: Visitor, now: datetime, *, acr: str) -> str:
+    """What any client may ask of this browser: a sign-in at this level."""
+    await visitor.get(f"/{CAISSE}/sign-in")
+    browser = sha256((visitor.cookie(csrf.COOKIE) or "").encode()).digest()
     request = AuthorizationRequest(
         client_id="cli_any", redirect_uri="https://client.example.test/cb", acr=acr
     )
-    flow, now = new_id(), datetime.now(UTC)
+    flow = new_id()
     async with db.transaction(CAISSE) as tx:
-        await open_flow(tx, flow, b"b" * 32, request, now, now + timedelta(minutes=30))
+        await open_flow(tx, flow, browser, request, now, now + timedelta(minutes=30))
     return str(flow)
 
 

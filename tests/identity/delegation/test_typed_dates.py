@@ -3,6 +3,7 @@
 import pytest
 
 from libs.common.http.forms import Form
+from libs.common.values.sentence import Sentence
 from services.identity.delegation.form import read_date
 
 LONG = "9" * 1900
@@ -20,7 +21,7 @@ LONG = "9" * 1900
     ids=["month", "day", "long day", "long month", "long year"],
 )
 def test_a_number_beyond_every_calendar_is_no_date(day: str, month: str, year: str) -> None:
-    errors: dict[str, str] = {}
+    errors: dict[str, Sentence] = {}
     typed = Form([("d-day", day), ("d-month", month), ("d-year", year)])
 
     assert read_date(typed, "d", errors) is None

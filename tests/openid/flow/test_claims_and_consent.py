@@ -28,9 +28,10 @@ async def changed(issuer: Issuer, client: Party, **changes: Any) -> None:
 
 
 def rights(page: str) -> list[str]:
-    found = re.search(r'<ul id="rights">(.*?)</ul>', page, re.DOTALL)
+    """What the page says that the access allows: first what it reads, then what it does."""
+    found = re.search(r'<div id="rights">(.*?)</div>', page, re.DOTALL)
     assert found is not None, page[-1500:]
-    return re.findall("<li>(.*?)</li>", found[1])
+    return re.findall("<li>(?:<strong>)?(.*?)(?:</strong>)?</li>", found[1])
 
 
 async def test_a_claim_beyond_the_ceiling_is_not_given(issuer: Issuer, who: Somebody) -> None:
@@ -47,9 +48,9 @@ async def test_a_claim_within_the_ceiling_is_shown_and_widens_no_token(issuer: I
     page = await client.authorize(who, claims=ASKED)
     assert rights(page.text) == [
         "Savoir que vous êtes connecté",
-        "Lire l’adresse de l’entreprise",
-        "Lire votre adresse électronique",
         "Lire votre nom",
+        "Lire votre adresse électronique",
+        "Lire l’adresse de l’entreprise",
     ]
     tokens = await client.tokens(who, claims=ASKED)
     assert tokens["scope"] == claims_of(tokens["access_token"])["scope"] == "openid"

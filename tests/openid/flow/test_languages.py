@@ -11,7 +11,7 @@ from tests.identity.sign_in.visitors import GOOD_PASSWORD
 from tests.openid.flow.test_claims_and_consent import changed
 from tests.openid.party import Issuer, Party, Somebody
 
-FRENCH_SIGN = ("Le temps de votre session", "Mon cabinet", "Choisissez une entreprise")
+FRENCH_SIGN = ("Le temps de votre connexion", "Mon cabinet", "Choisissez une entreprise")
 
 
 def speaks(page: httpx.Response, language: str) -> None:

@@ -225,7 +225,8 @@ async def test_line_29_consent_names_client_firm_rights_and_duration(issuer: Iss
         "Paie Facile",
         "732 829 320 00074",
         "Lire les déclarations de salaires",
-        "Le temps de votre session",
+        "Le temps de votre connexion, 12 heures au plus.",
+        "Retenu jusqu’au",
     ):
         assert shown in page.text.replace("\u202f", " ").replace("\xa0", " "), shown
 

@@ -13,6 +13,11 @@ from tests.openid.listener import Listener
 from tests.openid.logos.conftest import Round
 from tests.openid.party import Issuer
 
+LONG_NAME = (
+    "Plateforme de dématérialisation des chantiers, Anticonstitutionnellement-Intergouvernementalisation"
+)
+"""One that no telephone holds on a line: the heading does without it."""
+
 NAMED = {360: "telephone", 768: "tablet", 1280: "desk"}
 
 
@@ -34,7 +39,7 @@ async def test_the_consent_page_holds_at_every_width(
 ) -> None:
     who = await (await issuer.person()).sign_in()
     client = await issuer.client(
-        consent="explicit", client_name="Logiciel de paie du bâtiment", client_uri="https://client.example/",
+        consent="explicit", client_name=LONG_NAME, client_uri="https://client.example/",
         policy_uri="https://confidentialite.un-nom-de-domaine-tres-long.client.example/donnees",
         tos_uri="https://client.example/conditions",
         **({"logo_uri": server.url("/logo.png")} if with_logo else {}),
@@ -60,7 +65,18 @@ async def test_the_consent_page_holds_at_every_width(
 
     assert set(went) == {urlsplit(issuer.settings.identity.base).netloc}
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    assert await page.locator("h1").inner_text() == "Donner un accès\u202f?"
     assert await page.locator("#logo").count() == int(with_logo)
+    # WCAG 2.2 §2.5.8 and ours: what is pressed is 44 px high, and nobody refuses by accepting.
+    accept, refuse = [await page.locator(one).bounding_box() for one in ("#accept", "#refuse")]
+    assert accept is not None and refuse is not None
+    beside, below = refuse["x"] - accept["x"] - accept["width"], refuse["y"] - accept["y"] - accept["height"]
+    assert max(beside, below) >= 12
+    low: list[str] = await page.evaluate(
+        "[...document.querySelectorAll('button, .footer a')].filter("
+        "one => one.getBoundingClientRect().height < 44).map(one => one.textContent)"
+    )
+    assert low == []
     if with_logo:
         seen: dict[str, Any] = await page.evaluate(
             "(() => { const i = document.querySelector('#logo'); const b = i.getBoundingClientRect();"

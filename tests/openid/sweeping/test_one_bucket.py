@@ -128,7 +128,7 @@ def steps(now: datetime) -> Sequence[tuple[str, Step, set[str]]]:
         ("rotate", writing(effects.RotateRefresh(token.place, next_token)), {"refresh_token"}),
         ("revoke", writing(effects.RevokeGrant(grant.grant_id, "test", now)), {"authorization_grant"}),
         ("flow", lambda tx: flow_store.flow_of_browser(tx, flow, b"b" * 32, now), flows),
-        ("asked", lambda tx: flow_store.request_of(tx, flow), flows),
+        ("asked", lambda tx: flow_store.asked_of(tx, flow, b"b" * 32, now), flows),
         ("firm", lambda tx: flow_store.choose_firm(tx, flow, session, None), flows),
         ("person", lambda tx: flow_store.confirm_person(tx, flow, session), flows),
         ("consent", lambda tx: flow_store.consent(tx, flow, session, now), flows),

@@ -14,6 +14,7 @@ from libs.common.http.forms import Form, read_form
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id, parse_public_id, public_id
 from libs.common.values.money import InvalidAmount, parse_euros
+from libs.common.values.sentence import Sentence
 from services.identity.delegation import form, reading_store
 from services.identity.delegation.accept import accept_request
 from services.identity.delegation.decline import decline
@@ -137,7 +138,7 @@ async def narrow_mandate(
         listed, by = await _mine(tx, session, mandate, now)
     if listed.mandate.state != "active":
         raise NotPossible
-    errors: dict[str, str] = {}
+    errors: dict[str, Sentence] = {}
     less = _less(posted, listed.mandate, errors)
     if not errors:
         try:
@@ -259,7 +260,7 @@ async def _replaced_by(tx: Tx, mandate: Mandate) -> list[Any]:
     return [card(listed) for listed in in_force]
 
 
-def _less(posted: Form, mandate: Mandate, errors: dict[str, str]) -> Less:
+def _less(posted: Form, mandate: Mandate, errors: dict[str, Sentence]) -> Less:
     present = what_remains(mandate)
     ends_on = form.read_date(posted, "ends_on", errors)
     cap = present.amount_cap_cents
@@ -286,7 +287,7 @@ async def _narrow_page(
     less: Less,
     *,
     key: str,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
 ) -> Response[Any]:
     mandate = listed.mandate
     own = await reading_store.places_of(tx, mandate.adherent_id)

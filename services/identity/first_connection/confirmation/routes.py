@@ -10,6 +10,7 @@ from libs.common.http.application import Clock
 from libs.common.http.forms import read_form
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.values.sentence import Sentence
 from services.identity.first_connection import store
 from services.identity.first_connection.ask_confirmation import ask_confirmation
 from services.identity.first_connection.attach_firm import NotYourAddress, attach_firm
@@ -80,7 +81,7 @@ async def resend(
                 tx, mail, keys, first, base=site.identity, valid_for=delay_of(site), now=clock()
             )
     except MailLimitReached:
-        wait = {"resend": PROBLEMS[MailLimitReached].title}
+        wait = {"resend": PROBLEMS[MailLimitReached].sentence}
         return _mailbox_page(request, site, first, wait, status_code=429)
     return site.go("/first-connection/mailbox?sent")
 
@@ -102,7 +103,7 @@ async def code(
     try:
         await confirm_by_code(db, mail, keys, site.slug, first, typed, home=site.home, now=clock())
     except WrongConfirmation:
-        wrong = {"code": "Ce code n’est pas celui du dernier message. Vérifiez ses huit chiffres."}
+        wrong = {"code": Sentence("Ce code n’est pas celui du dernier message. Vérifiez ses huit chiffres.")}
         return _mailbox_page(request, site, first, wrong)
     except (LinkNotUsable, PairNotUsable, AddressAlreadyKnown):
         return _dead_link(request, site)
@@ -146,11 +147,11 @@ async def confirm(
         async with db.transaction(site.slug) as tx:
             await confirm_email(tx, mail, link_token, by, home=site.home, now=now)
     except WrongConfirmation:
-        wrong = {"password": "Ce mot de passe n’est pas celui que vous venez de choisir."}
+        wrong = {"password": Sentence("Ce mot de passe n’est pas celui que vous venez de choisir.")}
         return await _confirmation_page(request, site, db, clock, link_token, wrong)
     except (Throttled, TooManySignIns) as refusal:
         problem = PROBLEMS[type(refusal)]
-        wrong = {"password": problem.title}
+        wrong = {"password": problem.sentence}
         return await _confirmation_page(
             request, site, db, clock, link_token, wrong, status_code=problem.status
         )
@@ -219,7 +220,12 @@ ROUTES = [
 
 
 def _mailbox_page(
-    request: AnyRequest, site: Site, first: FirstConnection, errors: dict[str, str], *, status_code: int = 422
+    request: AnyRequest,
+    site: Site,
+    first: FirstConnection,
+    errors: dict[str, Sentence],
+    *,
+    status_code: int = 422,
 ) -> Response[Any]:
     return site.page(
         request,
@@ -237,7 +243,7 @@ async def _confirmation_page(
     db: Database,
     clock: Clock,
     link_token: str,
-    errors: dict[str, str] | None = None,
+    errors: dict[str, Sentence] | None = None,
     *,
     status_code: int = 422,
 ) -> Response[Any]:

@@ -1,8 +1,9 @@
 """What a person meets between a client's request and its answer: choices, consent, refusal."""
 
 import re
+from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -20,8 +21,10 @@ from libs.common.pages.environment import speak
 from libs.common.pages.formats import siret
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
+from libs.common.values.sentence import Sentence
 from services.identity.openid import flow_store, front_channel, logo_store
 from services.identity.openid.authorize import (
+    CONSENT_LASTS,
     ToClient,
     ToPage,
     continue_flow,
@@ -34,11 +37,13 @@ from services.identity.openid.authorize import (
 from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.flow import origin_of
 from services.identity.openid.issuer import Issuer
+from services.identity.openid.issuing import access_lasts
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
-from services.identity.openid.rights_in_words import in_words
+from services.identity.openid.rights_in_words import rights_in_words
 from services.identity.openid.routes import AnyRequest, posted, visit
 from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, agreed_scopes, subject_of
+from services.identity.sign_in.session import cookie_name, current_session
 from services.identity.site.routes import Site
 
 NO_FIRM = "cabinet"
@@ -57,12 +62,15 @@ LOGO_HEADERS = {
 
 @get("/authorize", access="protocol")
 async def authorize(
-    request: AnyRequest, site: NamedDependency[Site], provider: NamedDependency[Provider]
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    provider: NamedDependency[Provider],
+    clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """RFC 6749 §3.1: the page of an outcome that `front_channel.py` left to us."""
     outcome = front_channel.outcome_of(request.scope)
     if isinstance(outcome, Refusal):
-        return await _error_of(request, site, provider, outcome)
+        return await _error_of(request, site, provider, clock, outcome)
     return await shown(request, site, provider, outcome)
 
 
@@ -81,7 +89,7 @@ async def authorize_posted(
         speak(request.scope, parameters.get("ui_locales"))
         outcome = await keep_posted(provider, issuer, parameters, clock())
     except Refusal as error:
-        return error_page(request, site, error)
+        return await _error_of(request, site, provider, clock, error)
     return onward(outcome) if isinstance(outcome, str) else await shown(request, site, provider, outcome)
 
 
@@ -112,10 +120,11 @@ async def choose_firm(
     try:
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
     except Refusal as error:
-        return await _error_of(request, site, provider, error, form.text("flow"))
+        return await _error_of(request, site, provider, clock, error, form.text("flow"))
     chosen = _account_chosen(form, view)
     if chosen is None or view.signed_in is None:
-        return await _page(request, site, provider, ToPage(FIRM, flow_id, view), wrong=("firm",))
+        unchosen = {"firm": Sentence("Choisissez une entreprise.")}
+        return await _page(request, site, provider, ToPage(FIRM, flow_id, view), unchosen)
     async with provider.db.transaction(issuer.caisse) as tx:
         await flow_store.choose_firm(tx, flow_id, view.signed_in.session_id, chosen[0])
     return onward(_continue_address(issuer, flow_id))
@@ -135,14 +144,16 @@ async def choose_person(
     try:
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
     except Refusal as error:
-        return await _error_of(request, site, provider, error, form.text("flow"))
+        return await _error_of(request, site, provider, clock, error, form.text("flow"))
     if view.signed_in is None:
         return onward(_continue_address(issuer, flow_id))
     async with provider.db.transaction(issuer.caisse) as tx:
         if form.text("choice") == "same":
             await flow_store.confirm_person(tx, flow_id, view.signed_in.session_id)
         else:
-            anew = replace(view.request, prompt=("login",))
+            # The client's wish to hear a consent outlives the change of person.
+            wishes = tuple(wish for wish in view.request.prompt if wish == "consent")
+            anew = replace(view.request, prompt=("login", *wishes))
             await flow_store.ask_to_sign_in_again(tx, flow_id, anew, clock())
     return onward(_continue_address(issuer, flow_id))
 
@@ -167,7 +178,7 @@ async def consent(
             async with provider.db.transaction(issuer.caisse) as tx:
                 await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
     except Refusal as error:
-        return await _error_of(request, site, provider, error, form.text("flow"))
+        return await _error_of(request, site, provider, clock, error, form.text("flow"))
     return onward(_continue_address(issuer, flow_id))
 
 
@@ -189,7 +200,7 @@ async def _go_on(
     try:
         outcome = await continue_flow(provider, issuer, _flow_id(flow), visit(request, issuer), clock())
     except Refusal as error:
-        return await _error_of(request, site, provider, error, flow)
+        return await _error_of(request, site, provider, clock, error, flow)
     return await shown(request, site, provider, outcome)
 
 
@@ -239,27 +250,63 @@ def onward(address: str) -> Redirect:
 
 
 async def _error_of(
-    request: AnyRequest, site: Site, provider: Provider, error: Refusal, flow: str = ""
+    request: AnyRequest, site: Site, provider: Provider, clock: Clock, error: Refusal, flow: str = ""
 ) -> Response[Any]:
-    """The error page in the languages that the request wanted: it may be over, its client may be gone."""
-    query = request.query_params
+    """What became of a request that goes no further, in the languages that it wanted, with the way out.
+
+    It may be over and its client gone. A request that nobody knows any more is one that was too old to be kept.
+    """
+    query, now = request.query_params, clock()
     try:
         flow_id = UUID(flow) if flow else None
     except ValueError:
         flow_id = None
     handle = pushed_handle(query.get("request_uri"))
     read = provider.db.one_statement(site.slug)
-    if flow_id is not None or handle is not None:
-        client_id = query.get("client_id", "")
-        speak(request.scope, await flow_store.locales_of(read, client_id, flow_id, handle))
-    return error_page(request, site, error)
-
-
-def error_page(request: AnyRequest, site: Site, error: Refusal) -> Response[Any]:
-    """openid.md line 2: nowhere safe to answer, so the person reads it here."""
-    description = error.get_error_description() or ""
+    found = None
+    if flow_id is not None:
+        found = await flow_store.what_became_of(read, flow_id)
+    elif handle is not None:
+        found = await flow_store.what_became_of_pushed(read, query.get("client_id", ""), handle)
+    if found is not None:
+        speak(request.scope, found.ui_locales)
+    if not isinstance(error, InvalidRequestUri):
+        return error_page(request, site, error, now)
+    session = None
+    if found is None or not found.finished:
+        async with provider.db.transaction(site.slug) as tx:
+            session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
     return site.page(
-        request, "authorization_error.html", status_code=400, error=str(error.error), description=description
+        request,
+        "authorization_error.html",
+        status_code=400,
+        case="finished" if found and found.finished else "expired",
+        signed_in=session is not None,
+        error=str(error.error),
+        description=error.get_error_description() or "",
+        client_name=found.client_name if found else "",
+        client_uri=found.client_uri if found else "",
+    )
+
+
+def error_page(
+    request: AnyRequest,
+    site: Site,
+    error: Refusal,
+    now: datetime,
+    case: Literal["misconfigured", "sign_out"] = "misconfigured",
+) -> Response[Any]:
+    """openid.md line 2: nowhere safe to answer, so the person reads it here, and the developer too."""
+    return site.page(
+        request,
+        "authorization_error.html",
+        status_code=400,
+        case=case,
+        error=str(error.error),
+        description=error.get_error_description() or "",
+        at=now,
+        client_name="",
+        client_uri="",
     )
 
 
@@ -268,24 +315,25 @@ async def _page(
     site: Site,
     provider: Provider,
     outcome: ToPage,
-    wrong: tuple[str, ...] = (),
+    errors: dict[str, Sentence] | None = None,
 ) -> Response[Any]:
-    """`wrong` are the fields to mend; the page has the sentences."""
     view = outcome.view
     speak(request.scope, view.request.ui_locales)
     allow_form_action(request.scope, origin_of(view.request.redirect_uri))
-    common: dict[str, Any] = {"flow_id": outcome.flow_id, "errors": dict.fromkeys(wrong, "")}
-    status = 422 if wrong else 200
+    common: dict[str, Any] = {
+        "flow_id": outcome.flow_id,
+        "email": view.person.email if view.person else "",
+    }
     if outcome.page == FIRM:
         choices = {
             "options": _options(view),
             "works_in_a_cabinet": view.works_in_a_cabinet,
             "no_firm": NO_FIRM,
         }
-        return site.page(request, "choose_firm.html", status_code=status, **choices, **common)
+        status = 422 if errors else 200
+        return site.page(request, "choose_firm.html", status_code=status, errors=errors, **choices, **common)
     if outcome.page == PERSON:
-        email = view.person.email if view.person else ""
-        return site.page(request, "choose_person.html", email=email, **common)
+        return site.page(request, "choose_person.html", **common)
     if outcome.page != CONSENT:
         raise RuntimeError(outcome.page)
     async with provider.db.transaction(site.slug) as tx:
@@ -306,12 +354,9 @@ def _options(view: View) -> list[tuple[str, str, str]]:
 
 
 def _consent_values(view: View) -> dict[str, Any]:
-    """openid.md line 29: client, adhérent with its SIRET, rights, duration."""
+    """openid.md line 29: client, adhérent with its SIRET, rights, duration of the access and of the agreement."""
     subject, metadata = subject_of(view), view.client.metadata
     scopes = agreed_scopes(view)
-    # In the order asked; those of claims asked one by one come last.
-    in_order = [*(scope for scope in view.request.scopes if scope in scopes)]
-    in_order += sorted(scopes.difference(in_order))
     return {
         "client_name": metadata.client_name,
         "client_uri": metadata.client_uri or "",
@@ -322,8 +367,9 @@ def _consent_values(view: View) -> dict[str, Any]:
         "return_origin": origin_of(view.request.redirect_uri),
         "firm": subject.legal_name or "",
         "siret": subject.siret or "",
-        "rights": [in_words(scope) for scope in in_order],
-        "offline": "offline_access" in scopes,
+        "rights": rights_in_words(scopes),
+        "lasts": access_lasts(scopes),
+        "remembered_until": view.now + CONSENT_LASTS,
         "shown": digest_of(view),
     }
 

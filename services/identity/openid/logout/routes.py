@@ -22,7 +22,7 @@ from services.identity.openid.refusals import Refusal
 from services.identity.openid.routes import AnyRequest, posted, queried
 from services.identity.openid.wire import Parameters, parameters_of
 from services.identity.sign_in import session as sign_in
-from services.identity.sign_in.session import cookie_name, current_session
+from services.identity.sign_in.session import Session, cookie_name, current_session
 from services.identity.site.routes import Site, drop_cookie
 
 ASKED = "asked"
@@ -44,7 +44,7 @@ async def end_session_asked(
     try:
         return await _leave(request, slug, site, provider, clock, queried(request), confirmed=False)
     except Refusal as error:
-        return error_page(request, site, error)
+        return error_page(request, site, error, clock(), "sign_out")
 
 
 @post("/end-session", access="protocol", status_code=303)
@@ -63,7 +63,7 @@ async def end_session_posted(
         speak(request.scope, parameters.get("ui_locales"))
         asked = end_session.read(parameters, issuer)
     except Refusal as error:
-        return error_page(request, site, error)
+        return error_page(request, site, error, clock(), "sign_out")
     if asked == end_session.Asked():
         return Redirect(address, status_code=303)
     handle = await end_session.keep(provider, issuer, asked, clock())
@@ -85,7 +85,7 @@ async def end_session_confirmed(
     try:
         return await _leave(request, slug, site, provider, clock, _carried(form), confirmed=True)
     except Refusal as error:
-        return error_page(request, site, error)
+        return error_page(request, site, error, clock(), "sign_out")
 
 
 async def _leave(
@@ -111,7 +111,7 @@ async def _leave(
         speak(request.scope, said.ui_locales)
         asked = await end_session.check(tx, provider, issuer, said, session)
         if session is not None and not (confirmed or asked.is_proven):
-            return _confirmation(request, site, parameters, asked)
+            return _confirmation(request, site, parameters, asked, session)
         if session is not None:
             # The clients of the session hear of it from the queue (backchannel_logout.py).
             await sign_in.end_session(tx, session.id, now=now)
@@ -121,18 +121,25 @@ async def _leave(
 
 
 def _confirmation(
-    request: AnyRequest, site: Site, parameters: Parameters, asked: LogoutRequest
+    request: AnyRequest, site: Site, parameters: Parameters, asked: LogoutRequest, session: Session
 ) -> Response[Any]:
     if asked.return_to is not None:
         allow_form_action(request.scope, origin_of(asked.return_to))
     carried = [(name, parameters.values[name]) for name in CARRIED if name in parameters.values]
-    return site.page(request, "confirm_logout.html", carried=carried)
+    client_name = asked.client.metadata.client_name if asked.client else ""
+    return site.page(
+        request,
+        "confirm_logout.html",
+        carried=carried,
+        account=session.shown_as,
+        client_name=client_name,
+    )
 
 
 def _goodbye(request: AnyRequest, site: Site, asked: LogoutRequest, *, may_leave: bool) -> Response[Any]:
     """§3: back to the client only at an address it registered; `state` goes with it."""
     if asked.return_to is None or not may_leave:
-        return site.page(request, "logged_out.html")
+        return site.page(request, "signed_out.html")
     separator = "&" if "?" in asked.return_to else "?"
     state = f"{separator}{urlencode({'state': asked.state})}" if asked.state else ""
     return Redirect(asked.return_to + state, status_code=303)

@@ -11,7 +11,10 @@ from libs.common.http.forms import read_form
 from libs.common.http.pace import even_pace
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.values.email import InvalidEmail, parse_email
+from libs.common.values.sentence import Sentence
 from services.identity.mail.enqueue import Mail
+from services.identity.sign_in.client_behind import still_leading
+from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.new_password import (
     LinkNotUsable,
     ask_new_password,
@@ -46,22 +49,30 @@ PROBLEMS[PasswordTooLong] = Problem(
 PROBLEMS[PasswordGuessable] = Problem(422, "password-guessable", "Ce mot de passe se devine trop facilement.")
 
 
-def sentence_for(refusal: PasswordTooShort | PasswordTooLong | PasswordGuessable) -> str:
+def sentence_for(refusal: PasswordTooShort | PasswordTooLong | PasswordGuessable) -> Sentence:
     """How to mend a refused password."""
     if isinstance(refusal, PasswordTooShort):
-        return f"Ce mot de passe est trop court. Choisissez au moins {refusal.least} caractères."
+        return Sentence(
+            "Ce mot de passe est trop court. Choisissez au moins %(least)s caractères.", least=refusal.least
+        )
     if isinstance(refusal, PasswordTooLong):
-        return "Ce mot de passe est trop long. Choisissez au plus 256 caractères."
-    return (
+        return Sentence("Ce mot de passe est trop long. Choisissez au plus 256 caractères.")
+    return Sentence(
         "Ce mot de passe se devine trop facilement. "
         "Choisissez par exemple quatre ou cinq mots sans rapport entre eux."
     )
 
 
 @get("/forgotten-password", access="anyone")
-async def show_forgotten_password(request: AnyRequest, site: NamedDependency[Site]) -> Response[Any]:
-    """One field: the address."""
-    return site.page(request, "forgotten_password.html", email="")
+async def show_forgotten_password(
+    request: AnyRequest,
+    site: NamedDependency[Site],
+    db: NamedDependency[Database],
+    clock: NamedDependency[Clock],
+) -> Response[Any]:
+    """One field: the address. Whoever was on the way to a client still is."""
+    destination, _ = await still_leading(request, site, db, site.asked(request), clock())
+    return site.page(request, "forgotten_password.html", email="", destination=destination)
 
 
 @post("/forgotten-password", access="anyone", status_code=200)
@@ -73,17 +84,35 @@ async def forgotten_password(
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """The same page whoever has this address, and whether or not a mail left."""
-    typed = (await read_form(request)).text("email")
+    form = await read_form(request)
+    typed, now = form.text("email"), clock()
+    asked = site.destination(form.text("flow"), form.text("continue"))
+    destination, _ = await still_leading(request, site, db, asked, now)
     try:
         email = parse_email(typed)
     except InvalidEmail as error:
         wrong = {"email": error.reason}
-        return site.page(request, "forgotten_password.html", status_code=422, email=typed, errors=wrong)
+        return site.page(
+            request,
+            "forgotten_password.html",
+            status_code=422,
+            email=typed,
+            destination=destination,
+            errors=wrong,
+        )
     device_cookie = request.cookies.get(device_cookie_name(site.slug))
     # Writing to somebody takes longer than finding nobody: both are answered at one pace.
     async with even_pace(ANSWERED_AFTER), db.transaction(site.slug) as tx:
-        await ask_new_password(tx, mail, email, base=site.identity, device_cookie=device_cookie, now=clock())
-    return site.page(request, "forgotten_password_sent.html", email=email)
+        await ask_new_password(
+            tx,
+            mail,
+            email,
+            base=site.identity,
+            onward=destination,
+            device_cookie=device_cookie,
+            now=now,
+        )
+    return site.page(request, "forgotten_password_sent.html", email=email, destination=destination)
 
 
 @get("/new-password", access="anyone")
@@ -94,7 +123,7 @@ async def show_new_password(
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
     """What the mailed link opens: two fields, nothing spent."""
-    return await _page(request, site, db, clock, request.query_params.get("link", ""))
+    return await _page(request, site, db, clock, request.query_params.get("link", ""), site.asked(request))
 
 
 @post("/new-password", access="anyone", status_code=200)
@@ -109,6 +138,7 @@ async def new_password(
     """Spend the link on a password that holds."""
     form = await read_form(request)
     link = form.text("link")
+    asked = site.destination(form.text("flow"), form.text("continue"))
     try:
         device_cookie = await set_password_by_link(
             db,
@@ -121,14 +151,18 @@ async def new_password(
             now=clock(),
         )
     except (PasswordTooShort, PasswordTooLong, PasswordGuessable) as refusal:
-        return await _page(request, site, db, clock, link, wrong=sentence_for(refusal))
+        return await _page(request, site, db, clock, link, asked, wrong=sentence_for(refusal))
     except TooManySignIns as refusal:
         return await _page(
-            request, site, db, clock, link, wrong=PROBLEMS[type(refusal)].title, status_code=503
+            request, site, db, clock, link, asked, wrong=PROBLEMS[type(refusal)].sentence, status_code=503
         )
     except LinkNotUsable:
-        return _dead_link(request, site)
-    page = site.page(request, "password_changed.html")
+        destination, _ = await still_leading(request, site, db, asked, clock())
+        return _dead_link(request, site, destination)
+    destination, client_name = await still_leading(request, site, db, asked, clock())
+    page = site.page(
+        request, "password_changed.html", sign_in=_sign_in(site, destination), client_name=client_name
+    )
     if device_cookie is not None:
         keep_cookie(page, device_cookie_name(site.slug), device_cookie, seconds=DEVICE_LASTS)
     return page
@@ -143,20 +177,23 @@ async def _page(
     db: Database,
     clock: Clock,
     link: str,
+    asked: Destination,
     *,
-    wrong: str = "",
+    wrong: Sentence | None = None,
     status_code: int = 422,
 ) -> Response[Any]:
+    destination, _ = await still_leading(request, site, db, asked, clock())
     try:
         async with db.transaction(site.slug) as tx:
             owners = await owner_of_link(tx, link, now=clock())
     except LinkNotUsable:
-        return _dead_link(request, site)
+        return _dead_link(request, site, destination)
     return site.page(
         request,
         "new_password.html",
         status_code=status_code if wrong else 200,
         link=link,
+        destination=destination,
         email=owners.person.email,
         is_disavowal=owners.is_disavowal,
         drops_factor=owners.drops_factor,
@@ -165,5 +202,16 @@ async def _page(
     )
 
 
-def _dead_link(request: AnyRequest, site: Site) -> Response[Any]:
-    return site.page(request, "reset_link_dead.html", status_code=410)
+def _dead_link(request: AnyRequest, site: Site, destination: Destination) -> Response[Any]:
+    return site.page(
+        request,
+        "reset_link_dead.html",
+        status_code=410,
+        destination=destination,
+        sign_in=_sign_in(site, destination),
+    )
+
+
+def _sign_in(site: Site, destination: Destination) -> str:
+    """Where to sign in: on the way to what was asked, else by the portal's own door."""
+    return f"/{site.slug}/sign-in{destination.query}" if destination.query else f"{site.home}/sign-in"

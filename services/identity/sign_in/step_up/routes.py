@@ -10,6 +10,7 @@ from libs.common.http.application import Clock
 from libs.common.http.forms import read_form
 from libs.common.http.problems import PROBLEMS
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.values.sentence import Sentence
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.password import Passwords, TooManySignIns
@@ -58,11 +59,14 @@ async def step_up(
         )
     except WrongCredentials:
         return _page(
-            request, site, destination, "Ce mot de passe n’est pas le bon. Vérifiez-le et recommencez."
+            request,
+            site,
+            destination,
+            Sentence("Ce mot de passe n’est pas le bon. Vérifiez-le et recommencez."),
         )
     except (Throttled, TooManySignIns, MailLimitReached) as refusal:
         problem = PROBLEMS[type(refusal)]
-        return _page(request, site, destination, problem.title, status_code=problem.status)
+        return _page(request, site, destination, problem.sentence, status_code=problem.status)
     return after_password(site, destination, under_way)
 
 
@@ -70,7 +74,12 @@ ROUTES = [show_step_up, step_up]
 
 
 def _page(
-    request: AnyRequest, site: Site, destination: Destination, wrong: str = "", *, status_code: int = 422
+    request: AnyRequest,
+    site: Site,
+    destination: Destination,
+    wrong: Sentence | None = None,
+    *,
+    status_code: int = 422,
 ) -> Response[Any]:
     errors = {"password": wrong} if wrong else {}
     return site.page(
