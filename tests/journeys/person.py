@@ -1,5 +1,6 @@
 """One person at one browser without JavaScript, whose every page is examined as it is shown."""
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,14 @@ class Person:
                 return
             await self.page.keyboard.press("Tab")
         raise AssertionError(f"#{id} cannot be reached with Tab on {self.page.url}")
+
+    async def is_led_to(self, id: str) -> None:
+        """The page puts the focus there by itself: at its first rendering, which may come after its loading."""
+        for _ in range(100):
+            if await self.focused() == id:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"the focus is on #{await self.focused()}, not on #{id}")
 
     async def focused(self) -> str:
         return await self.page.evaluate("document.activeElement ? document.activeElement.id : ''")

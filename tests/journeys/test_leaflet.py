@@ -80,7 +80,7 @@ async def test_1_two_letters_and_a_keyboard_open_the_account(
     await mason.looks("questions")
     await mason.tab_to("continue")
     await mason.enter()
-    assert await mason.focused() == "error-summary"
+    await mason.is_led_to("error-summary")
     await mason.looks("questions-in-error")
     for field in ("kind", "letters"):
         await mason.tab_to(field)
@@ -91,7 +91,7 @@ async def test_1_two_letters_and_a_keyboard_open_the_account(
     await typed_by_keyboard(mason, number=letters.siret, identifiant="ABCD EFGH J")
     await mason.tab_to("continue")
     await mason.enter()
-    assert await mason.focused() == "error-summary"
+    await mason.is_led_to("error-summary")
     await mason.looks("letters-in-error")
     await typed_by_keyboard(
         mason, identifiant=letters.identifiant, code_confidentiel=letters.code_confidentiel.lower()
@@ -104,7 +104,7 @@ async def test_1_two_letters_and_a_keyboard_open_the_account(
     await mason.looks("password")
     await typed_by_keyboard(mason, password="court")
     await mason.enter()
-    assert await mason.focused() == "error-summary"
+    await mason.is_led_to("error-summary")
     await mason.looks("password-in-error")
     await typed_by_keyboard(mason, password=PASSWORD)
     await mason.enter()

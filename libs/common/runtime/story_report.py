@@ -54,19 +54,23 @@ def print_addresses(console: Console, place: Installation) -> None:
     console.print("\nCtrl-C arrête tout ; les données restent dans " + str(place.data) + ".")
 
 
+ROLES = {"owner": "responsable du cabinet", "member": "collaborateur"}
+
+
 def _print_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> None:
     if not accounts:
         return
     console.print("\nComptes de démonstration :")
     for account in accounts:
-        about = [str(account[key]) for key in ("role", "cabinet_name", "caisse") if account.get(key)]
+        told = (ROLES.get(account.get("role", "")), account.get("cabinet_name"), account.get("caisse"))
+        about = [str(word) for word in told if word]
         console.print(f"  [bold]{account.get('name', '')}[/]" + (f" ({', '.join(about)})" if about else ""))
-        told = (
+        shown = (
             ("email", "adresse"),
             ("password", "mot de passe"),
             ("totp_secret", "clé du code à six chiffres"),
         )
-        console.print("    " + ", ".join(f"{says} {account[key]}" for key, says in told if account.get(key)))
+        console.print("    " + ", ".join(f"{says} {account[key]}" for key, says in shown if account.get(key)))
 
 
 def _rows(value: object) -> list[dict[str, Any]]:

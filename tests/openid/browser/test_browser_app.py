@@ -81,7 +81,8 @@ async def test_back_after_all_is_done_leads_to_no_dead_end(visitor: Visitor) -> 
     user = await visitor.sign_in(page)
     await page.go_back()
     # The request is over: the page says so and leads home, where this person is signed in.
-    await page.locator("main a", has_text="Revenir à l’accueil").wait_for()
+    await page.locator("h1", has_text="Cette connexion est déjà terminée").wait_for()
+    await page.locator("main a", has_text="Aller à mon espace").wait_for()
     await page.go_forward()
     assert (await told(page, "signed in"))["sub"] == user["sub"]
     await page.click("#sign-in")

@@ -346,7 +346,7 @@ async def test_par_attempt_reuse_request_uri(client: Party, who: Somebody) -> No
     pushed = await client.push()
     assert "code" in callback(await follow(client, who, pushed))
     again = await follow(client, who, pushed)
-    assert again.status_code == 400 and "invalid_request_uri" in again.text
+    assert again.status_code == 400 and "Cette connexion est déjà terminée" in again.text
 
 
 async def test_par_attempt_to_use_expired_request_uri(client: Party, who: Somebody) -> None:
