@@ -47,12 +47,15 @@ class BoundedConnection(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             self._head_is_whole()
-        elif self._nothing_is_asked():
-            # Part of a head, or of a body whose answer has left: no request is under way, the next one is due.
-            if self._in_head and self._head_size > LARGEST_HEAD:
+        elif self._in_head and self._head_size > LARGEST_HEAD:
+            if self._nothing_is_asked():
                 self.send_400_response("Header fields too large.")
             else:
-                self._await_head()
+                # Behind a request whose answer may be half sent.
+                self.transport.abort()
+        elif self._nothing_is_asked():
+            # Part of a head, or of a body whose answer has left: no request is under way, the next one is due.
+            self._await_head()
         elif self._due is not None:
             self._head_is_whole()
 

@@ -31,6 +31,8 @@ IDLE_SECONDS = 150
 """Between two requests of a connection: longer than the proxy before us keeps it (deploy/Caddyfile, two minutes),
 so that it is never the server who closes while the next request is on its way."""
 
+ENDINGS = (signal.SIGTERM, signal.SIGINT)
+
 UNREAD_SECONDS = 30
 """After which a client that takes no byte of what was sent to it is given up by the kernel (tcp(7))."""
 
@@ -53,7 +55,7 @@ def serve(name: str, workers: int) -> None:
 def answer(target: str, name: str, host: str, port: int, settings: Settings, *, workers: int = 1) -> None:
     """Serve the application that `target` (`module:create_app`) builds, until SIGTERM. Raises `StartRefused`."""
     with _bound(name, host, port) as listening:
-        for how in (signal.SIGTERM, signal.SIGINT):
+        for how in ENDINGS:
             signal.signal(how, _end)
         _open_as_many_connections_as_allowed()
 
@@ -121,13 +123,17 @@ def _share(workers: int, serving: Callable[[], None]) -> None:
     children: set[int] = set()
     try:
         for _ in range(workers):
+            # Told to end between the fork and its noting, neither would know whose the child is.
+            signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
             child = os.fork()
             if child == 0:
                 children.clear()
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
                 die_with_parent(expected_parent=parent)
                 serving()
                 sys.exit(0)
             children.add(child)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
         ended, status = os.wait()
         children.discard(ended)
         sys.exit(os.waitstatus_to_exitcode(status) or 1)

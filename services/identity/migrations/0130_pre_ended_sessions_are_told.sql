@@ -25,11 +25,16 @@ DECLARE
 BEGIN
     -- Row-level security holds the owner too; it sees every caisse for the length of this statement.
     PERFORM set_config('espace.migrating', 'on', true);
+    -- A sign-in under way has proven the former password. First, so that one being finished has opened its session.
+    DELETE FROM sign_in WHERE person_id = whose AND (kept IS NULL OR session_id IS DISTINCT FROM kept);
     UPDATE session SET revoked_at = moment
      WHERE person_id = whose AND revoked_at IS NULL AND id IS DISTINCT FROM kept;
     GET DIAGNOSTICS ended = ROW_COUNT;
-    -- A sign-in under way has proven the former password.
-    DELETE FROM sign_in WHERE person_id = whose AND session_id IS DISTINCT FROM kept;
+    -- What was granted while the new password was being computed is dated after the change (`grant_is_outdated`).
+    UPDATE authorization_grant AS g SET revoked_at = moment, revoked_why = 'person'
+      FROM caisse
+     WHERE g.caisse = caisse.slug AND g.person_id = whose AND g.revoked_at IS NULL
+       AND (kept IS NULL OR g.session_id IS DISTINCT FROM kept);
     PERFORM set_config('espace.migrating', '', true);
     RETURN ended;
 END $$;

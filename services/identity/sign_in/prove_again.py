@@ -14,7 +14,13 @@ from services.identity.mail.enqueue import Mail
 from services.identity.sign_in import store
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.session import OpenedSession, Session, SignInRequired, fresh_step_up, renew
-from services.identity.sign_in.sign_in import Browser, UnderWay, await_second_step, check_password
+from services.identity.sign_in.sign_in import (
+    Browser,
+    UnderWay,
+    WrongCredentials,
+    await_second_step,
+    check_password,
+)
 from services.identity.sign_in.stages import level_of
 from services.identity.sign_in.store import Person
 
@@ -51,6 +57,8 @@ async def begin_step_up(
         db, passwords, caisse, email=person.email, password=password, browser=browser, now=now
     )
     async with db.transaction(caisse) as tx:
+        if not await store.password_stands(tx, person):
+            raise WrongCredentials
         return await await_second_step(tx, mail, keys, person, acr="two_step", session_id=session.id, now=now)
 
 

@@ -91,6 +91,8 @@ async def take_second_step(
     # 3. Value spent, proof completed and session opened together, or nothing.
     async with db.transaction(caisse) as tx:
         proof, person = awaited.proof, awaited.person
+        if not await store.password_stands(tx, person):
+            raise StartAgain
         recovery_codes = await _judge(tx, mail, keys, awaited, typed, base=base, now=now)
         proven = frozenset({*proof.proven, PROVES[awaited.stage]})
         if not await _is_enough(tx, mail, keys, awaited, proven, now=now):

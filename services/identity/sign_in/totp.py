@@ -133,15 +133,11 @@ async def remove_totp(tx: Tx, mail: Mail, person: Person, *, now: datetime) -> N
 async def falls_with(tx: Tx, reset: Reset) -> bool:
     """Whether the application goes with the password that this mailed link replaces.
 
-    One enrolled with a password alone is worth no more than that password. One enrolled with the mailbox
-    stays: a mail alone takes no second factor away (CVE-2026-3429), except by the link that its owner was
-    mailed to disavow it, which leaves them at the level they were before.
+    A mail alone takes no second factor away (CVE-2026-3429), except by the link that its owner was mailed to
+    disavow that very one, which leaves them at the level they were before.
     """
     factor = await store.find_totp(tx, reset.person_id)
-    if factor is None:
-        return False
-    is_disavowed = reset.disavowed_from is not None and factor.confirmed_at >= reset.disavowed_from
-    return is_disavowed or factor.mailbox_proven_at is None
+    return factor is not None and factor.confirmed_at == reset.disavowed_from
 
 
 async def _spend(tx: Tx, keys: KeyEncryption, person_id: UUID, typed: str, *, now: datetime) -> None:

@@ -15,7 +15,7 @@ from libs.common.events.envelope import decode
 from libs.common.events.identity import FloorRaised
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
-from services.identity.sign_in.session import end_session
+from services.identity.sign_in.session import end_all_sessions, end_session
 from services.identity.sign_in.store import set_password
 from services.identity.sign_in.suspend import restore, suspend
 from tests.openid.party import Issuer, Party
@@ -128,6 +128,19 @@ async def test_what_was_granted_while_a_suspension_was_being_written_is_dead_too
     async with issuer.db.transaction(issuer.caisse) as tx:
         assert await restore(tx, who.id, by=THE_SYSTEM, reason="vérifié", now=issuer.clock())
     await everything_is_dead(client, tokens, code)
+
+
+async def test_what_was_granted_while_a_new_password_was_being_computed_is_dead_too(issuer: Issuer) -> None:
+    """The change is dated by its request, the grant by its own, a second later and before the commit."""
+    client = await issuer.client(consent="explicit")
+    who = await (await issuer.person()).sign_in()
+    early = issuer.clock()
+    issuer.clock.forward(seconds=1)
+    tokens = await client.tokens(who, scope="openid offline_access")
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await set_password(tx, who.id, "$argon2id$new", now=early)
+        await end_all_sessions(tx, who.id, now=early)
+    assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 
 async def test_a_suspension_reaches_the_access_tokens_of_every_caisse(issuer: Issuer) -> None:
