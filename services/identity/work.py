@@ -24,7 +24,9 @@ from services.identity.mail.courier import KEEP, count_what_waits, run_courier
 from services.identity.mail.enqueue import Mail
 from services.identity.openid import consent_store as consents
 from services.identity.openid.duties import openid_duties
+from services.identity.sign_in import session_store
 from services.identity.sign_in import store as sign_ins
+from services.identity.sign_in.forgotten_password import store as resets
 
 log = structlog.get_logger()
 
@@ -63,8 +65,8 @@ SERVED: tuple[tuple[Forget, timedelta], ...] = (
     (sign_ins.forget_idle_throttles, timedelta()),
     (sign_ins.forget_old_proofs, timedelta()),
     (sign_ins.forget_old_proposals, timedelta()),
-    (sign_ins.forget_old_resets, timedelta()),
-    (sign_ins.forget_old_sessions, timedelta(days=30)),
+    (resets.forget_old_resets, timedelta()),
+    (session_store.forget_old_sessions, timedelta(days=30)),
     (sign_ins.forget_old_devices, timedelta(days=400)),
     (first_connections.forget_before, timedelta()),
     (mails.forget_before, KEEP),

@@ -13,6 +13,7 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
 from services.identity.account import store
 from services.identity.mail.enqueue import Mail
+from services.identity.sign_in import session_store
 from services.identity.sign_in import store as people
 from services.identity.sign_in.new_password import change_password
 from services.identity.sign_in.password import Passwords
@@ -61,7 +62,9 @@ async def rename(tx: Tx, person: Person, full_name: str, *, now: datetime) -> No
 
 async def end_other_session(tx: Tx, person_id: UUID, session_id: UUID, *, now: datetime) -> None:
     """Sign another browser of one's own out. Raises `NotFound` for a session of somebody else, or none."""
-    live = await people.live_sessions(tx, person_id, seen_after=now - IDLE, created_after=now - LONGEST)
+    live = await session_store.live_sessions(
+        tx, person_id, seen_after=now - IDLE, created_after=now - LONGEST
+    )
     if session_id not in {session.id for session in live}:
         raise NotFound
     await end_session(tx, session_id, now=now)

@@ -26,6 +26,7 @@ from services.identity.account.change_account import (
 )
 from services.identity.mail.enqueue import Mail
 from services.identity.openid.consents import given_by, revoke
+from services.identity.sign_in import session_store
 from services.identity.sign_in import store as people
 from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.forgotten_password.routes import sentence_for
@@ -79,7 +80,7 @@ async def show_me(
         person = await person_of(tx, session)
         firms = await store.firms_of(tx, person.id)
         devices = await people.devices_of(tx, person.id)
-        sessions = await people.live_sessions(
+        sessions = await session_store.live_sessions(
             tx, person.id, seen_after=now - IDLE, created_after=now - LONGEST
         )
         consents = await given_by(tx, person.id, now)

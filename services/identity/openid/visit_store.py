@@ -13,7 +13,7 @@ from services.identity.openid.clients import Client
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.store import CLIENT, client_of
 from services.identity.sign_in.session import ends_at
-from services.identity.sign_in.store import LIVE
+from services.identity.sign_in.session_store import LIVE
 
 
 class Firm(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in import store, throttle
 from services.identity.sign_in.destination import Destination
+from services.identity.sign_in.forgotten_password import store as resets
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.password_rules import check_password_choice
 from services.identity.sign_in.session import end_all_sessions, family_of, hash_of, new_secret
@@ -64,8 +65,8 @@ async def ask_new_password(
     except MailLimitReached:
         # The link already sent stays good: a flood of asks cannot take it away.
         return
-    await store.supersede_resets(tx, person.id, now=now)
-    await store.add_reset(tx, new_id(), hash_of(token), person_id=person.id, now=now, expires_at=deadline)
+    await resets.supersede_resets(tx, person.id, now=now)
+    await resets.add_reset(tx, new_id(), hash_of(token), person_id=person.id, now=now, expires_at=deadline)
 
 
 async def _is_known_device_at_rest(tx: Tx, person: Person, device_cookie: str | None, now: datetime) -> bool:
@@ -93,7 +94,7 @@ class OwnersLink(NamedTuple):
 
 async def owner_of_link(tx: Tx, link_token: str, *, now: datetime) -> OwnersLink:
     """What this link may do; reading spends nothing. Raises `LinkNotUsable`."""
-    reset = await store.find_reset(tx, hash_of(link_token), now=now)
+    reset = await resets.find_reset(tx, hash_of(link_token), now=now)
     person = await store.find_person(tx, person_id=reset.person_id) if reset else None
     if reset is None or person is None or person.state != "active":
         raise LinkNotUsable
@@ -133,7 +134,7 @@ async def set_password_by_link(
     # 3. Spend, change, sign out and tell, together or not at all.
     async with db.transaction(caisse) as tx:
         link = await owner_of_link(tx, link_token, now=now)
-        if not await store.claim_reset(tx, hash_of(link_token), now=now):
+        if not await resets.claim_reset(tx, hash_of(link_token), now=now):
             raise LinkNotUsable
         # The factor went while the password was hashed: the choice was judged as one that it helps.
         if judged.keeps_factor and not link.keeps_factor:
@@ -142,7 +143,7 @@ async def set_password_by_link(
             await remove_totp(tx, mail, link.person, now=now)
         await _replace(tx, mail, link.person, encoded, keep_session=None, now=now)
         if link.is_disavowal:
-            await store.supersede_resets(tx, link.person.id, now=now, disavowals_too=True)
+            await resets.supersede_resets(tx, link.person.id, now=now, disavowals_too=True)
         return await _know_this_device(tx, link.person, browser, now=now)
 
 
@@ -170,7 +171,7 @@ async def _replace(
     tx: Tx, mail: Mail, person: Person, encoded: str, *, keep_session: UUID | None, now: datetime
 ) -> None:
     await store.set_password(tx, person.id, encoded, now=now)
-    await store.supersede_resets(tx, person.id, now=now)
+    await resets.supersede_resets(tx, person.id, now=now)
     # Somebody else may hold tokens whose session is long over: not only those of the sessions at hand end.
     await end_all_sessions(tx, person.id, kept=keep_session, now=now)
     await journal.record(

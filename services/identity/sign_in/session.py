@@ -18,8 +18,8 @@ from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.floors.raise_floor import raise_floor
-from services.identity.sign_in import store
-from services.identity.sign_in.store import Session
+from services.identity.sign_in import session_store
+from services.identity.sign_in.session_store import Session
 
 Acr = Literal["pwd", "two_step", "mfa"]
 """Password alone; password and a mailed code (two steps, one factor); two factors."""
@@ -67,14 +67,14 @@ async def current_session(tx: Tx, cookie: str | None, now: datetime) -> Session 
     """
     if not cookie:
         return None
-    session = await store.find(tx, *sought(cookie, now))
+    session = await session_store.find(tx, *sought(cookie, now))
     if session is not None:
         await note_seen(tx, session.id, session.last_seen_at, now)
     return session
 
 
 def sought(cookie: str, now: datetime) -> tuple[bytes, datetime, datetime]:
-    """What `store.LIVE` asks of the session behind a cookie: hash, seen after, created after."""
+    """What `session_store.LIVE` asks of the session behind a cookie: hash, seen after, created after."""
     return hash_of(cookie), now - IDLE, now - LONGEST
 
 
@@ -90,7 +90,7 @@ def was_seen_long_ago(last_seen_at: datetime, now: datetime) -> bool:
 async def note_seen(tx: Tx, session_id: UUID, last_seen_at: datetime, now: datetime) -> None:
     """The session's idle clock starts anew, at most once a minute."""
     if was_seen_long_ago(last_seen_at, now):
-        await store.touch(tx, session_id, now=now)
+        await session_store.touch(tx, session_id, now=now)
 
 
 async def open_session(
@@ -117,7 +117,7 @@ async def open_session(
         user_agent_family=family_of(user_agent),
     )
     cookie = new_secret()
-    await store.add(tx, session, hash_of(cookie))
+    await session_store.add(tx, session, hash_of(cookie))
     return OpenedSession(session, cookie)
 
 
@@ -133,7 +133,7 @@ async def renew(
     level = max(session.acr, acr, key=ACR_RANK.__getitem__)
     proven = sorted({*session.amr, *amr})
     cookie = new_secret()
-    renewed = await store.renew(
+    renewed = await session_store.renew(
         tx,
         session.id,
         hash_of(cookie),
@@ -154,7 +154,7 @@ async def end_session(
 
     `by` is somebody else than its person, with the program they use. False when it was over already.
     """
-    person_id = await store.revoke(tx, session_id, now=now)
+    person_id = await session_store.revoke(tx, session_id, now=now)
     if person_id is None:
         return False
     act = Act(
@@ -176,7 +176,7 @@ async def end_all_sessions(tx: Tx, person_id: UUID, *, kept: UUID | None = None,
     Every access token dies within a second. Those of the kept session too: floors know people and sessions, and
     no exception; its clients are given others when they ask.
     """
-    await store.end_sessions_everywhere(tx, person_id, kept=kept, now=now)
+    await session_store.end_sessions_everywhere(tx, person_id, kept=kept, now=now)
     await end_access_tokens(tx, person_id, now=now)
 
 

@@ -18,7 +18,7 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.email import email_key
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
-from services.identity.sign_in import store, throttle
+from services.identity.sign_in import session_store, store, throttle
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.refused import REFUSED, note_refused_later
 from services.identity.sign_in.session import (
@@ -238,7 +238,7 @@ async def finish(
 ) -> SignedIn:
     """Open the session. The one this browser held ends: its cookie was never ours to keep."""
     if browser.session_cookie:
-        former = await store.find_by_cookie(tx, hash_of(browser.session_cookie))
+        former = await session_store.find_by_cookie(tx, hash_of(browser.session_cookie))
         if former is not None:
             await end_session(tx, former, now=now)
     opened = await open_session(

@@ -1,4 +1,4 @@
-"""Rows of sign-in: sessions, proofs under way, devices, links, throttles."""
+"""Rows of sign-in: people, proofs under way, devices, throttles. Sessions: `session_store.py`."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -6,23 +6,6 @@ from uuid import UUID
 
 from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
-
-
-class Session(NamedTuple):
-    """A signed-in browser; `id` is the `sid` of its tokens."""
-
-    id: UUID
-    caisse: str
-    person_id: UUID
-    auth_time: datetime
-    acr: str
-    amr: list[str]
-    second_factor_at: datetime | None
-    created_at: datetime
-    last_seen_at: datetime
-    user_agent_family: str
-    shown_as: str = ""
-    """The person's name, or address where none was given; read with the session of a page only."""
 
 
 class Person(NamedTuple):
@@ -54,13 +37,6 @@ class Proof(NamedTuple):
     """The level to reach."""
 
 
-class Reset(NamedTuple):
-    """A mailed link that sets a password. `disavowed_from`: it also removes the application added from then on."""
-
-    person_id: UUID
-    disavowed_from: datetime | None
-
-
 class Device(NamedTuple):
     id: UUID
     label: str
@@ -68,129 +44,8 @@ class Device(NamedTuple):
     last_used_at: datetime
 
 
-# Sessions
-
-
-async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
-    await tx.execute(
-        """
-        INSERT INTO session (id, caisse, token_hash, person_id, auth_time, acr, amr, second_factor_at,
-                             created_at, last_seen_at, user_agent_family)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-        """,
-        session.id,
-        session.caisse,
-        token_hash,
-        session.person_id,
-        session.auth_time,
-        session.acr,
-        session.amr,
-        session.second_factor_at,
-        session.created_at,
-        session.last_seen_at,
-        session.user_agent_family,
-    )
-
-
 PROVEN_FROM = "coalesce(greatest(person.password_changed_at, person.suspended_at), '-infinity')"
 """What a person proved before their last change of password, or suspension and its end, is worth nothing anywhere."""
-
-LIVE = f"""session.token_hash = $1
-           AND session.revoked_at IS NULL
-           AND session.last_seen_at > $2
-           AND session.created_at > $3
-           AND session.auth_time >= {PROVEN_FROM}"""
-"""The session of a cookie, alive, beside its person: hash, seen after, created after."""
-
-
-async def find(tx: Tx, token_hash: bytes, seen_after: datetime, created_after: datetime) -> Session | None:
-    row = await tx.fetchrow(
-        f"""
-        SELECT session.id, session.caisse, session.person_id, session.auth_time, session.acr, session.amr,
-               session.second_factor_at, session.created_at, session.last_seen_at, session.user_agent_family,
-               coalesce(nullif(person.full_name, ''), person.email)
-          FROM session
-          JOIN person ON person.id = session.person_id AND person.state = 'active'
-         WHERE {LIVE}
-        """,
-        token_hash,
-        seen_after,
-        created_after,
-    )
-    return Session(*row) if row else None
-
-
-async def find_by_cookie(tx: Tx, token_hash: bytes) -> UUID | None:
-    return await tx.fetchval(
-        "SELECT id FROM session WHERE token_hash = $1 AND revoked_at IS NULL", token_hash
-    )
-
-
-async def touch(tx: Tx, session_id: UUID, *, now: datetime) -> None:
-    await tx.execute(
-        "UPDATE session SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2", session_id, now
-    )
-
-
-async def renew(
-    tx: Tx,
-    session_id: UUID,
-    token_hash: bytes,
-    *,
-    acr: str,
-    amr: list[str],
-    second_factor_at: datetime | None,
-    auth_time: datetime,
-) -> Session | None:
-    """Another cookie, a higher level; `None` when the session was revoked meanwhile."""
-    row = await tx.fetchrow(
-        """
-        UPDATE session
-           SET token_hash = $2, acr = $3, amr = $4, second_factor_at = coalesce($5, second_factor_at),
-               auth_time = $6, last_seen_at = $6
-         WHERE id = $1 AND revoked_at IS NULL
-        RETURNING id, caisse, person_id, auth_time, acr, amr, second_factor_at,
-                  created_at, last_seen_at, user_agent_family
-        """,
-        session_id,
-        token_hash,
-        acr,
-        amr,
-        second_factor_at,
-        auth_time,
-    )
-    return Session(*row) if row else None
-
-
-async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> UUID | None:
-    """Whose session this call ended; `None` when it was over."""
-    return await tx.fetchval(
-        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING person_id",
-        session_id, now,
-    )  # fmt: skip
-
-
-async def end_sessions_everywhere(tx: Tx, person_id: UUID, *, kept: UUID | None, now: datetime) -> int:
-    """End the sessions of one person in every caisse, `kept` apart; how many there were."""
-    return await tx.fetchval("SELECT end_sessions_everywhere($1, $2, $3)", person_id, kept, now)
-
-
-async def live_sessions(
-    tx: Tx, person_id: UUID, *, seen_after: datetime, created_after: datetime
-) -> list[Session]:
-    rows = await tx.fetch(
-        """
-        SELECT id, caisse, person_id, auth_time, acr, amr, second_factor_at,
-               created_at, last_seen_at, user_agent_family
-          FROM session
-         WHERE person_id = $1 AND revoked_at IS NULL AND last_seen_at > $2 AND created_at > $3
-         ORDER BY last_seen_at DESC
-        """,
-        person_id,
-        seen_after,
-        created_after,
-    )
-    return [Session(*row) for row in rows]
 
 
 # People
@@ -431,70 +286,6 @@ async def forget_device(tx: Tx, device_id: UUID, person_id: UUID, *, now: dateti
     return gone == 1
 
 
-# Forgotten password
-
-
-async def supersede_resets(tx: Tx, person_id: UUID, *, now: datetime, disavowals_too: bool = False) -> None:
-    """End the links mailed before. Those that disavow an application outlive what a thief may ask or change."""
-    await tx.execute(
-        """
-        UPDATE password_reset SET ended_at = $2
-         WHERE person_id = $1 AND ended_at IS NULL AND ($3 OR disavowed_from IS NULL)
-        """,
-        person_id,
-        now,
-        disavowals_too,
-    )
-
-
-async def add_reset(
-    tx: Tx,
-    reset_id: UUID,
-    token_hash: bytes,
-    *,
-    person_id: UUID,
-    now: datetime,
-    expires_at: datetime,
-    disavowed_from: datetime | None = None,
-) -> None:
-    await tx.execute(
-        """
-        INSERT INTO password_reset (id, caisse, person_id, token_hash, created_at, expires_at, disavowed_from)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
-        """,
-        reset_id,
-        tx.the_caisse,
-        person_id,
-        token_hash,
-        now,
-        expires_at,
-        disavowed_from,
-    )
-
-
-async def find_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> Reset | None:
-    """A live link. Reading changes nothing."""
-    row = await tx.fetchrow(
-        """
-        SELECT person_id, disavowed_from FROM password_reset
-         WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2
-        """,
-        token_hash,
-        now,
-    )
-    return Reset(*row) if row else None
-
-
-async def claim_reset(tx: Tx, token_hash: bytes, *, now: datetime) -> bool:
-    """Spend a link. False when it is unknown, spent or expired: two uses at once find one winner."""
-    claimed = await tx.execute(
-        "UPDATE password_reset SET ended_at = $2 WHERE token_hash = $1 AND ended_at IS NULL AND expires_at > $2",
-        token_hash,
-        now,
-    )
-    return claimed == 1
-
-
 # Throttles
 
 
@@ -540,33 +331,10 @@ async def forget_old_proposals(tx: Tx, now: datetime) -> int:
     )
 
 
-async def forget_old_resets(tx: Tx, now: datetime) -> int:
-    return await tx.execute(
-        "DELETE FROM password_reset WHERE id IN (SELECT id FROM password_reset WHERE expires_at < $1 LIMIT $2)",
-        now,
-        BATCH,
-    )
-
-
 async def forget_old_devices(tx: Tx, before: datetime) -> int:
     """Browsers that have not signed in since then: their cookie is gone too."""
     return await tx.execute(
         "DELETE FROM known_device WHERE id IN (SELECT id FROM known_device WHERE last_used_at < $1 LIMIT $2)",
-        before,
-        BATCH,
-    )
-
-
-async def forget_old_sessions(tx: Tx, before: datetime) -> int:
-    """Sessions begun before then; the journal keeps the trace of each."""
-    return await tx.execute(
-        """
-        DELETE FROM session WHERE id IN (
-            SELECT id FROM session
-             WHERE created_at < $1
-               AND NOT EXISTS (SELECT FROM sign_in WHERE sign_in.session_id = session.id)
-             LIMIT $2)
-        """,
         before,
         BATCH,
     )

@@ -15,6 +15,7 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
 from services.identity.caisses import store as caisses
 from services.identity.sign_in import store
+from services.identity.sign_in.forgotten_password import store as resets
 from services.identity.sign_in.session import end_all_sessions
 
 
@@ -51,7 +52,7 @@ async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datet
     Twice is once more the same. False when they were suspended already.
     """
     done = await store.suspend(tx, person_id, now=now)
-    await store.supersede_resets(tx, person_id, now=now, disavowals_too=True)
+    await resets.supersede_resets(tx, person_id, now=now, disavowals_too=True)
     await end_all_sessions(tx, person_id, now=now)
     await _note(tx, "suspended", person_id, by, reason, now)
     return done

@@ -17,11 +17,12 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.crockford import MistypedCode, new_code, parse_code
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
-from services.identity.sign_in import store as people
 from services.identity.sign_in.factors import store
+from services.identity.sign_in.forgotten_password import store as resets
+from services.identity.sign_in.forgotten_password.store import Reset
 from services.identity.sign_in.session import hash_of, new_secret
 from services.identity.sign_in.sign_in import PROOF_LASTS, WrongCode
-from services.identity.sign_in.store import Person, Reset
+from services.identity.sign_in.store import Person
 
 PURPOSE = "totp"
 
@@ -94,7 +95,7 @@ async def confirm_totp(
 
 async def _link_that_disavows(tx: Tx, person: Person, *, base: str, now: datetime) -> dict[str, str]:
     token, deadline = new_secret(), now + DISAVOWAL_LASTS
-    await people.add_reset(
+    await resets.add_reset(
         tx,
         new_id(),
         hash_of(token),

@@ -16,7 +16,7 @@ from services.identity.openid.client_keys import KNOWN_MEMBERS, MOST_KEYS
 from services.identity.openid.guarded_fetcher import RESOLVING_AT_ONCE, FetchRefused, GuardedFetcher
 from services.identity.openid.remembered import Remembered
 from tests.openid.listener import Listener
-from tests.openid.oidc_dynamic.test_dynamic import register
+from tests.openid.oidc_dynamic.registering import register
 from tests.openid.party import Issuer
 
 KEY = SigningKey.generate().published_jwk()

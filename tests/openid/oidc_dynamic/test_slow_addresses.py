@@ -10,7 +10,7 @@ import pytest
 from libs.common.database.held import TransactionIsOpen
 from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.registration import PER_CLIENT, PER_NETWORK
-from tests.openid.oidc_dynamic.test_dynamic import CALLBACK, invitation, manage, post, register
+from tests.openid.oidc_dynamic.registering import CALLBACK, invitation, manage, post, register
 from tests.openid.party import Issuer
 
 MORE_THAN_THE_POOL = 14

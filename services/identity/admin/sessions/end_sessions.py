@@ -8,13 +8,15 @@ from libs.common.database.journal import Actor
 from libs.common.database.transaction import Tx
 from libs.common.refusals import NotFound
 from services.identity.admin import store
-from services.identity.sign_in import store as people
+from services.identity.sign_in import session_store
 from services.identity.sign_in.session import IDLE, LONGEST, Session, end_session
 
 
 async def sessions_of(tx: Tx, person_id: UUID, now: datetime) -> list[Session]:
     """Newest first. Raises `NotFound` for a person this caisse does not know: people are platform-wide."""
-    live = await people.live_sessions(tx, person_id, seen_after=now - IDLE, created_after=now - LONGEST)
+    live = await session_store.live_sessions(
+        tx, person_id, seen_after=now - IDLE, created_after=now - LONGEST
+    )
     if not live and not await store.has_an_account(tx, person_id):
         raise NotFound
     return live

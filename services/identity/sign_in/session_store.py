@@ -1,0 +1,160 @@
+"""Rows of sessions: a signed-in browser each, in one caisse."""
+
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from libs.common.database.forgetting import BATCH
+from libs.common.database.transaction import Tx
+from services.identity.sign_in.store import PROVEN_FROM
+
+
+class Session(NamedTuple):
+    """A signed-in browser; `id` is the `sid` of its tokens."""
+
+    id: UUID
+    caisse: str
+    person_id: UUID
+    auth_time: datetime
+    acr: str
+    amr: list[str]
+    second_factor_at: datetime | None
+    created_at: datetime
+    last_seen_at: datetime
+    user_agent_family: str
+    shown_as: str = ""
+    """The person's name, or address where none was given; read with the session of a page only."""
+
+
+async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
+    await tx.execute(
+        """
+        INSERT INTO session (id, caisse, token_hash, person_id, auth_time, acr, amr, second_factor_at,
+                             created_at, last_seen_at, user_agent_family)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        """,
+        session.id,
+        session.caisse,
+        token_hash,
+        session.person_id,
+        session.auth_time,
+        session.acr,
+        session.amr,
+        session.second_factor_at,
+        session.created_at,
+        session.last_seen_at,
+        session.user_agent_family,
+    )
+
+
+LIVE = f"""session.token_hash = $1
+           AND session.revoked_at IS NULL
+           AND session.last_seen_at > $2
+           AND session.created_at > $3
+           AND session.auth_time >= {PROVEN_FROM}"""
+"""The session of a cookie, alive, beside its person: hash, seen after, created after."""
+
+
+async def find(tx: Tx, token_hash: bytes, seen_after: datetime, created_after: datetime) -> Session | None:
+    row = await tx.fetchrow(
+        f"""
+        SELECT session.id, session.caisse, session.person_id, session.auth_time, session.acr, session.amr,
+               session.second_factor_at, session.created_at, session.last_seen_at, session.user_agent_family,
+               coalesce(nullif(person.full_name, ''), person.email)
+          FROM session
+          JOIN person ON person.id = session.person_id AND person.state = 'active'
+         WHERE {LIVE}
+        """,
+        token_hash,
+        seen_after,
+        created_after,
+    )
+    return Session(*row) if row else None
+
+
+async def find_by_cookie(tx: Tx, token_hash: bytes) -> UUID | None:
+    return await tx.fetchval(
+        "SELECT id FROM session WHERE token_hash = $1 AND revoked_at IS NULL", token_hash
+    )
+
+
+async def touch(tx: Tx, session_id: UUID, *, now: datetime) -> None:
+    await tx.execute(
+        "UPDATE session SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2", session_id, now
+    )
+
+
+async def renew(
+    tx: Tx,
+    session_id: UUID,
+    token_hash: bytes,
+    *,
+    acr: str,
+    amr: list[str],
+    second_factor_at: datetime | None,
+    auth_time: datetime,
+) -> Session | None:
+    """Another cookie, a higher level; `None` when the session was revoked meanwhile."""
+    row = await tx.fetchrow(
+        """
+        UPDATE session
+           SET token_hash = $2, acr = $3, amr = $4, second_factor_at = coalesce($5, second_factor_at),
+               auth_time = $6, last_seen_at = $6
+         WHERE id = $1 AND revoked_at IS NULL
+        RETURNING id, caisse, person_id, auth_time, acr, amr, second_factor_at,
+                  created_at, last_seen_at, user_agent_family
+        """,
+        session_id,
+        token_hash,
+        acr,
+        amr,
+        second_factor_at,
+        auth_time,
+    )
+    return Session(*row) if row else None
+
+
+async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> UUID | None:
+    """Whose session this call ended; `None` when it was over."""
+    return await tx.fetchval(
+        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING person_id",
+        session_id, now,
+    )  # fmt: skip
+
+
+async def end_sessions_everywhere(tx: Tx, person_id: UUID, *, kept: UUID | None, now: datetime) -> int:
+    """End the sessions of one person in every caisse, `kept` apart; how many there were."""
+    return await tx.fetchval("SELECT end_sessions_everywhere($1, $2, $3)", person_id, kept, now)
+
+
+async def live_sessions(
+    tx: Tx, person_id: UUID, *, seen_after: datetime, created_after: datetime
+) -> list[Session]:
+    rows = await tx.fetch(
+        """
+        SELECT id, caisse, person_id, auth_time, acr, amr, second_factor_at,
+               created_at, last_seen_at, user_agent_family
+          FROM session
+         WHERE person_id = $1 AND revoked_at IS NULL AND last_seen_at > $2 AND created_at > $3
+         ORDER BY last_seen_at DESC
+        """,
+        person_id,
+        seen_after,
+        created_after,
+    )
+    return [Session(*row) for row in rows]
+
+
+async def forget_old_sessions(tx: Tx, before: datetime) -> int:
+    """Sessions begun before then; the journal keeps the trace of each."""
+    return await tx.execute(
+        """
+        DELETE FROM session WHERE id IN (
+            SELECT id FROM session
+             WHERE created_at < $1
+               AND NOT EXISTS (SELECT FROM sign_in WHERE sign_in.session_id = session.id)
+             LIMIT $2)
+        """,
+        before,
+        BATCH,
+    )

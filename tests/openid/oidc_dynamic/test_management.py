@@ -1,0 +1,140 @@
+"""RFC 7592: what a client may do to itself, by its registration access token."""
+
+import msgspec
+import pytest
+
+from libs.common.access.signatures import SigningKey
+from services.identity.openid.clients import ClientMetadata
+from tests.openid.oidc_dynamic.registering import invitation, manage, register
+from tests.openid.party import Issuer, Party, Somebody
+
+
+async def test_reading_updating_and_deleting(issuer: Issuer, who: Somebody) -> None:
+    client, told = await register(issuer)
+    assert (await manage(issuer, told, "GET")).json()["client_name"] == "Dynamique"
+    changed = {**told, "client_name": "Renommé"}
+    assert (await manage(issuer, told, "PUT", changed)).json()["client_name"] == "Renommé"
+    tokens = await client.tokens(who)
+    assert (await manage(issuer, told, "DELETE")).status_code == 204
+    assert (await manage(issuer, told, "GET")).status_code == 401
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    assert (await client.refresh("x")).json()["error"] == "invalid_client"
+
+
+async def test_an_update_revalidates_the_whole_client(issuer: Issuer) -> None:
+    """openid.md §4, "registration tampering"."""
+    _, told = await register(issuer, "standard", token_endpoint_auth_method="none")
+    for wrong in (
+        {"redirect_uris": ["https://client.example/cb#x"]},
+        {"redirect_uris": []},
+        {"token_endpoint_auth_method": "client_secret_basic"},
+        {"grant_types": ["password"]},
+        {"response_types": ["token"]},
+        {"jwks": {"keys": [SigningKey.generate("ES256").public_jwk | {"d": "AA"}]}},
+        {"logo_uri": "javascript:alert(1)"},
+        {"backchannel_logout_uri": "http://intranet/logout"},
+        {"client_id": "another"},
+    ):
+        answer = await manage(issuer, told, "PUT", {**told, **wrong})
+        assert answer.status_code == 400, wrong
+    assert (await manage(issuer, told, "PUT", {**told, "profile": "compat"})).json()["profile"] == "standard"
+
+
+async def test_another_client_s_token_manages_nothing(issuer: Issuer) -> None:
+    _, mine = await register(issuer)
+    _, theirs = await register(issuer)
+    assert (await manage(issuer, theirs, "GET", token=mine["registration_access_token"])).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff", b'{"client_name":"\xff"}', b'{"client_name":"\\u0000"}', b'{"jwks":' * 5000 + b"1" + b"}" * 5000,
+        b'{"jwks":' + b"[" * 900 + b"]" * 900 + b"}", b"[]", b"", b'{"grant_types":5}', b'{"grant_types":[{}]}',
+        b'{"grant_types":{"a":1}}', b'{"scope":{}}', b'{"redirect_uris":"https://a.example"}', b'{"jwks":{"keys":[1]}}',
+        b'{"jwks":{"keys":{}}}', b'{"default_max_age":' + b"9" * 4000 + b"}",
+    ],
+    ids=lambda raw: ascii(raw[:30]),
+)  # fmt: skip
+async def test_metadata_that_cannot_be_read_or_kept_are_refused(issuer: Issuer, body: bytes) -> None:
+    token = await invitation(issuer)
+    async with issuer.http() as http:
+        answer = await http.post(
+            f"/{issuer.caisse}/register", content=body, headers={"Authorization": f"Bearer {token}"}
+        )
+    refusals = {"invalid_client_metadata", "invalid_redirect_uri"}
+    assert answer.status_code == 400 and answer.json()["error"] in refusals, answer.text
+
+
+async def test_a_client_cannot_update_itself_to_what_cannot_be_read(issuer: Issuer) -> None:
+    party, told = await register(issuer)
+    for body in (b'{"client_id":"\xff"}', b'{"client_id":' * 5000, b'{"client_name":"\\u0000"}'):
+        async with issuer.http() as http:
+            answer = await http.put(
+                f"/{issuer.caisse}/register/{party.client_id}",
+                content=body,
+                headers={"Authorization": f"Bearer {told['registration_access_token']}"},
+            )
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_a_client_that_takes_a_secret_is_given_one(issuer: Issuer, who: Somebody) -> None:
+    """RFC 7592 §2.2, RFC 7591 §3.2.1: else it is locked out by its own update."""
+    key = SigningKey.generate()
+    _, told = await register(
+        issuer, key=key, jwks={"keys": [key.published_jwk()]}, token_endpoint_auth_method="private_key_jwt"
+    )
+    answer = await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "client_secret_basic"})
+    now = answer.json()
+    assert (answer.status_code, now["client_secret_expires_at"]) == (200, 0)
+    metadata = msgspec.convert(
+        {n: v for n, v in now.items() if n in ClientMetadata.__struct_fields__}, ClientMetadata
+    )
+    client = Party(issuer, told["client_id"], key, metadata, now["client_secret"])
+    assert "id_token" in await client.tokens(who)
+
+    again = (await manage(issuer, told, "PUT", {**now, "client_name": "Autre"})).json()
+    assert "client_secret" not in again, "kept, and only its hash is known"
+    assert "id_token" in await client.tokens(who)
+    await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "private_key_jwt"})
+    back = (
+        await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "client_secret_basic"})
+    ).json()
+    assert back["client_secret"] != now["client_secret"]
+    assert (await client.refresh("x")).json()["error"] == "invalid_client", "the former secret is dead"
+
+
+async def test_a_secret_that_is_sent_back_is_the_client_s(issuer: Issuer) -> None:
+    """RFC 7592 §2.2: it must match the one in force; a client does not choose its own."""
+    _, told = await register(issuer)
+    _, keyless = await register(issuer, "standard", token_endpoint_auth_method="none")
+    for one, secret in ((told, "mine"), (told, 5), (told, ""), (told, {}), (keyless, "mine")):
+        answer = await manage(issuer, one, "PUT", {**one, "client_secret": secret})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata"), secret
+    assert (await manage(issuer, told, "PUT", {**told, "client_name": "Le même"})).status_code == 200
+
+
+@pytest.mark.parametrize("profile", ["standard", "compat"])
+async def test_a_client_that_proves_nothing_more_loses_its_grants(
+    issuer: Issuer, who: Somebody, profile: str
+) -> None:
+    """A confidential client's refresh tokens hang on its own proof alone (RFC 6749 §6, RFC 9449 §5)."""
+    key = SigningKey.generate()
+    grants = ["authorization_code", "refresh_token"]
+    client, told = await register(
+        issuer, profile, key=key, jwks={"keys": [key.published_jwk()]}, grant_types=grants,
+        token_endpoint_auth_method="private_key_jwt",
+    )  # fmt: skip
+    before = await client.tokens(who)
+    pending = await client.code(who)
+    assert (
+        await manage(issuer, told, "PUT", {**told, "token_endpoint_auth_method": "none"})
+    ).status_code == 200
+    public = msgspec.structs.replace(client.metadata, token_endpoint_auth_method="none")
+    thief = Party(issuer, client.client_id, SigningKey.generate(), public, verifier=client.verifier)
+    assert (await thief.refresh(before["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await thief.redeem(pending)).json()["error"] == "invalid_grant"
+    assert (await client.userinfo(before["access_token"])).status_code == 401
+    issuer.clock.forward(seconds=1)
+    if profile == "standard":
+        assert "refresh_token" in await thief.tokens(who), "what is given to it as it is now"
