@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
 
 from litestar import Litestar
 from litestar.di import Provide
@@ -41,8 +40,7 @@ def create_app(
         return app.state.db
 
     async def database_answers() -> bool:
-        async with app.state.db.across_caisses() as tx:
-            return bool(await tx.fetchval("SELECT true"))
+        return await app.state.db.answers()
 
     app = build_application(
         [
@@ -57,7 +55,7 @@ def create_app(
         ],
         name="adherent",
         base=settings.adherent.base,
-        allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.adherent.base).hostname or ""],
+        allowed_hosts=settings.allowed_hosts,
         keys=keys,
         guards=[guarded.guard],
         dependencies={

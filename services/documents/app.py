@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
-from litestar import Litestar, Request, Response
+from litestar import Litestar
+from litestar.datastructures import State
 from litestar.di import Provide
 
 from libs.common.access.guard import hand_out_nonce, provide_token
@@ -17,7 +17,6 @@ from libs.common.access.signatures import SigningKey
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock, build_application, utc_now
 from libs.common.http.client_address import proxy_networks
-from libs.common.http.problems import Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.pages.environment import Pages
@@ -70,6 +69,18 @@ def routes(guarded: ResourceServer) -> list[Any]:
     ]
 
 
+async def provide_shop(state: State) -> Workshop:
+    return state.shop
+
+
+async def provide_eligibility(state: State) -> Eligibility:
+    return state.eligibility
+
+
+async def provide_line(state: State) -> Line:
+    return state.line
+
+
 def create_app(
     settings: Settings,
     *,
@@ -90,32 +101,17 @@ def create_app(
             async with guarded.opened(shop.db):
                 yield
 
-    async def provide_shop() -> Workshop:
-        return app.state.shop
-
-    async def provide_eligibility() -> Eligibility:
-        return app.state.eligibility
-
-    line = Line()
-
-    async def provide_line() -> Line:
-        return line
-
     async def provide_pages() -> Pages:
         return pages
 
     async def database_answers() -> bool:
-        async with app.state.shop.db.across_caisses() as tx:
-            return bool(await tx.fetchval("SELECT true"))
-
-    def problem_page(request: Request[Any, Any, Any], problem: Problem) -> Response[Any]:
-        return pages.render("problem.html", request, status_code=problem.status, problem=problem)
+        return await app.state.shop.db.answers()
 
     app = build_application(
         routes(guarded),
         name="documents",
         base=settings.documents.base,
-        allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.documents.base).hostname or ""],
+        allowed_hosts=settings.allowed_hosts,
         keys=keys,
         guards=[guarded.guard],
         dependencies={
@@ -130,10 +126,10 @@ def create_app(
         },
         lifespan=[opened],
         readiness={"database": database_answers, "revocations": guarded.is_ready},
-        problem_page=problem_page,
+        problem_page=pages.problem_page,
         before_send=[hand_out_nonce],
         clock=clock,
-        state={"proxies": proxy_networks(settings.trusted_proxies)},
+        state={"proxies": proxy_networks(settings.trusted_proxies), "line": Line()},
         signature_types=[AdherentId, AttestationId],
     )
     return app

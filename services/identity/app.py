@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 from litestar import Litestar, Request, Router
@@ -114,14 +113,13 @@ def create_app(
             paper.close()
 
     async def database_answers() -> bool:
-        async with app.state.db.across_caisses() as tx:
-            return await tx.fetchval("SELECT true")
+        return await app.state.db.answers()
 
     app = build_application(
         routes(),
         name="identity",
         base=settings.identity.base,
-        allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.identity.base).hostname or ""],
+        allowed_hosts=settings.allowed_hosts,
         keys=keys,
         guards=[access.guard],
         dependencies={

@@ -88,14 +88,13 @@ def create_app(
 
     async def database_answers() -> bool:
         portal: Portal = app.state.portal
-        async with portal.db.across_caisses() as tx:
-            return bool(await tx.fetchval("SELECT true"))
+        return await portal.db.answers()
 
     app = build_application(
         [*static_routes(), *caisse_routes, *session_routes, *client_routes, *home_routes],
         name="portal",
         base=settings.portal.base,
-        allowed_hosts=[*settings.allowed_hosts, urlsplit(settings.portal.base).hostname or ""],
+        allowed_hosts=settings.allowed_hosts,
         keys=keys,
         guards=[],
         dependencies={

@@ -84,6 +84,11 @@ class Database:
     async def close(self) -> None:
         await self._connections.close()
 
+    async def answers(self) -> bool:
+        """For a health check. Raises `DatabaseUnavailable`."""
+        async with self.across_caisses() as tx:
+            return bool(await tx.fetchval("SELECT true"))
+
     @asynccontextmanager
     async def transaction(self, caisse: CaisseSlug) -> AsyncGenerator[Tx, None]:
         """A transaction that sees the rows of `caisse` and no others.
