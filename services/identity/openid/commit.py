@@ -38,10 +38,7 @@ async def write_what_stands(
 
     Should the process die before, nobody had an answer, and nothing was obtained.
     """
-    standing = [
-        *(change for change in changes if change.stands or isinstance(change, NoteOnce)),
-        *lost.effect.aftermath,
-    ]
+    standing = [*(change for change in changes if change.stands), *lost.effect.aftermath]
     if standing:
         statement = together(tuple(map(type, standing)), judged=False)
         await _send(db, caisse, statement, standing)

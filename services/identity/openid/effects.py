@@ -267,3 +267,7 @@ class NoteOnce(Effect, frozen=True):
 
     act: Act
     what: str
+
+    @property
+    def stands(self) -> bool:
+        return True

@@ -37,7 +37,7 @@ from services.identity.openid.wire import Parameters
 UNTOLD = (UseDpopNonce, SlowDown)
 """Not refusals of anything: come back with the nonce, or in a second."""
 
-GRANT_TYPES = (CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE)
+GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 
 
 class Asked(Struct, frozen=True):
@@ -52,6 +52,12 @@ class Asked(Struct, frozen=True):
         """The client's assertion, if that is how it authenticates."""
         found = self.credentials
         return found.proof if found is not None and found.method == "private_key_jwt" else ""
+
+    @property
+    def grant_type(self) -> str:
+        """The grant asked for, as the journal and the figures say it: whatever we do not know is `other`."""
+        said = self.parameters.get("grant_type")
+        return said if said in GRANT_TYPES else "other"
 
 
 class Answer(Struct, frozen=True):
@@ -217,7 +223,7 @@ class Kernel(AuthorizationServer):
         self.effects.append(NoteOnce(act, credentials.method))
 
     def _note_token_refused(self, error: OAuth2Error) -> None:
-        """openid.md §2, audit events: a line a minute for this actor and this error, unless a preciser one is there."""
+        """openid.md §2, audit events: a line a minute for this actor and error, unless a more precise one is there."""
         told = (Note, NoteOnce, RevokeGrant)
         if (
             self._client is None
@@ -225,8 +231,7 @@ class Kernel(AuthorizationServer):
             or any(isinstance(one, told) for one in self.effects)
         ):
             return
-        asked = self.asked.parameters.get("grant_type") or ""
-        grant_type = next((one for one in GRANT_TYPES if one == asked), "other")
+        grant_type = self.asked.grant_type
         machine, person_id = self.snapshot.machine, self._person_named()
         subject = (
             ("client", self._client.client_id)
