@@ -27,7 +27,6 @@ class TooMuch(Exception):
 class BoundedConnection(HttpToolsProtocol):
     """Ends a connection that takes its time over nothing; spends nothing on one whose requests arrive whole."""
 
-    head_seconds = HEAD_SECONDS
     _due: asyncio.TimerHandle | None = None
     _in_head = True
     _head_size = 0
@@ -78,7 +77,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         if self._due is None:
-            self._due = self.loop.call_later(self.head_seconds, self.transport.abort)
+            self._due = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _head_is_whole(self) -> None:
         if self._due is not None:
