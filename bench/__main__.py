@@ -31,6 +31,7 @@ from bench.pairs import chosen, pairs
 from bench.processes import LOAD_CORE, SERVER_CORE
 from bench.revocation import revocation
 from bench.rounds import Measured
+from bench.silence import silence
 from services.registry import ROOT
 
 WORKER = ["libs.common.runtime.cli", "work", "identity"]
@@ -89,6 +90,10 @@ async def the_login(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
     return await login(bench.inst, bench.espace, rounds=bench.options.rounds, quick=bench.options.quick)
 
 
+async def the_silence(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
+    return await silence(bench.inst, bench.party.host, quick=bench.options.quick)
+
+
 async def the_local_check(bench: Bench, _: AsyncExitStack) -> dict[str, Any]:
     return await local_check(bench.inst, bench.party, rounds=bench.options.rounds, quick=bench.options.quick)
 
@@ -135,6 +140,7 @@ async def another_installation(
 PARTS: dict[str, Part] = {
     "pairs": the_pairs,
     "login": the_login,
+    "silence": the_silence,
     "local_check": the_local_check,
     "revocation": the_revocation,
     "caisses": the_caisses,

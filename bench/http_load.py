@@ -6,9 +6,11 @@ reads while it is timed.
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -61,6 +63,14 @@ def request(
         lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+
+
+def form_token(page: Answer) -> tuple[str, str]:
+    """The browser's cookies and the CSRF token of a page of Espace with a form."""
+    found = re.search(rb'name="csrf_token" value="([^"]+)"', page.body)
+    assert found is not None, page.body[:300]
+    cookies = "; ".join(line.partition(";")[0] for line in page.headers("set-cookie"))
+    return cookies, unescape(found[1].decode())
 
 
 class Connection(asyncio.Protocol):

@@ -6,16 +6,14 @@ on the morning a declaration is due.
 """
 
 import asyncio
-import re
 import secrets
 from datetime import UTC, datetime
-from html import unescape
 from typing import Any
 
 from bench.espace_installation import CAISSE, Installation
 from bench.espace_party import email_of
 from bench.figures import spread
-from bench.http_load import Answer, Prepared, ask_once, closed_loop, open_loop, request
+from bench.http_load import Answer, Prepared, ask_once, closed_loop, form_token, open_loop, request
 from bench.oauth_party import Party
 from bench.operations import introspection
 from bench.processes import on_server_core
@@ -87,11 +85,8 @@ class Visitors:
 
 async def _form_token(host: str, slug: CaisseSlug) -> tuple[str, str]:
     """The browser's cookie and the token of the sign-in page."""
-    page = await ask_once(host, request("GET", host, f"/{slug}/sign-in", headers={"Accept": "text/html"}))
-    found = re.search(rb'name="csrf_token" value="([^"]+)"', page.body)
-    assert found is not None, page.body[:300]
-    cookies = "; ".join(line.partition(";")[0] for line in page.headers("set-cookie"))
-    return cookies, unescape(found[1].decode())
+    page = request("GET", host, f"/{slug}/sign-in", headers={"Accept": "text/html"})
+    return form_token(await ask_once(host, page))
 
 
 async def login(inst: Installation, espace: Measured, *, rounds: int, quick: bool) -> dict[str, Any]:

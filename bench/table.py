@@ -20,7 +20,7 @@ def lines(result: dict[str, Any]) -> list[str]:
             shown += ["", f"## {many[1:]} connections", "", *of_pairs(operations, many)]
         shown += ["", "## Open loop", "", *of_latencies(operations)]
         shown += ["", "## Ratios", "", *of_ratios(operations)]
-    for part in ("login", "local_check", "revocation", "caisses", "growth", "footprint"):
+    for part in ("login", "silence", "local_check", "revocation", "caisses", "growth", "footprint"):
         if part in result:
             shown += ["", f"## {part}", "", *of_figures(result[part])]
     return shown
