@@ -10,7 +10,6 @@ application's own exception handlers, so that there is one way to say no.
     async def token(call: Call) -> Reply: ...
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
@@ -20,8 +19,7 @@ from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.types import Message, Receive, Send
 
-from libs.common.http import deadlines
-from libs.common.http.deadlines import SlowBody, TooLong
+from libs.common.http.deadlines import BODY_SECONDS, SharedDeadline, SlowBody, TooLong
 from libs.common.http.head import as_get
 from libs.common.http.hosts import host_pattern
 from libs.common.http.security_headers import NOT_KEPT, SEE_OTHER, SecurityHeaders
@@ -31,7 +29,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Reply(NamedTuple):
-    """An answer as it goes on the wire; the security headers and the length are added on the way out."""
+    """An answer as it goes on the wire, never a page; the security headers and the length are added on the way out."""
 
     status: int
     body: bytes
@@ -144,9 +142,10 @@ class ThinDoor:
                 handlers[method] = one.handle
         self._host = re.compile(host_pattern(hosts))
         self._security = security
-        self._dress = security.pairs()
+        self._dress = security.of_no_document()
         self._tell_by = tell
         self._largest_body = largest_body
+        self.deadline = SharedDeadline(BODY_SECONDS)
 
     def handlers(self, path: str) -> tuple[str, dict[str, Handler]] | None:
         """The caisse that `path` names and what answers there, by method; `None` when it is the router's."""
@@ -166,8 +165,8 @@ class ThinDoor:
         """Answer one request; what it raises is told as the router's exceptions are."""
         call = Call(app, scope, receive, slug, self._largest_body)
         try:
-            # One timer for the body and the answer: what is thin answers in milliseconds.
-            async with asyncio.timeout(deadlines.BODY_SECONDS):
+            # One deadline for the body and the answer: what is thin answers in milliseconds.
+            with self.deadline.of_this_task():
                 host = call.header(b"host")
                 if host is None or not self._host.fullmatch(host):
                     reply = Reply(400, b'{"message":"invalid host header"}', JSON)

@@ -17,6 +17,7 @@ async def test_a_trickling_body_is_refused_in_time(
     path = f"/{issuer.caisse}{path}"
     app: Any = cast(httpx.ASGITransport, issuer.transport).app
     monkeypatch.setattr(deadlines, "BODY_SECONDS", 0.3)
+    monkeypatch.setattr(app.door, "deadline", deadlines.SharedDeadline(0.3))
     answered: list[int] = []
 
     async def drop_by_drop() -> dict[str, Any]:
