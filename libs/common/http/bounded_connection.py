@@ -6,9 +6,11 @@ bounded by `deadlines`. What an answer waits for is bounded by the socket (`TCP_
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from libs.common.http.head_with_body import HeadWithBody
 
 HEAD_SECONDS = 10.0
 """From the first byte of a head, or from the opening of a connection, to the head's end."""
@@ -33,7 +35,8 @@ class BoundedConnection(HttpToolsProtocol):
     _was_asked = False
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        self._written_to = HeadWithBody(transport)
+        super().connection_made(cast(asyncio.Transport, self._written_to))
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -57,6 +60,10 @@ class BoundedConnection(HttpToolsProtocol):
             self._await_head()
         elif self._due is not None:
             self._head_is_whole()
+
+    def on_response_complete(self) -> None:
+        self._written_to.answered()
+        super().on_response_complete()
 
     def on_message_begin(self) -> None:
         self._in_head = True
