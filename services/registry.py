@@ -20,6 +20,8 @@ class Service(NamedTuple):
     """`create_app(settings) -> Litestar`"""
     work: str | None
     """`async work(settings, stop) -> None`; None when the service only answers."""
+    urgent: str | None = None
+    """The same, for the part of the work that the rest must never keep waiting: a process of its own."""
 
     @property
     def migrations(self) -> Path:
@@ -37,7 +39,13 @@ class CommandRow(NamedTuple):
 
 SERVICES: tuple[Service, ...] = (
     Service("portal", 0, "services.portal.app:create_app", None),
-    Service("identity", 1, "services.identity.app:create_app", "services.identity.work:work"),
+    Service(
+        "identity",
+        1,
+        "services.identity.app:create_app",
+        "services.identity.work:work",
+        "services.identity.urgent_work:work",
+    ),
     Service("adherent", 2, "services.adherent.app:create_app", "services.adherent.work:work"),
     Service("documents", 3, "services.documents.app:create_app", "services.documents.work:work"),
 )

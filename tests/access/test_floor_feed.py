@@ -16,7 +16,7 @@ from libs.common.access.receipts import Receipts
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
 from libs.common.bus.connection import Bus
-from libs.common.bus.relay import Lane, relay
+from libs.common.bus.relay import Lane
 from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.runtime.embedded_nats import embedded_nats, new_passwords
@@ -24,6 +24,7 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id, public_id
 from tests.access.test_floors import a_delegated_token
 from tests.bus.conftest import a_floor, linked, record, relaying, until
+from tests.relays import identity_relays
 
 
 @contextlib.asynccontextmanager
@@ -157,7 +158,7 @@ async def test_a_killed_broker_is_noticed_and_caught_up_with(
 
         feed = FloorFeed(bus("documents"), floors, "documents", clock=clock_of(identity_relay))
         await stack.enter_async_context(
-            running(relay(bus("identity"), identity_relay, "identity", stop), feed.run())
+            running(identity_relays(bus("identity"), identity_relay, stop), feed.run())
         )
         await judged(floors, token, Verdict.STANDING)
 

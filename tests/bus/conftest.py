@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 
 from libs.common.bus.connection import Bus
-from libs.common.bus.relay import relay
 from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.events.envelope import Event
@@ -17,6 +16,7 @@ from libs.common.events.identity import AccountActivated, FloorRaised
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
+from tests.relays import identity_relays
 
 CAISSE = CaisseSlug("mediterranee")
 
@@ -45,12 +45,10 @@ async def adherent_bus(settings: Settings) -> AsyncIterator[Bus]:
 
 
 @contextlib.asynccontextmanager
-async def relaying(
-    bus: Bus, db: Database, service: str = "identity", *, round_seconds: float = 0.2
-) -> AsyncGenerator[None, None]:
-    """A relay at work while the block runs."""
+async def relaying(bus: Bus, db: Database, *, round_seconds: float = 0.2) -> AsyncGenerator[None, None]:
+    """Identity's relays at work while the block runs."""
     stop = asyncio.Event()
-    task = asyncio.create_task(relay(bus, db, service, stop, round_seconds=round_seconds))
+    task = asyncio.create_task(identity_relays(bus, db, stop, round_seconds=round_seconds))
     try:
         yield
     finally:

@@ -11,13 +11,13 @@ import pytest
 
 from libs.common.bus.connection import Bus, BusUnavailable
 from libs.common.bus.consumer import consume
-from libs.common.bus.relay import relay
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import AccountActivated
 from libs.common.runtime.child_process import free_port
 from libs.common.runtime.embedded_nats import NatsServer, embedded_nats, new_passwords
 from tests.bus.conftest import CAISSE, an_account, record, unsent, until
+from tests.relays import identity_relays
 
 
 class OwnNats:
@@ -93,7 +93,7 @@ async def test_a_process_boots_without_nats_and_finds_it_later(
             await ours.publish("identity.authz.heartbeat.v1", b"{}")
         stop = asyncio.Event()
         async with working(
-            relay(ours, identity_relay, "identity", stop),
+            identity_relays(ours, identity_relay, stop),
             consume(theirs, adherent_db, "IDENTITY", "boots_alone", {AccountActivated: heard.note}),
         ):
             await record(identity_db, fact)
@@ -113,7 +113,7 @@ async def test_a_broker_that_restarts_is_found_again(
     async with own_nats.linked("identity") as ours, own_nats.linked("adherent") as theirs:
         stop = asyncio.Event()
         async with working(
-            relay(ours, identity_relay, "identity", stop),
+            identity_relays(ours, identity_relay, stop),
             consume(theirs, adherent_db, "IDENTITY", "survives_restart", {AccountActivated: heard.note}),
         ):
             await record(identity_db, before)
@@ -137,7 +137,7 @@ async def test_a_wiped_stream_is_recreated_and_refilled_from_the_outbox(
     async with own_nats.linked("identity") as ours, own_nats.linked("adherent") as theirs:
         stop = asyncio.Event()
         async with working(
-            relay(ours, identity_relay, "identity", stop),
+            identity_relays(ours, identity_relay, stop),
             consume(theirs, adherent_db, "IDENTITY", "before_the_wipe", {AccountActivated: heard.note}),
         ):
             await record(identity_db, *facts)

@@ -2,15 +2,15 @@
 
 A fact is marked sent only after the broker's word. Killed in between, it is sent
 again under the same id. Two relays share the work by locks and never wait for
-each other. Identity's relay also sends the heartbeat by which every service knows
-that it has heard all revocations (docs/explanation/delegation.md, "Revocation").
+each other. Revocations have a relay of their own, which also sends the heartbeat by which every service
+knows that it has heard them all (docs/explanation/delegation.md, "Revocation").
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -19,7 +19,7 @@ from msgspec import Struct
 from prometheus_client import Gauge
 
 from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
-from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
+from libs.common.bus.streams import HEARTBEAT_SUBJECT, keep_streams
 from libs.common.database import inbox, outbox
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable, Tx
@@ -106,20 +106,33 @@ class Lane:
 async def relay(
     bus: Bus, db: Database, service: str, stop: asyncio.Event, *, round_seconds: float = ROUND_SECONDS
 ) -> None:
-    """Relay the outbox of `service` until `stop`; `db` is its relay role, with at least four connections."""
-    wake = asyncio.Event()
+    """Relay the ordinary facts of `service` until `stop`; `db` is its relay role, with at least three connections."""
     facts = Lane(bus, db, urgent=False)
-    duties = [
-        _again("bell", lambda: _hear_the_bell(db, wake)),
+    await _until(
+        stop,
         _again("streams", lambda: _watch_streams(bus, db, service)),
         _again("measure", lambda: _measure(db, service)),
         _again("facts", lambda: _send_facts(facts, round_seconds)),
-    ]
-    if any(stream.name == AUTHZ for stream in streams_of(service)):
-        revocations = Lane(bus, db, urgent=True)
-        duties.append(
-            _again("revocations", lambda: _send_revocations(bus, revocations, wake, round_seconds), pause=0.1)
-        )
+    )
+
+
+async def relay_revocations(
+    bus: Bus, db: Database, stop: asyncio.Event, *, round_seconds: float = ROUND_SECONDS
+) -> None:
+    """Relay the urgent facts until `stop`, with the heartbeat; `db` is the relay role, with at least two connections.
+
+    Nothing that computes may share its event loop: each message waits for it some ten times.
+    """
+    wake = asyncio.Event()
+    revocations = Lane(bus, db, urgent=True)
+    await _until(
+        stop,
+        _again("bell", lambda: _hear_the_bell(db, wake)),
+        _again("revocations", lambda: _send_revocations(bus, revocations, wake, round_seconds), pause=0.1),
+    )
+
+
+async def _until(stop: asyncio.Event, *duties: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(duty) for duty in duties]
         await stop.wait()

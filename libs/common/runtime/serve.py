@@ -6,13 +6,9 @@ a third of every request (docs/decisions/0006). More cores take more processes (
 
 import gc
 import logging
-import os
 import resource
-import signal
 import socket
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,8 +16,9 @@ import rich_click as click
 from uvicorn import Config, Server
 
 from libs.common.http.bounded_connection import BoundedConnection
-from libs.common.runtime.child_process import StartRefused, die_with_parent
+from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.settings import Settings, load_settings
+from libs.common.runtime.side_by_side import end_when_told, side_by_side
 from services.registry import entry_point, service_named
 
 END_WITHIN = 2
@@ -30,8 +27,6 @@ END_WITHIN = 2
 IDLE_SECONDS = 150
 """Between two requests of a connection: longer than the proxy before us keeps it (deploy/Caddyfile, two minutes),
 so that it is never the server who closes while the next request is on its way."""
-
-ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 UNREAD_SECONDS = 30
 """After which a client that takes no byte of what was sent to it is given up by the kernel (tcp(7))."""
@@ -55,8 +50,7 @@ def serve(name: str, workers: int) -> None:
 def answer(target: str, name: str, host: str, port: int, settings: Settings, *, workers: int = 1) -> None:
     """Serve the application that `target` (`module:create_app`) builds, until SIGTERM. Raises `StartRefused`."""
     with _bound(name, host, port) as listening:
-        for how in ENDINGS:
-            signal.signal(how, _end)
+        end_when_told()
         _open_as_many_connections_as_allowed()
 
         def serving() -> None:
@@ -65,7 +59,7 @@ def answer(target: str, name: str, host: str, port: int, settings: Settings, *, 
         if workers == 1:
             serving()
         else:
-            _share(workers, serving)
+            side_by_side([serving] * workers, patience=END_WITHIN + 3)
 
 
 def _bound(name: str, host: str, port: int) -> socket.socket:
@@ -83,10 +77,6 @@ def _bound(name: str, host: str, port: int) -> socket.socket:
             f"(ss -ltnp 'sport = :{port}'), ou changez le port de {name}."
         ) from error
     return listening
-
-
-def _end(*_: object) -> None:
-    sys.exit(0)
 
 
 def _open_as_many_connections_as_allowed() -> None:
@@ -113,44 +103,6 @@ def _serve(application: Any, listening: socket.socket) -> None:
         timeout_graceful_shutdown=END_WITHIN,
     )
     Server(config).run(sockets=[listening])
-
-
-def _share(workers: int, serving: Callable[[], None]) -> None:
-    """Fork `workers` processes that answer on one socket. One that ends takes the others along: whoever
-    supervises us starts all of them again, and never counts on one that is missing.
-    """
-    parent = os.getpid()
-    children: set[int] = set()
-    try:
-        for _ in range(workers):
-            # Told to end between the fork and its noting, neither would know whose the child is.
-            signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
-            child = os.fork()
-            if child == 0:
-                children.clear()
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
-                die_with_parent(expected_parent=parent)
-                serving()
-                sys.exit(0)
-            children.add(child)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
-        ended, status = os.wait()
-        children.discard(ended)
-        sys.exit(os.waitstatus_to_exitcode(status) or 1)
-    finally:
-        _end_all(children)
-
-
-def _end_all(children: set[int]) -> None:
-    for how, patience in ((signal.SIGTERM, END_WITHIN + 3), (signal.SIGKILL, 5)):
-        for child in children:
-            with suppress(ProcessLookupError):
-                os.kill(child, how)
-        give_up = time.monotonic() + patience
-        while children and time.monotonic() < give_up:
-            ended = {child for child in children if os.waitpid(child, os.WNOHANG)[0]}
-            children -= ended
-            time.sleep(0 if ended else 0.02)
 
 
 def _application(name: str, target: str) -> Any:

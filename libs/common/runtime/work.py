@@ -1,4 +1,7 @@
-"""`espace work NAME`: one service's relay, consumers, couriers and sweepers, until SIGTERM."""
+"""`espace work NAME`: one service's relay, consumers, couriers and sweepers, until SIGTERM.
+
+What must be told at once is done in a process of its own (`Service.urgent`).
+"""
 
 import asyncio
 import contextlib
@@ -11,6 +14,7 @@ import structlog
 from libs.common.runtime.child_process import StartRefused, port_is_taken
 from libs.common.runtime.logging import configure_logging
 from libs.common.runtime.settings import Settings, load_settings
+from libs.common.runtime.side_by_side import end_when_told, side_by_side
 from libs.common.runtime.telemetry import give_figures, name_process
 from services.registry import NotInstalled, entry_point, service_named
 
@@ -33,6 +37,25 @@ def work(name: str) -> None:
     settings = load_settings()
     settings.require(f"{name}.dsn", f"{name}.relay_dsn", *settings.keys.needs)
     configure_logging(name, settings.log_level)
+    try:
+        working = entry_point(service.work)
+        urgent = entry_point(service.urgent) if service.urgent is not None else None
+    except NotInstalled as error:
+        raise StartRefused(str(error)) from error
+
+    def all_but_urgent() -> None:
+        _give_figures(name, settings)
+        asyncio.run(_until_told(working, settings))
+
+    if urgent is None:
+        all_but_urgent()
+    else:
+        end_when_told()
+        jobs = [all_but_urgent, lambda: asyncio.run(_until_told(urgent, settings))]
+        side_by_side(jobs, patience=LAST_WORDS + 1)
+
+
+def _give_figures(name: str, settings: Settings) -> None:
     name_process(name, "work")
     section = settings.service(name)
     if section.work_metrics_port:
@@ -42,10 +65,6 @@ def work(name: str) -> None:
                 f"changez {name}.work_metrics_port."
             )
         give_figures(section.host, section.work_metrics_port)
-    try:
-        asyncio.run(_until_told(entry_point(service.work), settings))
-    except NotInstalled as error:
-        raise StartRefused(str(error)) from error
 
 
 async def _until_told(

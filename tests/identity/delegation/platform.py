@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from libs.common.access.service_client import DpopAuth
 from libs.common.access.signatures import SigningKey
 from libs.common.bus.connection import Bus
-from libs.common.bus.relay import relay
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.child_process import free_port
@@ -30,6 +29,7 @@ from tests.faults.database_proxy import DatabaseProxy, database_proxy
 from tests.faults.serving import Serving, serving
 from tests.identity.delegation.parties import ELSEWHERE, HERE, Scene
 from tests.openid.party import add_row_of_caisse
+from tests.relays import identity_relays
 
 
 class Platform(NamedTuple):
@@ -84,7 +84,7 @@ async def platform(
             signers[caisse] = await signer_of(identity_db, keys, caisse)
         bus, stop = Bus.of(settings, "identity", name="relay"), asyncio.Event()
         bus.start()
-        relaying = asyncio.create_task(relay(bus, identity_relay, "identity", stop))
+        relaying = asyncio.create_task(identity_relays(bus, identity_relay, stop))
         served = [
             await running.enter_async_context(serving(name, at_home, folder))
             for name in ("identity", "adherent", "documents")
