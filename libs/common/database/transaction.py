@@ -1,7 +1,8 @@
 """What a use case holds while it writes: one open transaction of one caisse."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
 import asyncpg
 from asyncpg.exceptions import InternalClientError
@@ -9,9 +10,6 @@ from asyncpg.pool import PoolConnectionProxy
 
 from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
-
-if TYPE_CHECKING:
-    from libs.common.database.pool import Database
 
 LOST_CONNECTION = (
     asyncpg.PostgresConnectionError,
@@ -68,7 +66,7 @@ class Tx:
     def __init__(self, connection: "PoolConnectionProxy[asyncpg.Record]", caisse: CaisseSlug | None) -> None:
         self._connection = connection
         self.caisse = caisse
-        self.afterwards: list[Callable[[Database], Awaitable[None]]] = []
+        self.afterwards: list[Callable[[OpensTransactions], Awaitable[None]]] = []
         """What is done once this is committed, before whoever opened it goes on; never when it is undone, nor by a
         process that dies in between. What it raises does not undo the commit: it answers for itself."""
 
@@ -146,3 +144,9 @@ class asking:
             # This server serves another now: the next connection finds the primary.
             self._connection.terminate()
         raise DatabaseUnavailable from error
+
+
+class OpensTransactions(Protocol):
+    """What opened a transaction, to a step that follows it (`Tx.afterwards`)."""
+
+    def transaction(self, caisse: CaisseSlug) -> AbstractAsyncContextManager[Tx]: ...

@@ -18,7 +18,7 @@ from typing import Any, Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from libs.common.keys.root_key import ROOT_KEY_BYTES, read_key_file
+from libs.common.keys.key_file import ROOT_KEY_BYTES, read_key_file
 from libs.common.runtime.settings import KeySettings, SettingsRefused
 
 FORM: Final = b"espace/root-key/pkcs11/v1"

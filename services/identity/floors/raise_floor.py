@@ -12,8 +12,7 @@ import structlog
 
 from libs.common.access.revocations import floor_name
 from libs.common.database import outbox
-from libs.common.database.pool import Database
-from libs.common.database.transaction import DatabaseUnavailable, Tx
+from libs.common.database.transaction import DatabaseUnavailable, OpensTransactions, Tx
 from libs.common.events.identity import FloorRaised
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.floors import store
@@ -34,7 +33,7 @@ async def raise_floor(tx: Tx, kind: Kind, key: str, now: datetime) -> None:
     began = time.monotonic()
     not_before = await _raised(tx, kind, key, now)
 
-    async def date_again_if_late(db: Database) -> None:
+    async def date_again_if_late(db: OpensTransactions) -> None:
         # The database's clock now, at most: what it said, and all that has passed since it was asked.
         latest = not_before + timedelta(seconds=time.monotonic() - began)
         if latest.replace(microsecond=0) > not_before:
@@ -49,7 +48,7 @@ async def _raised(tx: Tx, kind: Kind, key: str, now: datetime) -> datetime:
     return not_before
 
 
-async def _date_again(db: Database, caisse: CaisseSlug, kind: Kind, key: str, now: datetime) -> None:
+async def _date_again(db: OpensTransactions, caisse: CaisseSlug, kind: Kind, key: str, now: datetime) -> None:
     try:
         async with db.transaction(caisse) as tx:
             await _raised(tx, kind, key, now)

@@ -7,7 +7,8 @@ import click
 from msgspec.structs import replace
 
 from libs.common.keys import pkcs11_root_key
-from libs.common.keys.root_key import PROVIDERS, ROOT_KEY_BYTES
+from libs.common.keys.key_file import ROOT_KEY_BYTES
+from libs.common.keys.root_key import PROVIDERS
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 
