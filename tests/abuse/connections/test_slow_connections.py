@@ -86,7 +86,7 @@ async def test_two_thousand_slow_clients_are_sent_away_and_nobody_notices(
         for _ in range(20):
             asked = time.monotonic()
             assert (await http.get("/health/live")).status_code == 200
-            assert time.monotonic() - asked < 2
+            assert time.monotonic() - asked < HEAD_SECONDS / 2
     endings = await asyncio.gather(*(end_of(one, HEAD_SECONDS + 15) for one in slow))
     assert set(endings) == {b""}
     assert time.monotonic() - began >= HEAD_SECONDS - 1

@@ -1,6 +1,5 @@
 """A cabinet's software at work: its token at a real service, what the firm reads of it, and what takes it away."""
 
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -141,21 +140,20 @@ BEFALLS: list[Befall] = [
 
 
 @pytest.mark.parametrize("befall", BEFALLS, ids=lambda one: one.__name__)
-async def test_what_takes_the_power_takes_the_token_within_a_second(
+async def test_what_takes_the_power_takes_the_token(
     platform: Platform, at_work: Delegation, identity_db: Database, befall: Befall
 ) -> None:
+    """Long before its five minutes; how soon is measured (`make bench ARGS='--part revocation'`)."""
     assert at_work.machine is not None
     token = await token_of(at_work)
     assert (await asked(platform, at_work, token)).status_code == 200
     async with identity_db.transaction(HERE) as tx:
         await befall(tx, at_work, at_work.machine, datetime.now(UTC))
-    begun = time.monotonic()
 
     async def refused() -> bool:
         return (await asked(platform, at_work, token)).status_code == 401
 
     await until(refused)
-    assert time.monotonic() - begun < 1.0
 
 
 async def test_a_stolen_token_is_worth_nothing_without_the_machine_s_proof_key(

