@@ -5,7 +5,10 @@ The order of checks is each grant's own list: `code_grant.py`,
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
+
+from prometheus_client import Counter
 
 from libs.common.runtime.telemetry import counter
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
@@ -54,7 +57,13 @@ async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: da
 def _count(asked: Asked, answer: Answer) -> None:
     """What the journal does not tell line by line: docs/reference/journal.md."""
     error = answer.body.get("error", "") if isinstance(answer.body, dict) else ""
-    ANSWERED.labels(asked.grant_type, error).inc()
+    _answered(asked.grant_type, error).inc()
+
+
+@cache
+def _answered(grant_type: str, error: str) -> Counter:
+    # Few pairs there are, and to look one up costs more than to count.
+    return ANSWERED.labels(grant_type, error)
 
 
 async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
