@@ -1,6 +1,7 @@
 """Adherent's background work: the relay, the reactions to identity's facts, the sweeps."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from libs.common.access.proof_memory import forget_old_proofs_for_ever
 from libs.common.bus.connection import Bus
@@ -17,13 +18,16 @@ MEMBER_FILE = "adherent-member-file"
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Until `stop`. PostgreSQL or NATS away is waited for."""
-    bus = Bus.of(settings, "adherent", name="adherent-work")
-    bus.start()
-    db = await Database.open(settings.adherent.dsn, name="adherent-work", max_size=4)
-    sweeps = await Database.open(settings.adherent.relay_dsn, name="adherent-relay", max_size=6)
+    """Until `stop`. NATS away is waited for. Raises `DatabaseUnavailable` when PostgreSQL is not there at first."""
     reactions: dict[type[Event], Reaction] = {AdherentImported: hear_of_member}
-    try:
+    async with AsyncExitStack() as opened:
+        db = await Database.open(settings.adherent.dsn, name="adherent-work", max_size=4)
+        opened.push_async_callback(db.close)
+        sweeps = await Database.open(settings.adherent.relay_dsn, name="adherent-relay", max_size=6)
+        opened.push_async_callback(sweeps.close)
+        bus = Bus.of(settings, "adherent", name="adherent-work")
+        opened.push_async_callback(bus.close)
+        bus.start()
         await keep_duties(
             {
                 "relay": lambda: relay(bus, sweeps, "adherent", stop),
@@ -32,7 +36,3 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             },
             stop,
         )
-    finally:
-        await bus.close()
-        await sweeps.close()
-        await db.close()

@@ -1,15 +1,17 @@
 """Documents' background work: the relay, the reactions to identity's facts, the sweeps."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import structlog
 
 from libs.common.access.proof_memory import forget_old_proofs_for_ever
 from libs.common.bus.connection import Bus
-from libs.common.bus.consumer import consume
+from libs.common.bus.consumer import Reaction, consume
 from libs.common.bus.relay import relay
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
+from libs.common.events.envelope import Event
 from libs.common.events.identity import CaisseAdded
 from libs.common.http.application import utc_now
 from libs.common.keys.root_key import open_key_encryption
@@ -28,31 +30,29 @@ SWEEP_SECONDS = 10.0
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Until `stop`. PostgreSQL or NATS away is waited for."""
+    """Until `stop`. NATS away is waited for. Raises `DatabaseUnavailable` when PostgreSQL is not there at first."""
     keys = open_key_encryption(settings)
-    bus = Bus.of(settings, "documents", name="documents-work")
-    bus.start()
-    sweeps = await Database.open(settings.documents.relay_dsn, name="documents-relay", max_size=6)
 
     async def on_caisse(tx: Tx, told: CaisseAdded) -> None:
         await hear_of_caisse(tx, told, keys, settings.documents.base)
 
-    try:
-        async with open_workshop(settings, keys) as shop:
-            await keep_duties(
-                {
-                    "relay": lambda: relay(bus, sweeps, "documents", stop),
-                    "caisses": lambda: consume(
-                        bus, shop.db, "IDENTITY", CAISSES, {CaisseAdded: on_caisse}, stop=stop
-                    ),
-                    "proofs": lambda: forget_old_proofs_for_ever(sweeps, stop),
-                    "sweep": lambda: sweep_for_ever(shop, sweeps, stop),
-                },
-                stop,
-            )
-    finally:
-        await bus.close()
-        await sweeps.close()
+    reactions: dict[type[Event], Reaction] = {CaisseAdded: on_caisse}
+    async with AsyncExitStack() as opened:
+        sweeps = await Database.open(settings.documents.relay_dsn, name="documents-relay", max_size=6)
+        opened.push_async_callback(sweeps.close)
+        shop = await opened.enter_async_context(open_workshop(settings, keys))
+        bus = Bus.of(settings, "documents", name="documents-work")
+        opened.push_async_callback(bus.close)
+        bus.start()
+        await keep_duties(
+            {
+                "relay": lambda: relay(bus, sweeps, "documents", stop),
+                "caisses": lambda: consume(bus, shop.db, "IDENTITY", CAISSES, reactions, stop=stop),
+                "proofs": lambda: forget_old_proofs_for_ever(sweeps, stop),
+                "sweep": lambda: sweep_for_ever(shop, sweeps, stop),
+            },
+            stop,
+        )
 
 
 async def sweep_for_ever(shop: Workshop, sweeps: Database, stop: asyncio.Event) -> None:

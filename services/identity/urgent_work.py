@@ -4,6 +4,7 @@ A mail takes some 4 ms to write; a hundred of them held up a revocation for a qu
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from libs.common.bus.connection import Bus
 from libs.common.bus.relay import relay_revocations
@@ -13,12 +14,11 @@ from libs.common.runtime.settings import Settings
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Until `stop`. PostgreSQL or NATS away is waited for."""
-    bus = Bus.of(settings, "identity", name="identity-urgent")
-    bus.start()
-    db = await Database.open(settings.identity.relay_dsn, name="identity-urgent", max_size=3)
-    try:
+    """Until `stop`. NATS away is waited for. Raises `DatabaseUnavailable` when PostgreSQL is not there at first."""
+    async with AsyncExitStack() as opened:
+        db = await Database.open(settings.identity.relay_dsn, name="identity-urgent", max_size=3)
+        opened.push_async_callback(db.close)
+        bus = Bus.of(settings, "identity", name="identity-urgent")
+        opened.push_async_callback(bus.close)
+        bus.start()
         await keep_duties({"revocations": lambda: relay_revocations(bus, db, stop)}, stop)
-    finally:
-        await bus.close()
-        await db.close()

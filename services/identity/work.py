@@ -1,6 +1,7 @@
-"""Identity's background work: the relay, the mail's courier, the sweeps."""
+"""Identity's background work: the relay of ordinary facts, the mail's courier, the sweeps."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import structlog
@@ -35,14 +36,18 @@ SWEEP_EVERY = 600.0
 
 
 async def work(settings: Settings, stop: asyncio.Event) -> None:
-    """Until `stop`. PostgreSQL, NATS or the mail server away is waited for."""
+    """Until `stop`. NATS or the mail server away is waited for. Raises `DatabaseUnavailable` when PostgreSQL is not
+    there at first."""
     settings.require("identity.dsn", "identity.relay_dsn", "mail.host")
     keys = open_key_encryption(settings)
-    bus = Bus.of(settings, "identity", name="identity-work")
-    bus.start()
-    sweeps = await Database.open(settings.identity.relay_dsn, name="identity-relay", max_size=8)
-    db = await Database.open(settings.identity.dsn, name="identity-work", max_size=4)
-    try:
+    async with AsyncExitStack() as opened:
+        sweeps = await Database.open(settings.identity.relay_dsn, name="identity-relay", max_size=8)
+        opened.push_async_callback(sweeps.close)
+        db = await Database.open(settings.identity.dsn, name="identity-work", max_size=4)
+        opened.push_async_callback(db.close)
+        bus = Bus.of(settings, "identity", name="identity-work")
+        opened.push_async_callback(bus.close)
+        bus.start()
         await keep_duties(
             {
                 "relay": lambda: relay(bus, sweeps, "identity", stop),
@@ -55,10 +60,6 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
             },
             stop,
         )
-    finally:
-        await bus.close()
-        await db.close()
-        await sweeps.close()
 
 
 SERVED: tuple[tuple[Forget, timedelta], ...] = (

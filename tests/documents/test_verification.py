@@ -1,6 +1,7 @@
 """The public page: whoever holds a paper learns what it is worth, and nothing else."""
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -133,13 +134,18 @@ async def test_the_three_ask_the_database_the_same(
     """The same work, statement for statement, is what makes their times alike."""
     foreign = (await issue(shop, eligibility, await firms.settled(caisse=ELSEWHERE), ELSEWHERE)).draft.code
     asked: list[str] = []
-    fetchrow = Tx.fetchrow
 
-    async def told(tx: Tx, sql: str, *args: object) -> object:
-        asked.append(sql)
-        return await fetchrow(tx, sql, *args)
+    def telling(verb: str) -> Callable[..., Awaitable[object]]:
+        ask = getattr(Tx, verb)
 
-    monkeypatch.setattr(Tx, "fetchrow", told)
+        async def told(tx: Tx, sql: str, *args: object) -> object:
+            asked.append(sql)
+            return await ask(tx, sql, *args)
+
+        return told
+
+    for verb in ("fetch", "fetchrow", "fetchval", "execute"):
+        monkeypatch.setattr(Tx, verb, telling(verb))
     work: list[list[str]] = []
     for code in ("0123456789ABCDEFG", foreign, "n'importe quoi"):
         await check(documents_api, code, headers=JSON)

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -14,20 +15,28 @@ from msgspec.structs import replace
 
 from libs.common.database.pool import Database
 from libs.common.events.envelope import Event
+from libs.common.runtime.child_process import free_port
 from libs.common.runtime.settings import MailSettings, Settings, to_environment
 from tests.bus.conftest import a_floor, an_account, record, until
+from tests.faults.database_proxy import database_proxy
 from tests.runtime.running import ESPACE, ROOT, clean_environment
 
 
+def named(parent: int) -> dict[str, psutil.Process]:
+    """The processes of a worker, by the name each has in the list of processes."""
+    titles = {child: " ".join(child.cmdline()) for child in psutil.Process(parent).children()}
+    return {
+        title.partition("(")[2].rstrip(")"): child for child, title in titles.items() if title.endswith(")")
+    }
+
+
 class Worker:
-    """`espace work identity`, and the processes it works in: all but the urgent, the urgent."""
+    """`espace work identity`, and the processes it works in."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self.process, self.log = process, log
-        # In the order of their birth.
-        self.everything_else, self.urgent = sorted(
-            psutil.Process(process.pid).children(), key=lambda child: (child.create_time(), child.pid)
-        )
+        by_name = named(process.pid)
+        self.everything_else, self.urgent = by_name["all but urgent"], by_name["urgent"]
 
     async def ended(self) -> int:
         """The exit code, once nothing is left of it."""
@@ -52,7 +61,7 @@ async def working(settings: Settings, folder: Path) -> AsyncGenerator[Worker, No
 
         async def has_parted() -> bool:
             assert process.returncode is None, log.read_text("utf-8")[-3000:]
-            return len(psutil.Process(process.pid).children()) == 2
+            return named(process.pid).keys() == {"all but urgent", "urgent"}
 
         await until(has_parted)
         yield Worker(process, log)
@@ -100,3 +109,31 @@ async def test_one_that_dies_takes_the_others_along(settings: Settings, tmp_path
         pid = worker.process.pid if victim == "parent" else getattr(worker, victim).pid
         os.kill(pid, signal.SIGKILL)
         assert await worker.ended() != 0
+
+
+async def test_postgresql_away_at_the_start_is_waited_for(
+    settings: Settings, identity_db: Database, identity_relay: Database, tmp_path: Path
+) -> None:
+    """Whoever starts everything at once starts the worker first, now and then."""
+    async with database_proxy(settings.identity.dsn) as proxy:
+        # A door that opens later, at an address known from now on.
+        port = free_port()
+
+        def later(dsn: str) -> str:
+            return proxy.in_front_of(dsn).replace(f":{proxy.port}", f":{port}")
+
+        identity = replace(
+            settings.identity, dsn=later(settings.identity.dsn), relay_dsn=later(settings.identity.relay_dsn)
+        )
+        async with working(replace(settings, identity=identity), tmp_path) as worker:
+
+            async def both_wait() -> bool:
+                return worker.log.read_text("utf-8").count("work.waiting") >= 2
+
+            await until(both_wait)
+            door = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
+            revoked = a_floor()
+            await record(identity_db, revoked)
+            await until(lambda: left(identity_relay, revoked), within=timedelta(seconds=30))
+            assert worker.process.returncode is None
+        door.close()

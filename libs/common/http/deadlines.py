@@ -37,7 +37,7 @@ class SharedDeadline:
         self._seconds = seconds
         # In the order of their deadlines, since all have the same time.
         self.due: dict[asyncio.Task[Any], float] = {}
-        self._is_watching = False
+        self._watched_in: asyncio.AbstractEventLoop | None = None
 
     def of_this_task(self) -> "Bounded":
         """A block that ends in `TimeoutError` when it is not over in time. One at a time in a task."""
@@ -46,20 +46,22 @@ class SharedDeadline:
     def enter(self, task: "asyncio.Task[Any]") -> None:
         loop = task.get_loop()
         self.due[task] = loop.time() + self._seconds
-        if not self._is_watching:
-            self._is_watching = True
+        if self._watched_in is not loop:
+            self._watched_in = loop
             loop.call_later(TICK, self._watch, loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        # The next look first: nothing that goes wrong in this one may be the end of all.
+        if self.due:
+            loop.call_later(TICK, self._watch, loop)
+        else:
+            self._watched_in = None
         now = loop.time()
         for task, due in list(self.due.items()):
             if due > now:
                 break
             del self.due[task]
             task.cancel()
-        self._is_watching = bool(self.due)
-        if self._is_watching:
-            loop.call_later(TICK, self._watch, loop)
 
 
 class Bounded:

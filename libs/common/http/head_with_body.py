@@ -1,4 +1,4 @@
-"""The head of an answer and the first of its body leave together, in one system call and one packet.
+"""The head of an answer and the first of its body leave together, in one system call unless the body is large.
 
 uvicorn writes the head as soon as it is told, and the body after it; ASGI asks a server to wait with the head for the
 first event of the body (HTTP message format, Response Start). Each call costs some 10 µs, of the 30 that a short
@@ -45,7 +45,8 @@ class HeadWithBody:
         self._transport.close()
 
     def _let_go(self) -> None:
-        if self._head:
+        # uvloop raises at a write to a connection that its client has reset, and so ended.
+        if self._head and not self.is_closing():
             head, self._head = self._head, b""
             self._transport.write(head)
 

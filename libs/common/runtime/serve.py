@@ -59,7 +59,11 @@ def answer(target: str, name: str, host: str, port: int, settings: Settings, *, 
         if workers == 1:
             serving()
         else:
-            side_by_side([serving] * workers, patience=END_WITHIN + 3)
+            from libs.common.runtime.logging import configure_logging
+
+            configure_logging(name, settings.log_level)
+            names = [f"{number} of {workers}" for number in range(1, workers + 1)]
+            side_by_side(dict.fromkeys(names, serving), patience=END_WITHIN + 3)
 
 
 def _bound(name: str, host: str, port: int) -> socket.socket:

@@ -1,13 +1,18 @@
-"""Several jobs of one command, each in a process of its own; none outlives another."""
+"""Several jobs of one command, each in a process of its own; on Linux none outlives another."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+import structlog
+from setproctitle import getproctitle, setproctitle
+
 from libs.common.runtime.child_process import die_with_parent
+
+log = structlog.get_logger()
 
 ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
@@ -18,16 +23,17 @@ def end_when_told() -> None:
         signal.signal(how, _end)
 
 
-def side_by_side(jobs: Sequence[Callable[[], None]], *, patience: float) -> None:
-    """Fork a process for each of `jobs`, and end when one of them does, or when told (`end_when_told`).
+def side_by_side(jobs: Mapping[str, Callable[[], None]], *, patience: float) -> None:
+    """Fork a process for each of `jobs`, by the name that `ps` gives it, and end when one of them does, or when told
+    (`end_when_told`).
 
     One that ends takes the others along, `patience` seconds after a SIGTERM at the latest: whoever supervises us
     starts all of them again, and never counts on one that is missing.
     """
-    parent = os.getpid()
-    children: set[int] = set()
+    parent, title = os.getpid(), getproctitle()
+    children: dict[int, str] = {}
     try:
-        for job in jobs:
+        for name, job in jobs.items():
             # Told to end between the fork and its noting, neither would know whose the child is.
             signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)
             child = os.fork()
@@ -35,15 +41,31 @@ def side_by_side(jobs: Sequence[Callable[[], None]], *, patience: float) -> None
                 children.clear()
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
                 die_with_parent(expected_parent=parent)
+                setproctitle(f"{title} ({name})")
                 job()
                 sys.exit(0)
-            children.add(child)
+            children[child] = name
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDINGS)
-        ended, status = os.wait()
-        children.discard(ended)
-        sys.exit(os.waitstatus_to_exitcode(status) or 1)
+        code = _first_to_end(children)
+        sys.exit(code or 1)
     finally:
-        _end_all(children, patience)
+        # Told again, we are ending already: nothing may keep us from seeing to the end of the others.
+        for how in ENDINGS:
+            signal.signal(how, signal.SIG_IGN)
+        _end_all(set(children), patience)
+
+
+def _first_to_end(children: dict[int, str]) -> int:
+    """The exit code of the first of `children`, which it no longer is one of; minus the signal's number when killed.
+
+    The first process of a container is given the orphans of others, too: their ends are none of our business.
+    """
+    while True:
+        ended, status = os.wait()
+        if (name := children.pop(ended, None)) is not None:
+            code = os.waitstatus_to_exitcode(status)
+            log.error("process.ended", process=name, pid=ended, code=code)
+            return code
 
 
 def _end(*_: object) -> None:

@@ -5,20 +5,25 @@ What must be told at once is done in a process of its own (`Service.urgent`).
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Awaitable, Callable
 
 import rich_click as click
 import structlog
 
+from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.runtime.child_process import StartRefused, port_is_taken
 from libs.common.runtime.logging import configure_logging
 from libs.common.runtime.settings import Settings, load_settings
-from libs.common.runtime.side_by_side import end_when_told, side_by_side
+from libs.common.runtime.side_by_side import ENDINGS, end_when_told, side_by_side
 from libs.common.runtime.telemetry import give_figures, name_process
 from services.registry import NotInstalled, entry_point, service_named
 
 log = structlog.get_logger()
+
+Working = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+AGAIN_AFTER = 1.0
+"""Seconds between two tries to reach PostgreSQL at the start; once there, each duty waits for it by itself."""
 
 LAST_WORDS = 2.0
 """Seconds the work in hand gets to end after SIGTERM; what it leaves is taken up at the next start."""
@@ -51,7 +56,10 @@ def work(name: str) -> None:
         all_but_urgent()
     else:
         end_when_told()
-        jobs = [all_but_urgent, lambda: asyncio.run(_until_told(urgent, settings))]
+        jobs = {
+            "all but urgent": all_but_urgent,
+            "urgent": lambda: asyncio.run(_until_told(urgent, settings)),
+        }
         side_by_side(jobs, patience=LAST_WORDS + 1)
 
 
@@ -67,14 +75,25 @@ def _give_figures(name: str, settings: Settings) -> None:
         give_figures(section.host, section.work_metrics_port)
 
 
-async def _until_told(
-    working: Callable[[Settings, asyncio.Event], Awaitable[None]], settings: Settings
-) -> None:
+async def _begun(working: Working, settings: Settings, stop: asyncio.Event) -> None:
+    """Once PostgreSQL is there: whoever starts everything at once starts us before it answers."""
+    while True:
+        try:
+            return await working(settings, stop)
+        except DatabaseUnavailable:
+            log.info("work.waiting", reason="DatabaseUnavailable")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(AGAIN_AFTER):
+                await stop.wait()
+                return None
+
+
+async def _until_told(working: Working, settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ENDINGS:
         loop.add_signal_handler(number, stop.set)
-    job = asyncio.ensure_future(working(settings, stop))
+    job = asyncio.ensure_future(_begun(working, settings, stop))
     told = asyncio.ensure_future(stop.wait())
     await asyncio.wait({job, told}, return_when=asyncio.FIRST_COMPLETED)
     if job.done() and not stop.is_set():

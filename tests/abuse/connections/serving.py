@@ -30,9 +30,11 @@ async def answering(app: App) -> AsyncGenerator[tuple[str, int], None]:
         )
         serving = asyncio.create_task(server.serve([listening]))
         await _until_it_listens(listening)
-        yield listening.getsockname()
-        server.should_exit = True
-        await serving
+        try:
+            yield listening.getsockname()
+        finally:
+            server.should_exit = True
+            await serving
 
 
 async def _until_it_listens(listening: socket.socket) -> None:

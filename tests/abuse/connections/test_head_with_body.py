@@ -1,10 +1,14 @@
 """The head of an answer waits for its body, never for anything else, and nothing of it is lost or mixed up."""
 
 import asyncio
+import gc
+import socket
+import struct
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import uvloop
 
 from libs.common.http.head_with_body import COPIED_AT_MOST
 from tests.abuse.connections.serving import answering
@@ -36,15 +40,31 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"" if status == 204 else body})
 
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+class Reader:
+    """Reads for twenty seconds at most: a head that is never let go fails the test."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+
+    async def read(self, most: int) -> bytes:
+        return await asyncio.wait_for(self._reader.read(most), 20)
+
+    async def readuntil(self, end: bytes) -> bytes:
+        return await asyncio.wait_for(self._reader.readuntil(end), 20)
+
+    async def readexactly(self, size: int) -> bytes:
+        return await asyncio.wait_for(self._reader.readexactly(size), 20)
+
+
+Streams = tuple[Reader, asyncio.StreamWriter]
 
 
 @pytest.fixture
 async def streams() -> AsyncIterator[Streams]:
     GO_ON.clear()
-    async with answering(app) as where, asyncio.timeout(20):
+    async with answering(app) as where:
         reader, writer = await asyncio.open_connection(*where)
-        yield reader, writer
+        yield Reader(reader), writer
         writer.close()
 
 
@@ -116,3 +136,34 @@ async def test_what_fails_is_told_before_the_connection_closes(streams: Streams,
     reader, writer = streams
     writer.write(said)
     assert (await reader.read(-1)).startswith(b"HTTP/1.1 ")
+
+
+def test_a_head_held_for_a_client_that_has_reset_is_dropped() -> None:
+    """On uvloop, which serves: it raises at a write to a connection that is gone."""
+    gone, failed = asyncio.Event(), list[dict[str, Any]]()
+
+    async def torn(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+        raise RuntimeError("torn")
+
+    async def reset_while_it_is_held() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        async with answering(torn) as where:
+            _, writer = await asyncio.open_connection(*where)
+            # SO_LINGER of no time: closing sends RST.
+            raw = cast(socket.socket, writer.get_extra_info("socket"))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.write(asked("/held"))
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+            await asyncio.wait_for(gone.wait(), 20)
+            await asyncio.sleep(0.1)
+        gc.collect()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(reset_while_it_is_held())
+    assert failed == []

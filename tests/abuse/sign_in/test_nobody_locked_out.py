@@ -84,6 +84,7 @@ async def test_the_mail_is_queued_before_the_wait_and_the_answer_leaves_after_it
         assert not answer.done()
     finally:
         answer.cancel()
+        await asyncio.gather(answer, return_exceptions=True)
 
 
 async def _links_of(db: Database, email: str) -> int:
