@@ -175,4 +175,4 @@ async def test_4_signing_in_anew_asks_for_the_code_at_once(
 
 
 async def test_every_page_met_was_sound(seen: Seen) -> None:
-    assert seen.faults == []
+    assert not seen.faults, "\n".join(seen.faults)

@@ -11,6 +11,7 @@ from tests.browser import axe_source, chromium
 from tests.portal.conftest import PORTAL, Visitor
 from tests.portal.far_side import ADH, ADHERENT, CAB, IDENTITY, MDT, FarSide
 from tests.portal.test_home import LATE, STANDING
+from tests.pressed import too_small
 
 AXE = "source => { (0, eval)(source); return axe.run().then(told => told.violations) }"
 WIDTHS = (320, 768, 1280)
@@ -40,6 +41,7 @@ class Examiner:
             await self._page.set_viewport_size({"width": width, "height": 800})
             if await self._page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 found.append(f"wider than {width}")
+        found += await too_small(self._page)
         told: list[Any] = await self._page.evaluate(AXE, axe_source())
         await self._page.unroute("**/*", show)
         return found + [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in told]
