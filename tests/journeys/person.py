@@ -9,7 +9,7 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route
 
 from tests.browser import axe_source
-from tests.pressed import too_small
+from tests.pressed import alike, too_small
 
 WIDTHS = (360, 768, 1280)
 SCREENS = os.environ.get("JOURNEY_SCREENS")
@@ -30,7 +30,8 @@ class Seen:
 class Person:
     """Presses, types and reads.
 
-    `looks(name)` examines the page: axe at three widths, nothing too wide, nothing too small to press, one h1.
+    `looks(name)` examines the page: axe at three widths, nothing too wide, nothing too small to press, no two
+    names alike for two things, one h1.
     """
 
     def __init__(self, context: BrowserContext, page: Page, glass: Page, seen: Seen) -> None:
@@ -128,6 +129,7 @@ class Person:
                 f"axe at {width}: {one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes']]}"
                 for one in found
             ]
+        faults += await alike(self._glass)
         await self._glass.unroute("**/*", show)
         return faults
 
