@@ -9,6 +9,7 @@ from typing import Any
 from playwright.async_api import Browser, BrowserContext, Page, Response, Route
 
 from tests.browser import axe_source
+from tests.pressed import alike, too_small
 
 WIDTHS = (360, 768, 1280)
 SCREENS = os.environ.get("JOURNEY_SCREENS")
@@ -27,7 +28,11 @@ class Seen:
 
 
 class Person:
-    """Presses, types and reads. `looks(name)` examines the page: axe at three widths, nothing too wide, one h1."""
+    """Presses, types and reads.
+
+    `looks(name)` examines the page: axe at three widths, nothing too wide, nothing too small to press, no two
+    names alike for two things, one h1.
+    """
 
     def __init__(self, context: BrowserContext, page: Page, glass: Page, seen: Seen) -> None:
         self.context, self.page, self._glass, self.seen = context, page, glass, seen
@@ -102,6 +107,7 @@ class Person:
                 self.seen.faults.append(f"{label} at {width}: wider than the screen")
             if SCREENS:
                 await self.page.screenshot(path=Path(SCREENS) / f"{label}-{width}.png", full_page=True)
+        self.seen.faults += [f"{label}: {fault}" for fault in await too_small(self.page)]
         if await self.page.locator("h1").count() != 1:
             self.seen.faults.append(f"{label}: not exactly one h1")
         self.seen.faults += [f"{label}: {fault}" for fault in await self._axe(html)]
@@ -123,6 +129,7 @@ class Person:
                 f"axe at {width}: {one['id']}: {one['help']}: {[node['html'][:160] for node in one['nodes']]}"
                 for one in found
             ]
+        faults += await alike(self._glass)
         await self._glass.unroute("**/*", show)
         return faults
 

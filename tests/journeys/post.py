@@ -3,14 +3,21 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
 import httpx
 from pyotp.totp import TOTP
 
-from services.demonstration.journey import Espace, Journey, receive_two_letters
+from services.demonstration.journey import (
+    Espace,
+    Journey,
+    follow_the_link,
+    open_the_account,
+    receive_two_letters,
+)
 from services.demonstration.visitor import Visitor
 
 T = TypeVar("T")
@@ -31,14 +38,27 @@ async def two_letters(ready: dict[str, Any]) -> Journey:
 
     It is up to date, and no letter was made for it before.
     """
+    async with _journey(ready) as journey:
+        await receive_two_letters(journey)
+        return journey
+
+
+async def an_account(ready: dict[str, Any]) -> Journey:
+    """A firm's account, opened from its two letters: an e-mail and a password, nothing else."""
+    async with _journey(ready) as journey:
+        for step in (receive_two_letters, open_the_account, follow_the_link):
+            await step(journey)
+        return journey
+
+
+@asynccontextmanager
+async def _journey(ready: dict[str, Any]) -> AsyncGenerator[Journey, None]:
     known = await _with_former_cabinet(ready)
     fresh = [one for one in ready["demo"]["fresh_adherents"] if one["adherent_number"] in known]
     addresses = {name: ready[name] for name in ("portal", "identity", "adherent", "documents", "mail")}
     told = Espace(**addresses, demo={**ready["demo"], "fresh_adherents": fresh})
     async with httpx.AsyncClient(trust_env=False, timeout=15) as http, Visitor() as firm, Visitor() as other:
-        journey = Journey(told, http, firm, other)
-        await receive_two_letters(journey)
-        return journey
+        yield Journey(told, http, firm, other)
 
 
 async def _with_former_cabinet(ready: dict[str, Any]) -> set[str]:

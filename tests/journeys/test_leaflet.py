@@ -379,7 +379,7 @@ async def test_signing_out_leaves_nothing_open(espace: dict[str, Any], collabora
 
 
 async def test_every_page_met_was_sound(seen: Seen) -> None:
-    assert seen.faults == []
+    assert not seen.faults, "\n".join(seen.faults)
 
 
 async def test_every_page_of_the_routes_was_met(espace: dict[str, Any], seen: Seen) -> None:

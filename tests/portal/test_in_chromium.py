@@ -11,6 +11,7 @@ from tests.browser import axe_source, chromium
 from tests.portal.conftest import PORTAL, Visitor
 from tests.portal.far_side import ADH, ADHERENT, CAB, IDENTITY, MDT, FarSide
 from tests.portal.test_home import LATE, STANDING
+from tests.pressed import alike, too_small
 
 AXE = "source => { (0, eval)(source); return axe.run().then(told => told.violations) }"
 WIDTHS = (320, 768, 1280)
@@ -40,6 +41,7 @@ class Examiner:
             await self._page.set_viewport_size({"width": width, "height": 800})
             if await self._page.evaluate("document.documentElement.scrollWidth > innerWidth"):
                 found.append(f"wider than {width}")
+        found += await too_small(self._page) + await alike(self._page)
         told: list[Any] = await self._page.evaluate(AXE, axe_source())
         await self._page.unroute("**/*", show)
         return found + [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in told]
@@ -72,8 +74,22 @@ async def test_every_state_of_the_home(examiner: Examiner, visitor: Visitor, far
     }
     far_side.answers[f"{IDENTITY}/mediterranee/api/adherents/{ADH}/delegations"] = {
         "delegations": [
-            {"id": MDT, "state": state, "cabinet_name": LONG_NAME, "answer_by": "2026-12-01T10:00:00Z"}
-            for state in ("requested", "offered", "active", "suspended", "legacy_lapsed")
+            {
+                "id": f"{MDT[:-1]}{number}",
+                "state": state,
+                "cabinet_name": LONG_NAME,
+                "answer_by": "2026-12-01T10:00:00Z",
+                "ends_on": ends_on,
+            }
+            for number, (state, ends_on) in enumerate(
+                [
+                    ("requested", None),
+                    ("active", "2026-12-31"),
+                    ("active", "2027-06-30"),
+                    ("suspended", "2026-12-31"),
+                    ("legacy_lapsed", None),
+                ]
+            )
         ]
     }
     assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
@@ -84,6 +100,8 @@ async def test_every_state_of_the_home(examiner: Examiner, visitor: Visitor, far
 async def test_the_refusal_and_what_refuses_everything(
     examiner: Examiner, visitor: Visitor, far_side: FarSide
 ) -> None:
+    for goodbye in ("sign-out", "signed-out", "signed-out?only=here"):
+        assert await examiner.faults((await visitor.get(f"/mediterranee/{goodbye}")).text) == []
     far_side.refuses_with = [LATE]
     await visitor.sign_in(far_side)
     home = await visitor.get("/mediterranee")
@@ -109,8 +127,11 @@ async def test_nobody_in_particular_and_a_large_cabinet(
     one = far_side.answers[address]["clients"][0]
     far_side.answers[address] = {
         "clients": [
-            {**one, "state": "offered"},
-            *[{**one, "legal_name": f"{LONG_NAME} {n}"} for n in range(50)],
+            *[
+                {**one, "state": "offered", "id": f"{MDT[:-1]}{n}", "legal_name": f"{LONG_NAME} {n}"}
+                for n in range(3)
+            ],
+            *[{**one, "legal_name": f"{LONG_NAME} {n}"} for n in range(3, 53)],
         ],
         "has_more": True,
     }

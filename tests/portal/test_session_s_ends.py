@@ -7,8 +7,10 @@ from urllib.parse import urlencode
 
 import pytest
 
+from libs.common.runtime.settings import Settings
+from services.portal.app import create_app
 from tests.portal.conftest import Visitor
-from tests.portal.far_side import FarSide
+from tests.portal.far_side import IDENTITY, FarSide
 from tests.portal.test_sign_in import COOKIE
 
 
@@ -76,3 +78,50 @@ async def test_a_logout_at_the_very_moment_leaves_no_session(visitor: Visitor, f
         )
 
         assert "Maçonnerie" not in (await visitor.get("/mediterranee")).text
+
+
+async def test_the_goodbye_says_of_what_and_offers_to_come_back(visitor: Visitor, far_side: FarSide) -> None:
+    await visitor.sign_in(far_side)
+    await visitor.press(await visitor.get("/mediterranee"), "/mediterranee/sign-out")
+
+    told = await visitor.get("/mediterranee/signed-out")
+
+    assert "<h1>Vous êtes déconnecté</h1>" in told.text
+    assert "Caisse de la Méditerranée" in told.text.partition("<main")[2].partition("</main>")[0]
+    assert "ni à votre compte utilisateur" in told.text
+    assert 'href="/mediterranee/sign-in" id="enter"' in told.text
+
+
+async def says_what_may_be_open(visitor: Visitor) -> None:
+    left = await visitor.press(await visitor.get("/mediterranee/sign-out"), "/mediterranee/sign-out")
+    told = await visitor.get(left.headers["location"])
+
+    assert "Vous êtes déconnecté" in told.text and "ni à votre compte utilisateur" not in told.text
+    assert f'href="{IDENTITY}/mediterranee/sign-out" id="close-account"' in told.text
+
+
+async def test_what_may_still_be_open_at_identity_is_said(visitor: Visitor, far_side: FarSide) -> None:
+    """The session here was over: nothing names the one that identity may hold."""
+    await visitor.sign_in(far_side)
+    await visitor.post("/mediterranee/backchannel-logout", {"logout_token": far_side.logout_token()})
+    await says_what_may_be_open(visitor)
+
+
+async def test_and_when_identity_is_away_too(
+    visitor: Visitor, far_side: FarSide, portal_settings: Settings
+) -> None:
+    """Another process of the portal, which knows the caisse and has never heard where identity ends a session."""
+    await visitor.sign_in(far_side)
+    another = create_app(portal_settings, http=far_side.client())
+    async with another.lifespan():
+        await Visitor(another).get("/mediterranee")
+        far_side.down.add("identity")
+        await says_what_may_be_open(Visitor(another, visitor.cookies))
+
+
+async def test_who_is_signed_in_reads_no_goodbye(visitor: Visitor, far_side: FarSide) -> None:
+    await visitor.sign_in(far_side)
+
+    told = await visitor.get("/mediterranee/signed-out")
+
+    assert (told.status_code, told.headers["location"]) == (303, "/mediterranee")

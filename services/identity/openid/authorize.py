@@ -219,7 +219,8 @@ async def _parameters_that_count(
     if uri is not None:
         if client.profile != "compat" or uri not in client.metadata.request_uris:
             raise RequestUriNotSupported("A request_uri must be pushed.")
-        parameters = Parameters({**parameters.values, "request": await provider.remote_request(uri)})
+        request = await provider.remote_request(client, uri)
+        parameters = Parameters({**parameters.values, "request": request})
     signed = parameters.get("request") or ""
     snapshot = await provider.snapshot(issuer, now, client, signed=signed)
     return parameters_inside(parameters, client, snapshot)

@@ -178,7 +178,7 @@ async def _send(provider: Provider, delivery: Delivery, now: datetime) -> str | 
     token = logout_token(issuer, client, delivery, now, salt=provider.pairwise_salt)
     try:
         status = await provider.fetcher.post_form(
-            client.metadata.backchannel_logout_uri, {"logout_token": token}
+            client.metadata.backchannel_logout_uri, {"logout_token": token}, of=client.client_id
         )
     except FetchRefused as error:
         return str(error)

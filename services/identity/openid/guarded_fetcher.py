@@ -9,12 +9,10 @@ name of the address, never under the pinned number; our own authority
 """
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -28,19 +26,26 @@ from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid.client_keys import Jwk, kept_keys
 from services.identity.openid.public_address import is_public
 from services.identity.openid.remembered import Remembered
+from services.identity.openid.resolver import NoSuchName, Resolver, Unresolved, reachable_first
 
 LARGEST = 256 * 1024
 TIMEOUT = 3.0
 LONGEST = 8.0
 """Seconds of a whole exchange: an answer let drop by drop holds nobody."""
 JWKS_FRESH_FOR = 300.0
+JWKS_GOOD_FOR = 900.0
+"""Seconds after they were read during which keys are believed while nobody says where their address leads.
+
+So long a name server may fall silent, or others' silence fill our places, before a client stands outside. And so long
+at most a key that its client took back verifies still, for a thief who also silences the client's name servers. What
+the address answers, and a name that is no more, are the client's own word and count at the next reading; a client that
+is disabled, or registers other keys, waits for none.
+"""
 JWKS_RETRY_AFTER = 10.0
 """Seconds before an address that failed, or whose keys lacked a `kid`, is read again: strangers set the beat."""
 
 JWKS_REMEMBERED = 4 * 1024 * 1024
 """Characters of keys, over all addresses."""
-
-RESOLVING_AT_ONCE = 8
 
 
 class _JwkSet(msgspec.Struct):
@@ -52,6 +57,10 @@ _jwk_sets = msgspec.json.Decoder(_JwkSet)
 
 class FetchRefused(Exception):
     """The address is not one we speak to, or it did not answer as asked."""
+
+
+class _LeadsNowhere(FetchRefused):
+    """Nobody said, in time, where the address leads: its owner has not spoken."""
 
 
 class _Pinned(NamedTuple):
@@ -67,6 +76,7 @@ class _JwksRead(NamedTuple):
 
     until: float
     keys: tuple[Jwk, ...] = ()
+    good_until: float = 0.0
     failure: str = ""
 
     def told(self) -> tuple[Jwk, ...]:
@@ -77,10 +87,18 @@ class _JwksRead(NamedTuple):
 
 
 class GuardedFetcher:
-    """Fetches for the whole process; remembers JWK Sets for five minutes, failures for ten seconds."""
+    """Fetches for the whole process; remembers JWK Sets for five minutes, failures for ten seconds.
+
+    `of` is whose address it is, a client's id; who has none yet is known by the name in the address.
+    """
 
     def __init__(
-        self, allowed_hosts: Collection[str] = (), trusted_ca: Path | None = None, *, longest: float = LONGEST
+        self,
+        allowed_hosts: Collection[str] = (),
+        trusted_ca: Path | None = None,
+        *,
+        longest: float = LONGEST,
+        resolver: Resolver | None = None,
     ) -> None:
         self._allowed = frozenset(allowed_hosts)
         self._trusted_ca = trusted_ca
@@ -88,24 +106,26 @@ class GuardedFetcher:
         self._jwks: Remembered[str, _JwksRead] = Remembered(JWKS_REMEMBERED)
         self._read_anew: Remembered[str, float] = Remembered(JWKS_REMEMBERED)
         self._reading: dict[str, asyncio.Task[_JwksRead]] = {}
-        self._resolver = _Resolver()
+        self._resolver = resolver or Resolver()
 
     @classmethod
     def of(cls, settings: Settings) -> "GuardedFetcher":
         """As the installation allows."""
         return cls(settings.outbound_hosts, settings.trusted_ca)
 
-    async def get(self, url: str, *, accept: str = "application/json") -> tuple[bytes, str]:
+    async def get(
+        self, url: str, *, of: str | None = None, accept: str = "application/json"
+    ) -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
         refuse_inside_a_transaction()
-        return await self._request("GET", url, headers={"Accept": accept, "Accept-Encoding": "identity"})
+        return await self._request("GET", url, of, headers={"Accept": accept, "Accept-Encoding": "identity"})
 
-    async def post_form(self, url: str, form: dict[str, str]) -> int:
+    async def post_form(self, url: str, form: dict[str, str], *, of: str | None = None) -> int:
         """The status of a posted form (a logout token). Raises `FetchRefused`."""
         refuse_inside_a_transaction()
         try:
             async with asyncio.timeout(self._longest):
-                to = await self._pinned(url)
+                to = await self._pinned(url, of)
                 async with (
                     self._client() as client,
                     client.stream(
@@ -116,54 +136,61 @@ class GuardedFetcher:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise FetchRefused(type(error).__name__) from error
 
-    async def jwks(self, url: str) -> tuple[Jwk, ...]:
+    async def jwks(self, url: str, *, of: str | None = None) -> tuple[Jwk, ...]:
         """The usable keys of a JWK Set, remembered. Raises `FetchRefused`.
 
-        Whoever asks meanwhile waits for the one reading; a failure holds for ten seconds.
+        Whoever asks meanwhile waits for the one reading; a failure holds for ten seconds, and so do the keys that
+        outlast one (`JWKS_GOOD_FOR`).
         """
         refuse_inside_a_transaction()
         known = self._jwks.get(url)
         if known is not None and time.monotonic() < known.until:
             return known.told()
-        return (await self._read_once(url)).told()
+        return (await self._read_once(url, of)).told()
 
-    async def jwks_anew(self, url: str) -> tuple[Jwk, ...]:
+    async def jwks_anew(self, url: str, *, of: str | None = None) -> tuple[Jwk, ...]:
         """The keys as they are now, for a `kid` we do not know; at most every ten seconds. Raises `FetchRefused`."""
         refuse_inside_a_transaction()
         now, before = time.monotonic(), self._read_anew.get(url)
         if before is None or now - before >= JWKS_RETRY_AFTER:
             self._read_anew.put(url, now, len(url))
-            await self._read_once(url)
-        return await self.jwks(url)
+            await self._read_once(url, of)
+        return await self.jwks(url, of=of)
 
-    async def _read_once(self, url: str) -> _JwksRead:
+    async def _read_once(self, url: str, of: str | None) -> _JwksRead:
         reading = self._reading.get(url)
         if reading is None:
-            reading = self._reading[url] = asyncio.create_task(self._read(url))
+            reading = self._reading[url] = asyncio.create_task(self._read(url, of))
             reading.add_done_callback(lambda _: self._reading.pop(url, None))
         # Who gives up does not take the answer from the others.
         return await asyncio.shield(reading)
 
-    async def _read(self, url: str) -> _JwksRead:
+    async def _read(self, url: str, of: str | None) -> _JwksRead:
         try:
-            body, _ = await self.get(url)
-            found = kept_keys(read_json(body, _jwk_sets).keys)
-            read = _JwksRead(time.monotonic() + JWKS_FRESH_FOR, found)
+            body, _ = await self.get(url, of=of)
+            found, now = kept_keys(read_json(body, _jwk_sets).keys), time.monotonic()
+            read = _JwksRead(now + JWKS_FRESH_FOR, found, now + JWKS_GOOD_FOR)
         except (FetchRefused, UnreadableJson) as error:
-            reason = str(error) if isinstance(error, FetchRefused) else "not a JWK Set"
-            known = self._jwks.get(url)
-            if known is not None and not known.failure and time.monotonic() < known.until:
+            known, now = self._jwks.get(url), time.monotonic()
+            if known is not None and not known.failure and now < known.until:
                 # Read anew for an unknown `kid`, in vain: what was read before is still good.
                 return known
-            read = _JwksRead(time.monotonic() + JWKS_RETRY_AFTER, failure=reason)
+            again_at = now + JWKS_RETRY_AFTER
+            if isinstance(error, _LeadsNowhere) and known is not None and now < known.good_until:
+                read = known._replace(until=min(again_at, known.good_until))
+            else:
+                reason = str(error) if isinstance(error, FetchRefused) else "not a JWK Set"
+                read = _JwksRead(again_at, failure=reason)
         self._jwks.put(url, read, len(url) + sum(len(said) for key in read.keys for said in key.values()))
         return read
 
-    async def _request(self, method: str, url: str, headers: dict[str, str]) -> tuple[bytes, str]:
+    async def _request(
+        self, method: str, url: str, of: str | None, headers: dict[str, str]
+    ) -> tuple[bytes, str]:
         try:
             # The name's own server is a stranger too: it is asked within the time, not before it.
             async with asyncio.timeout(self._longest):
-                to = await self._pinned(url)
+                to = await self._pinned(url, of)
                 sent = {**headers, **to.headers}
                 async with (
                     self._client() as client,
@@ -189,7 +216,7 @@ class GuardedFetcher:
             trust.load_verify_locations(cafile=str(self._trusted_ca))
         return trust
 
-    async def _pinned(self, url: str) -> _Pinned:
+    async def _pinned(self, url: str, of: str | None) -> _Pinned:
         """The name resolved once; the connection goes to that very address. Raises `FetchRefused`."""
         try:
             parts = urlsplit(url)
@@ -202,43 +229,23 @@ class GuardedFetcher:
         if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
             raise FetchRefused("not https")
         port = port or (443 if parts.scheme == "https" else 80)
-        address = await self._resolved(host, port, trusted)
+        address = await self._resolved(host, trusted, of or host)
         literal = f"[{address}]" if ":" in address else address
         target = parts._replace(netloc=f"{literal}:{port}").geturl()
         return _Pinned(target, {"Host": parts.netloc}, {"sni_hostname": host})
 
-    async def _resolved(self, host: str, port: int, trusted: bool) -> str:
+    async def _resolved(self, host: str, trusted: bool, of: str) -> str:
         try:
-            addresses = await self._resolver.addresses(host, port)
-        except (OSError, UnicodeError) as error:
-            # UnicodeError: a label empty or too long, which no resolver is even asked.
-            raise FetchRefused("unknown host") from error
+            asked = self._resolver.listed(host) if trusted else self._resolver.addresses(host, of=of)
+            addresses = await asked
+        except NoSuchName as error:
+            raise FetchRefused(str(error)) from error
+        except Unresolved as error:
+            raise _LeadsNowhere(str(error)) from error
         # Every answer must be public: a name that also resolves inside is a trap.
         if not addresses or not (trusted or all(map(is_public, addresses))):
             raise FetchRefused("not a public address")
-        return addresses[0]
-
-
-class _Resolver:
-    """Names asked of the system, each in a thread that nothing can stop; so they are few, and ours alone.
-
-    A stranger's own name server may never answer. It then holds a place of these, until the system gives up, and
-    nothing of the process's other threads (slow hashes, files).
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVING_AT_ONCE, "resolver")
-        self._places = asyncio.Semaphore(RESOLVING_AT_ONCE)
-
-    async def addresses(self, host: str, port: int) -> list[str]:
-        """Raises `OSError`, `UnicodeError`."""
-        await self._places.acquire()
-        asked = asyncio.get_running_loop().run_in_executor(
-            self._threads, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        )
-        asked.add_done_callback(lambda _: self._places.release())
-        # The place is given back when the thread is free, not when its caller has left.
-        return [str(entry[4][0]) for entry in await asyncio.shield(asked)]
+        return reachable_first(addresses)
 
 
 async def _bounded(answer: httpx.Response) -> bytes:

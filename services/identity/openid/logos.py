@@ -70,7 +70,7 @@ async def read_due(fetcher: GuardedFetcher, relay: Database, now: datetime) -> b
 
 async def _read(fetcher: GuardedFetcher, relay: Database, wanted: WantedLogo, now: datetime) -> None:
     try:
-        body, content_type = await fetcher.get(wanted.uri, accept=ACCEPT)
+        body, content_type = await fetcher.get(wanted.uri, of=wanted.client_id, accept=ACCEPT)
         # A thread: decoding would hold the worker's other duties for up to 150 ms.
         logo = await asyncio.to_thread(as_shown, body, content_type)
     except (FetchRefused, NotALogo) as error:

@@ -77,15 +77,15 @@ class Provider:
         if uri is None:
             return ()
         try:
-            keys = await self.fetcher.jwks(uri)
+            keys = await self.fetcher.jwks(uri, of=client.client_id)
             kid = kid_of(signed)
             if kid is not None and all(key.get("kid") != kid for key in keys):
-                keys = await self.fetcher.jwks_anew(uri)
+                keys = await self.fetcher.jwks_anew(uri, of=client.client_id)
         except FetchRefused:
             return ()
         return keys
 
-    async def remote_request(self, uri: str) -> str:
+    async def remote_request(self, client: Client, uri: str) -> str:
         """The request object at a registered address (RFC 9101 §5.2). Raises `InvalidRequestUri`.
 
         OpenID Connect Core §6.2: a fragment serves caches; we keep none, and its hash is not enforced, since the
@@ -93,7 +93,9 @@ class Provider:
         """
         try:
             body, _ = await self.fetcher.get(
-                uri.partition("#")[0], accept="application/oauth-authz-req+jwt, application/jwt"
+                uri.partition("#")[0],
+                of=client.client_id,
+                accept="application/oauth-authz-req+jwt, application/jwt",
             )
             return body.decode("ascii").strip()
         except (FetchRefused, UnicodeDecodeError) as error:

@@ -172,8 +172,11 @@ async def _replace(
 ) -> None:
     await store.set_password(tx, person.id, encoded, now=now)
     await resets.supersede_resets(tx, person.id, now=now)
+    owner, way = Actor(person_id=person.id), "link" if keep_session is None else "session"
     # Somebody else may hold tokens whose session is long over: not only those of the sessions at hand end.
-    await end_all_sessions(tx, person.id, kept=keep_session, now=now)
+    await end_all_sessions(
+        tx, person.id, by=owner, why={"because": "password.changed", "by": way}, kept=keep_session, now=now
+    )
     await journal.record(
         tx,
         Act(
@@ -181,8 +184,8 @@ async def _replace(
             subject_kind="person",
             subject_id=public_id("per", person.id),
             at=now,
-            actor=Actor(person_id=person.id),
-            details={"by": "link" if keep_session is None else "session"},
+            actor=owner,
+            details={"by": way},
         ),
     )
     await mail.enqueue(

@@ -16,6 +16,7 @@ from libs.common.values.email import InvalidEmail, parse_email
 from libs.common.values.sentence import Sentence
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.openid.flow import Requirements
+from services.identity.sign_in import store
 from services.identity.sign_in.client_behind import client_behind
 from services.identity.sign_in.destination import Destination
 from services.identity.sign_in.password import Passwords, TooManySignIns
@@ -97,9 +98,11 @@ async def show_sign_in(
     asked = await client_behind(request, site, db, destination, now)
     async with db.transaction(site.slug) as tx:
         session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
+        known = await store.find_person(tx, person_id=session.person_id) if session is not None else None
     if session is not None and not destination.flow:
         return site.leave(destination)
-    email = asked.login_hint if asked is not None and asked.login_hint else ""
+    # Whoever is signed in and is asked for more types no address again (WCAG 2.2 §3.3.7).
+    email = (asked.login_hint if asked is not None else None) or (known.email if known is not None else "")
     if session is not None and (asked is None or _does(session, asked, now)):
         # Also when nothing is asked any more: the page there says so.
         return site.leave(destination)

@@ -11,6 +11,8 @@ from hashlib import sha256
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
 from libs.common.database.transaction import Tx
@@ -170,13 +172,26 @@ async def end_session(
     return True
 
 
-async def end_all_sessions(tx: Tx, person_id: UUID, *, kept: UUID | None = None, now: datetime) -> None:
+async def end_all_sessions(
+    tx: Tx, person_id: UUID, *, by: Actor, why: dict[str, str], kept: UUID | None = None, now: datetime
+) -> None:
     """Sign somebody out of every browser and caisse, `kept` apart; their clients hear of it.
+
+    Each session has its line in the journal of its caisse: `by` did it, and `why` names the act (`because`).
 
     Every access token dies within a second. Those of the kept session too: floors know people and sessions, and
     no exception; its clients are given others when they ask.
     """
-    await session_store.end_sessions_everywhere(tx, person_id, kept=kept, now=now)
+    await session_store.end_sessions_everywhere(
+        tx,
+        person_id,
+        kept=kept,
+        now=now,
+        seen_after=now - IDLE,
+        created_after=now - LONGEST,
+        actor=msgspec.json.encode(by).decode(),
+        why=msgspec.json.encode(why).decode(),
+    )
     await end_access_tokens(tx, person_id, now=now)
 
 

@@ -122,9 +122,31 @@ async def revoke(tx: Tx, session_id: UUID, *, now: datetime) -> UUID | None:
     )  # fmt: skip
 
 
-async def end_sessions_everywhere(tx: Tx, person_id: UUID, *, kept: UUID | None, now: datetime) -> int:
-    """End the sessions of one person in every caisse, `kept` apart; how many there were."""
-    return await tx.fetchval("SELECT end_sessions_everywhere($1, $2, $3)", person_id, kept, now)
+async def end_sessions_everywhere(
+    tx: Tx,
+    person_id: UUID,
+    *,
+    kept: UUID | None,
+    now: datetime,
+    seen_after: datetime,
+    created_after: datetime,
+    actor: str,
+    why: str,
+) -> None:
+    """End the sessions of one person in every caisse, `kept` apart, with the journal's line of each that was alive.
+
+    `actor` (an `Actor`) and `why` (the details of the lines) are JSON objects.
+    """
+    await tx.execute(
+        "SELECT end_sessions_everywhere($1, $2, $3, $4, $5, $6::text::jsonb, $7::text::jsonb)",
+        person_id,
+        kept,
+        now,
+        seen_after,
+        created_after,
+        actor,
+        why,
+    )
 
 
 async def live_sessions(

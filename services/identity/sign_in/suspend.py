@@ -53,7 +53,8 @@ async def suspend(tx: Tx, person_id: UUID, *, by: Actor, reason: str, now: datet
     """
     done = await store.suspend(tx, person_id, now=now)
     await resets.supersede_resets(tx, person_id, now=now, disavowals_too=True)
-    await end_all_sessions(tx, person_id, now=now)
+    why = {"because": "person.suspended", **_said(reason)}
+    await end_all_sessions(tx, person_id, by=by, why=why, now=now)
     await _note(tx, "suspended", person_id, by, reason, now)
     return done
 
@@ -89,7 +90,11 @@ async def _note(
             subject_id=public_id("per", person_id),
             at=now,
             actor=by,
-            # The command line is the one hand that does it (`Hand.name` of clients).
-            details={"reason": reason, "by": "operator"},
+            details={**_said(reason)},
         ),
     )
+
+
+def _said(reason: str) -> dict[str, str]:
+    # The command line is the one hand that does it (`Hand.name` of clients).
+    return {"reason": reason, "by": "operator"}

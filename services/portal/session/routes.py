@@ -109,7 +109,8 @@ async def leave(
     session = await portal.session(caisse_slug, request.cookies.get(cookie_name(caisse_slug)))
     if session is not None:
         address = await sign_out(portal.db, portal.identity, session)
-    redirect = Redirect(address or f"/{caisse_slug}/signed-out", status_code=SEE_OTHER)
+    # Nobody to name to identity, or no way there: what it holds open may still be.
+    redirect = Redirect(address or f"/{caisse_slug}/signed-out?only=here", status_code=SEE_OTHER)
     redirect.set_cookie(_cookie(caisse_slug, "", 0))
     return redirect
 
@@ -119,10 +120,19 @@ async def signed_out(
     request: Request[Any, Any, Any],
     caisse_slug: NamedDependency[CaisseSlug],
     portal: NamedDependency[Portal],
+    only: FromQuery[str | None] = None,
 ) -> Response[Any]:
-    """Where identity leads back after signing out."""
+    """Where identity leads back after signing out. Whoever is signed in reads no goodbye."""
+    if await portal.session(caisse_slug, request.cookies.get(cookie_name(caisse_slug))):
+        return Redirect(f"/{caisse_slug}", status_code=SEE_OTHER)
     brand = await portal.brands.of(caisse_slug)
-    return portal.pages.render("session/signed_out.html", request, brand=brand)
+    return portal.pages.render(
+        "session/signed_out.html",
+        request,
+        brand=brand,
+        account_base=portal.account_base,
+        is_here_only=only == "here",
+    )
 
 
 @post("/{caisse:str}/backchannel-logout", access="protocol", status_code=200)

@@ -9,7 +9,7 @@ import pytest
 from libs.common.access.access_token import TokenVerifier
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import VerifyingKey, verifying_key
-from libs.common.database.journal import THE_SYSTEM
+from libs.common.database.journal import THE_SYSTEM, Actor
 from libs.common.database.pool import Database
 from libs.common.events.envelope import decode
 from libs.common.events.identity import FloorRaised
@@ -139,7 +139,7 @@ async def test_what_was_granted_while_a_new_password_was_being_computed_is_dead_
     tokens = await client.tokens(who, scope="openid offline_access")
     async with issuer.db.transaction(issuer.caisse) as tx:
         await set_password(tx, who.id, "$argon2id$new", now=early)
-        await end_all_sessions(tx, who.id, now=early)
+        await end_all_sessions(tx, who.id, by=Actor(person_id=who.id), why={"because": "essai"}, now=early)
     assert (await client.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
 
 

@@ -24,6 +24,7 @@ from tests.identity.sign_in.visitors import (
     link_in,
     mailed_code,
 )
+from tests.pressed import too_small
 
 HOP_BY_HOP = {"content-length", "content-encoding", "set-cookie", "transfer-encoding"}
 
@@ -49,7 +50,7 @@ class Telephone:
         await route.fulfill(status=answer.status_code, headers=headers, body=answer.content)
 
     async def looks_well(self, name: str) -> None:
-        """No accessibility violation, nothing wider than the screen, one h1; a picture is kept."""
+        """No accessibility violation, nothing too wide or too small to press, one h1; a picture is kept."""
         await self.page.screenshot(path=self.folder / f"{len(self.seen):02}-{name}.png", full_page=True)
         self.seen.append(name)
         violations: list[Any] = await self.page.evaluate(
@@ -59,6 +60,7 @@ class Telephone:
         )
         assert violations == [], (name, violations)
         assert await self.page.evaluate("document.documentElement.scrollWidth") <= 360, name
+        assert await too_small(self.page) == [], name
         assert await self.page.locator("h1").count() == 1, name
 
     async def press(self, id: str) -> None:

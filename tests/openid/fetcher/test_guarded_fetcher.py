@@ -20,6 +20,7 @@ from libs.common.access.signatures import SigningKey
 from libs.common.http.application import utc_now
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from tests.openid.listener import Listener, listening
+from tests.openid.name_server import NameServer
 
 NAME = "client.example"
 KEY = SigningKey.generate().published_jwk()
@@ -74,8 +75,8 @@ async def server(place: tuple[Path, ssl.SSLContext]) -> AsyncIterator[Listener]:
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The world's DNS: loopback at the first question of each name, an inside address ever after."""
+def hosts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the system says of listed names: loopback at the first question of each, an inside address ever after."""
     questions: list[str] = []
     real = socket.getaddrinfo
 
@@ -110,19 +111,19 @@ async def test_our_authority_opens_no_private_address(server: Listener, authorit
 
 
 async def test_the_name_is_asked_once_and_the_answer_pinned(
-    server: Listener, authority: Path, names: list[str]
+    server: Listener, authority: Path, hosts: list[str]
 ) -> None:
     body, _ = await GuardedFetcher([NAME], authority).get(server.url("/jwks", NAME))
-    assert KEY["kid"].encode() in body and names == [NAME] and server.asked == [f"{NAME}:{server.port}"]
+    assert KEY["kid"].encode() in body and hosts == [NAME] and server.asked == [f"{NAME}:{server.port}"]
 
 
 async def test_the_certificate_is_judged_under_the_name_not_the_number(
-    server: Listener, authority: Path, names: list[str]
+    server: Listener, authority: Path, hosts: list[str]
 ) -> None:
     """The leaf is good for 127.0.0.1 too, where the connection goes; the name asked is another's."""
     with pytest.raises(FetchRefused, match="ConnectError"):
         await GuardedFetcher(["other.example"], authority).get(server.url("/jwks", "other.example"))
-    assert names == ["other.example"] and server.asked == []
+    assert hosts == ["other.example"] and server.asked == []
 
 
 async def test_https_redirects_are_not_followed(server: Listener, authority: Path) -> None:
@@ -163,6 +164,6 @@ async def test_a_compressed_answer_is_refused_unopened(server: Listener, authori
         "https://[/logo.png",
     ],
 )
-async def test_an_address_that_no_resolver_takes_is_refused_as_any_other(url: str) -> None:
-    with pytest.raises(FetchRefused):
-        await GuardedFetcher().get(url)
+async def test_an_address_that_no_resolver_takes_is_refused_as_any_other(url: str, names: NameServer) -> None:
+    with pytest.raises(FetchRefused, match=r"unknown host|not a public address|no address"):
+        await GuardedFetcher(resolver=names.resolver()).get(url)

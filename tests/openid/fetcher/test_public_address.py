@@ -1,9 +1,7 @@
 """Which resolved addresses are a stranger's to name, however they spell an inner one (openid.md §4, "SSRF")."""
 
 import random
-import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.public_address import is_public
+from tests.openid.name_server import NameServer
 
 INNER = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.1.1", "172.16.0.1", "100.64.0.1", "0.0.0.0"]
 REFUSED = [
@@ -56,17 +55,12 @@ def test_a_public_ipv6_address_is_global_unicast(address: IPv6Address) -> None:
 @pytest.mark.parametrize(
     "refused", ["64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001:0:1::1", "224.0.0.251", "ff0e::1"]
 )
-async def test_a_name_that_leads_there_is_refused(monkeypatch: pytest.MonkeyPatch, refused: str) -> None:
+async def test_a_name_that_leads_there_is_refused(names: NameServer, refused: str) -> None:
     """Beside good addresses too, in any order."""
     seed = random.randrange(10**6)
     print("seed", seed)
-    found = [*TAKEN, refused]
-    random.Random(seed).shuffle(found)
-
-    def resolve(host: Any, port: Any, *_: Any, **__: Any) -> Any:
-        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", (one, port, 0, 0)) for one in found]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    names.known["client.example"] = [*(one for one in TAKEN if "ffff" not in one), refused]
+    random.Random(seed).shuffle(names.known["client.example"])
     for asked in ("get", "jwks"):
         with pytest.raises(FetchRefused, match="not a public address"):
-            await getattr(GuardedFetcher(), asked)("https://client.example/x")
+            await getattr(GuardedFetcher(resolver=names.resolver()), asked)("https://client.example/x")

@@ -1,10 +1,6 @@
 """JWK Sets of strangers: read once, kept small, and an address that fails is left alone for a while."""
 
 import asyncio
-import socket
-import threading
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +9,7 @@ import pytest
 from libs.common.access.signatures import SigningKey
 from services.identity.openid import guarded_fetcher
 from services.identity.openid.client_keys import KNOWN_MEMBERS, MOST_KEYS
-from services.identity.openid.guarded_fetcher import RESOLVING_AT_ONCE, FetchRefused, GuardedFetcher
+from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.remembered import Remembered
 from tests.openid.listener import Listener
 from tests.openid.oidc_dynamic.registering import register
@@ -166,39 +162,3 @@ async def test_a_registered_set_is_kept_as_small(issuer: Issuer) -> None:
     client, told = await register(issuer, key=key, jwks=jwks, token_endpoint_auth_method="private_key_jwt")
     assert told["jwks"] == {"keys": [key.published_jwk()]}
     assert (await client.post("/introspect", {"token": "x"})).status_code == 200
-
-
-# Names
-
-
-@pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A name server that never answers for `.example`, until the test is over; the names that it was asked."""
-    over, asked, real = threading.Event(), list[str](), socket.getaddrinfo
-
-    def resolve(host: Any, port: Any, *others: Any, **more: Any) -> Any:
-        if not str(host).endswith(".example"):
-            return real(host, port, *others, **more)
-        asked.append(host)
-        over.wait(30)
-        raise socket.gaierror
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    yield asked
-    over.set()
-
-
-async def test_a_name_that_is_never_found_is_given_up_in_time(stuck: list[str]) -> None:
-    one, begun = fetcher(longest=0.2), time.monotonic()
-    many = [one.get(f"https://a{at}.example/") for at in range(3 * RESOLVING_AT_ONCE)]
-    assert all(await asyncio.gather(*map(refused, many), refused(one.post_form("https://b.example/", {}))))
-    assert time.monotonic() - begun < 5
-    assert len(stuck) == RESOLVING_AT_ONCE, "those who found no place were never asked for"
-
-
-async def test_stuck_names_hold_no_other_thread_of_the_process(stuck: list[str]) -> None:
-    one = fetcher(longest=0.2)
-    asking = asyncio.gather(*(refused(one.get(f"https://a{at}.example/")) for at in range(64)))
-    await asyncio.sleep(0.05)
-    assert await asyncio.wait_for(asyncio.to_thread(lambda: "elsewhere"), 5) == "elsewhere"
-    assert all(await asking)
