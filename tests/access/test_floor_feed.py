@@ -17,6 +17,7 @@ from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
 from libs.common.bus.connection import Bus
 from libs.common.bus.relay import Lane
+from libs.common.bus.streams import AUTHZ
 from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.runtime.embedded_nats import embedded_nats, new_passwords
@@ -132,7 +133,7 @@ async def test_a_relay_that_cannot_read_the_outbox_vouches_for_nothing(
     settings: Settings, identity_db: Database, identity_relay: Database
 ) -> None:
     async with linked(settings, "identity") as ours:
-        lane = Lane(ours, identity_relay, urgent=True)
+        lane = Lane(ours, identity_relay, AUTHZ, urgent=True)
         await record(identity_db, a_floor())
         async with identity_relay.across_caisses() as theirs:
             await theirs.execute("SELECT event_id FROM outbox WHERE sent_at IS NULL FOR UPDATE")

@@ -1,18 +1,20 @@
 """A heartbeat says that every revocation precedes it, in the very stream that carries it; and no worker keeps one."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import psutil
+import pytest
 from msgspec.structs import replace
 
 from libs.common.access.floor_feed import FloorFeed
 from libs.common.access.revocations import Floors, Verdict
-from libs.common.bus.relay import BATCH
+from libs.common.bus.relay import Lane
 from libs.common.bus.streams import AUTHZ, keep_streams
-from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.runtime.settings import NatsSettings, Settings
 from tests.access.test_floor_feed import clock_of, revoke, running
@@ -59,9 +61,9 @@ async def test_a_stream_not_yet_filled_again_is_not_vouched_for(
 
 
 async def test_a_revocation_marked_sent_after_its_stream_was_lost_is_sent_again(
-    settings: Settings, identity_db: Database, identity_relay: Database, tmp_path: Path
+    identity_db: Database, identity_relay: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The urgent process is suspended between the broker's word and its mark, and the broker loses all meanwhile."""
+    """The broker loses all between its word and our mark, and the new stream is declared meanwhile."""
     token, floors, nats = await a_delegated_token(), Floors(), OwnNats(tmp_path)
     await nats.start()
     try:
@@ -69,15 +71,23 @@ async def test_a_revocation_marked_sent_after_its_stream_was_lost_is_sent_again(
             assert await ours.wait_connected(5)
             await keep_streams(ours, identity_relay, "identity")
             await revoke(identity_db, token)
-            # `Lane._send_batch`, in its own words, with what happens in the middle of it.
+            publish, refilling = ours.publish_all, list[asyncio.Task[None]]()
+
+            async def publish_and_lose(facts: Sequence[tuple[UUID, str, bytes]]) -> set[UUID]:
+                sent = await publish(facts)
+                if facts and not refilling:
+                    await nats.lose_everything()
+                    assert await ours.wait_connected(5)
+                    refilling.append(asyncio.create_task(keep_streams(ours, identity_relay, "identity")))
+                    await asyncio.sleep(0.3)
+                return sent
+
+            monkeypatch.setattr(ours, "publish_all", publish_and_lose)
+            await Lane(ours, identity_relay, AUTHZ, urgent=True).drain()
+            await refilling[0]
             async with identity_relay.across_caisses() as tx:
-                facts = await outbox.claim_unsent(tx, urgent=True, resting=[], limit=BATCH)
-                sent = await ours.publish_all(facts)
-                assert sent
-                await nats.lose_everything()
-                assert await ours.wait_connected(5)
-                await keep_streams(ours, identity_relay, "identity")
-                await outbox.mark_sent(tx, sent)
+                marked = await tx.fetchval("SELECT count(*) FROM outbox WHERE sent_at IS NOT NULL")
+            assert marked == 0, "what the broker lost is to be sent again, all of it"
             assert await theirs.wait_connected(5)
             async with running(
                 identity_relays(ours, identity_relay, asyncio.Event()),

@@ -54,7 +54,7 @@ async def test_facts_leave_in_the_order_of_their_commits(
     facts = [an_account() for _ in range(250)]
     await record(identity_db, *facts)
 
-    await Lane(identity_bus, identity_relay, urgent=False).drain()
+    await Lane(identity_bus, identity_relay, "IDENTITY", urgent=False).drain()
 
     sent = await stored(identity_bus, "IDENTITY", after=before)
     assert [key for _, key in sent] == [fact.event_id for fact in facts]
@@ -70,7 +70,9 @@ async def test_two_relays_share_the_work_without_repeating_it(
     facts = [an_account() for _ in range(300)]
     await record(identity_db, *facts)
 
-    await asyncio.gather(*(Lane(identity_bus, identity_relay, urgent=False).drain() for _ in range(2)))
+    await asyncio.gather(
+        *(Lane(identity_bus, identity_relay, "IDENTITY", urgent=False).drain() for _ in range(2))
+    )
 
     sent = [key for _, key in await stored(identity_bus, "IDENTITY", after=before)]
     assert sorted(str(key) for key in sent) == sorted(str(fact.event_id) for fact in facts)
@@ -91,7 +93,7 @@ async def test_killed_between_the_broker_and_the_mark_it_sends_again_and_the_bro
             raise Killed
 
     assert await unsent(identity_relay) == 1
-    await Lane(identity_bus, identity_relay, urgent=False).drain()
+    await Lane(identity_bus, identity_relay, "IDENTITY", urgent=False).drain()
     assert await unsent(identity_relay) == 0
     assert [key for _, key in await stored(identity_bus, "IDENTITY", after=before)] == [fact.event_id]
 
@@ -108,7 +110,7 @@ async def test_a_fact_that_the_broker_refuses_holds_up_no_other(
             refused, CAISSE, "identity.mediterranee.unheard.of.v1", b"{}",
         )  # fmt: skip
     await record(identity_db, good)
-    lane = Lane(identity_bus, identity_relay, urgent=False)
+    lane = Lane(identity_bus, identity_relay, "IDENTITY", urgent=False)
 
     await lane.drain()
     later = an_account()
@@ -133,7 +135,7 @@ async def test_an_import_does_not_delay_a_revocation(
     floor = a_floor()
     await record(identity_db, floor)
 
-    await Lane(identity_bus, identity_relay, urgent=True).drain()
+    await Lane(identity_bus, identity_relay, AUTHZ, urgent=True).drain()
 
     assert (await stored(identity_bus, AUTHZ, after=before))[0][1] == floor.event_id
     assert await unsent(identity_relay) == 5000
@@ -185,7 +187,7 @@ async def test_nobody_vouches_for_a_floor_in_another_relays_hands(
 ) -> None:
     await keep_streams(identity_bus, identity_relay, "identity")
     await record(identity_db, a_floor())
-    mine = Lane(identity_bus, identity_relay, urgent=True)
+    mine = Lane(identity_bus, identity_relay, AUTHZ, urgent=True)
 
     async with identity_relay.across_caisses() as theirs:
         claimed = await outbox.claim_unsent(theirs, urgent=True, resting=[], limit=10)

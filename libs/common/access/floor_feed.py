@@ -132,19 +132,19 @@ class FloorFeed:
             async for message in told:
                 heed_cancellation()
                 live = live or message.pending == 0
-                await self._hear(message, live=live)
+                await self._hear(message, told.epoch, live=live)
                 if live and not self._floors.caught_up:
                     self._floors.caught_up = True
                     log.info("floors.caught_up", floors=len(self._floors))
                 if stop is not None and stop.is_set():
                     return
 
-    async def _hear(self, message: Told, *, live: bool) -> None:
+    async def _hear(self, message: Told, epoch: str, *, live: bool) -> None:
         try:
             if message.subject == HEARTBEAT_SUBJECT:
                 if live:
                     # A replayed heartbeat vouches for nothing that we need.
-                    self._floors.heartbeat(_heartbeats.decode(message.body).vouched_until)
+                    self._believe(_heartbeats.decode(message.body), epoch)
                 return
             caisse, event = decode(message.subject, message.body)
         except (UnknownEvent, msgspec.MsgspecError):
@@ -153,6 +153,13 @@ class FloorFeed:
         if isinstance(event, FloorRaised):
             self._floors.raise_floor(caisse, event)
             await self._acknowledge(event)
+
+    def _believe(self, heartbeat: Heartbeat, epoch: str) -> None:
+        """Raises `MessagesLost` when it is about another stream than the one that we follow."""
+        if heartbeat.epoch == epoch:
+            self._floors.heartbeat(heartbeat.vouched_until)
+        elif heartbeat.epoch:
+            raise MessagesLost(HEARTBEAT_SUBJECT)
 
     async def _acknowledge(self, event: FloorRaised) -> None:
         now = datetime.now(UTC)

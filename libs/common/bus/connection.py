@@ -222,7 +222,9 @@ class Bus:
                 ),
             )
             name = info.name or ""
-            yield Following(subscription, info.num_pending or 0, patience)
+            # Asked after the consumer was made: if the stream was another one then, that consumer is gone with it.
+            epoch = str((await jetstream.stream_info(stream)).created)
+            yield Following(subscription, info.num_pending or 0, patience, epoch)
         except OUTAGE as error:
             raise BusUnavailable(stream) from error
         finally:
@@ -301,13 +303,14 @@ class Bus:
 
 
 class Following:
-    """The messages of a followed stream. `backlog` is how many were stored when the following began."""
+    """The messages of a followed stream, created at `epoch`. `backlog` is how many it held when this began."""
 
-    def __init__(self, subscription: Any, backlog: int, patience: float) -> None:
+    def __init__(self, subscription: Any, backlog: int, patience: float, epoch: str) -> None:
         self._subscription = subscription
         self._patience = patience
         self._next = 1
         self.backlog = backlog
+        self.epoch = epoch
 
     def __aiter__(self) -> "Following":
         return self

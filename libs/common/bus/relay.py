@@ -19,7 +19,7 @@ from msgspec import Struct
 from prometheus_client import Gauge
 
 from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
-from libs.common.bus.streams import HEARTBEAT_SUBJECT, keep_streams
+from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, stream_of
 from libs.common.database import inbox, outbox
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable, Tx
@@ -36,17 +36,22 @@ OLDEST = Gauge("espace_outbox_oldest_seconds", "Age of the oldest fact not yet a
 
 
 class Heartbeat(Struct, frozen=True):
-    """Every revocation committed before `vouched_until` (the database's clock) precedes this message."""
+    """Every revocation committed before `vouched_until` (the database's clock) precedes this message in the stream
+    created at `epoch`. Read in another one, the broker having lost that, it vouches for nothing.
+    """
 
     vouched_until: datetime
+    epoch: str = ""
+    """Empty from the version before, which did not say: it vouches for nothing either."""
 
 
 class Lane:
-    """One of the two queues of an outbox: urgent facts, or the others."""
+    """One of the two queues of an outbox, urgent facts or the others, and the stream that it fills."""
 
-    def __init__(self, bus: Bus, db: Database, *, urgent: bool) -> None:
+    def __init__(self, bus: Bus, db: Database, stream: str, *, urgent: bool) -> None:
         self._bus = bus
         self._db = db
+        self._stream = stream
         self._urgent = urgent
         self._rests: dict[UUID, tuple[float, float]] = {}
 
@@ -61,24 +66,29 @@ class Lane:
             async with self._db.across_caisses() as tx:
                 sent = await self._send_batch(tx)
 
-    async def drain_and_vouch(self) -> datetime | None:
+    async def drain_and_vouch(self) -> Heartbeat | None:
         """Drain; the database's time when this began, if every urgent fact recorded before it was acknowledged.
 
-        By whichever relay. None when one is in another relay's hands, or refused by
-        the broker. An idle round, five a second, is one transaction: its statements
-        see each what was committed before it, so the clock, read first, is the oldest.
+        By whichever relay. None when one is in another relay's hands, or refused by the broker, or while the stream
+        is filled again. An idle round, five a second, is one transaction: its statements see each what was committed
+        before it. The clock is read first, so it is the oldest; then the epoch: a fact that the broker has lost since
+        is unsent again before another epoch is said to be filled, so whoever finds it sent found it sent there.
         """
         async with self._db.across_caisses() as tx:
             began = await outbox.clock(tx)
+            epoch = await outbox.refilled_epoch(tx, self._stream)
             if not await self._send_batch(tx):
-                return None if await outbox.urgent_unsent_before(tx, began) else began
+                return await _vouched(tx, began, epoch)
         await self.drain()
         async with self._db.across_caisses() as tx:
-            return None if await outbox.urgent_unsent_before(tx, began) else began
+            return await _vouched(tx, began, epoch)
 
     async def _send_batch(self, tx: Tx) -> int:
         facts = await outbox.claim_unsent(tx, urgent=self._urgent, resting=self._resting(), limit=BATCH)
         if facts:
+            if not await outbox.hold_epoch(tx, self._stream):
+                # Nobody has declared the stream: there is no telling what it holds.
+                return 0
             sent = await self._bus.publish_all(facts)
             # If the machine dies here they are sent again, and recognised by their id.
             await outbox.mark_sent(tx, sent)
@@ -103,11 +113,17 @@ class Lane:
             )
 
 
+async def _vouched(tx: Tx, began: datetime, epoch: str | None) -> Heartbeat | None:
+    if epoch is None or await outbox.urgent_unsent_before(tx, began):
+        return None
+    return Heartbeat(began, epoch)
+
+
 async def relay(
     bus: Bus, db: Database, service: str, stop: asyncio.Event, *, round_seconds: float = ROUND_SECONDS
 ) -> None:
     """Relay the ordinary facts of `service` until `stop`; `db` is its relay role, with at least three connections."""
-    facts = Lane(bus, db, urgent=False)
+    facts = Lane(bus, db, stream_of(service), urgent=False)
     await _until(
         stop,
         _again("streams", lambda: _watch_streams(bus, db, service)),
@@ -124,7 +140,7 @@ async def relay_revocations(
     Nothing that computes may share its event loop: each message waits for it some ten times.
     """
     wake = asyncio.Event()
-    revocations = Lane(bus, db, urgent=True)
+    revocations = Lane(bus, db, AUTHZ, urgent=True)
     await _until(
         stop,
         _again("bell", lambda: _hear_the_bell(db, wake)),
@@ -162,8 +178,8 @@ async def _send_facts(lane: Lane, round_seconds: float) -> None:
 async def _send_revocations(bus: Bus, lane: Lane, wake: asyncio.Event, round_seconds: float) -> None:
     wake.clear()
     # What cannot be vouched for is not: silence then makes the services ask identity itself.
-    if (vouched := await lane.drain_and_vouch()) is not None:
-        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(Heartbeat(vouched)), timeout=0.5)
+    if (heartbeat := await lane.drain_and_vouch()) is not None:
+        await bus.publish(HEARTBEAT_SUBJECT, msgspec.json.encode(heartbeat), timeout=0.5)
     try:
         async with asyncio.timeout(round_seconds):
             await wake.wait()

@@ -165,8 +165,36 @@ async def forget_sent(tx: Tx, limit: int = 5000) -> int:
     )
 
 
+async def refilled_epoch(tx: Tx, stream: str) -> str | None:
+    """When the stream was created that holds every fact marked as sent; `None` while there is no such stream."""
+    return await tx.fetchval(
+        "SELECT created FROM stream_epoch WHERE stream = $1 AND refilled_at IS NOT NULL", stream
+    )
+
+
+async def hold_epoch(tx: Tx, stream: str) -> bool:
+    """Keep the epoch of `stream` as it is until this transaction ends; False when none is known yet.
+
+    Whoever sends holds it: a stream that was lost meanwhile is noticed after what was sent into it is marked so,
+    and then sends that again too.
+    """
+    held = await tx.fetchval("SELECT true FROM stream_epoch WHERE stream = $1 FOR SHARE", stream)
+    return held is not None
+
+
 async def notice_epoch(tx: Tx, stream: str, created: str) -> Epoch:
-    """Note that `stream` was created at `created`; another date than the one known opens a new epoch."""
+    """Note that `stream` was created at `created`; another date than the one known opens a new epoch.
+
+    That waits for whoever holds the former one.
+    """
+    known = await tx.fetchrow(
+        "SELECT noticed_at, refilled_at IS NOT NULL FROM stream_epoch WHERE stream = $1 AND created = $2",
+        stream,
+        created,
+    )
+    if known is not None:
+        return Epoch(*known)
+    # The clock is read once the row is ours (`hold_epoch`): later than all that was marked sent before.
     row = await tx.fetchrow(
         """
         INSERT INTO stream_epoch AS known (stream, created) VALUES ($1, $2)
@@ -203,7 +231,7 @@ async def send_again(
         UPDATE outbox SET sent_at = NULL
          WHERE event_id IN (
             SELECT event_id FROM outbox
-             WHERE sent_at < $1 AND recorded_at > now() - $2::interval
+             WHERE sent_at <= $1 AND recorded_at > now() - $2::interval
                AND (subject LIKE '%.authz.%') = $3
              LIMIT $4)
         """,

@@ -19,6 +19,11 @@ Found = TypeVar("Found")
 COMMAND_TIMEOUT = 2.0
 """Seconds a statement may take: a half-open connection then fails instead of hanging for ever."""
 
+IDLE_IN_TRANSACTION = "10s"
+"""How long PostgreSQL lets a transaction stand between two statements: a machine that is frozen, or lost without a
+word, keeps no row from the others for longer. None of ours waits so long for anything else.
+"""
+
 PATIENT, IMPATIENT = "0", "50ms"
 """How long a write waits for a row that another transaction has written: its statement's time, or hardly.
 
@@ -74,6 +79,7 @@ class Database:
                     "application_name": name,
                     "timezone": "UTC",
                     "plan_cache_mode": "force_generic_plan" if keeps_plans else "auto",
+                    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION,
                 },
                 reset=_nothing_to_undo,
             )

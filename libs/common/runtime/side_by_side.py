@@ -30,6 +30,9 @@ def side_by_side(jobs: Mapping[str, Callable[[], None]], *, patience: float) -> 
     One that ends takes the others along, `patience` seconds after a SIGTERM at the latest: whoever supervises us
     starts all of them again, and never counts on one that is missing.
     """
+    # Whoever launched us may have been deaf to its children, and that outlives exec (signal(7)): wait(2) would then
+    # tell us of the last end instead of the first.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     parent, title = os.getpid(), getproctitle()
     children: dict[int, str] = {}
     try:
@@ -79,6 +82,14 @@ def _end_all(children: set[int], patience: float) -> None:
                 os.kill(child, how)
         give_up = time.monotonic() + seconds
         while children and time.monotonic() < give_up:
-            ended = {child for child in children if os.waitpid(child, os.WNOHANG)[0]}
+            ended = {child for child in children if _has_ended(child)}
             children -= ended
             time.sleep(0 if ended else 0.02)
+
+
+def _has_ended(child: int) -> bool:
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        # Its end was taken when we were told of ours.
+        return True
