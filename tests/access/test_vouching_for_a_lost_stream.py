@@ -17,7 +17,7 @@ from libs.common.bus.relay import Lane
 from libs.common.bus.streams import AUTHZ, keep_streams
 from libs.common.database.pool import Database
 from libs.common.runtime.settings import NatsSettings, Settings
-from tests.access.test_floor_feed import clock_of, revoke, running
+from tests.access.test_floor_feed import clock_of, judged, revoke, running
 from tests.access.test_floors import a_delegated_token
 from tests.bus.conftest import unsent, until
 from tests.bus.test_outages import OwnNats
@@ -45,16 +45,18 @@ async def test_a_stream_not_yet_filled_again_is_not_vouched_for(
                 return await unsent(identity_relay) == 0
 
             await until(all_left)
-            async with somebody.transaction():
-                await somebody.execute("SELECT FROM stream_epoch WHERE stream = $1 FOR UPDATE", AUTHZ)
-                await nats.lose_everything()
-                assert await theirs.wait_connected(10)
-                async with running(
-                    FloorFeed(theirs, floors, "adherent", clock=clock_of(identity_relay)).run()
-                ):
-                    for _ in range(200):
-                        assert floors.judge(token) is not Verdict.STANDING, "a revoked token stands"
-                        await asyncio.sleep(0.01)
+            await somebody.execute("BEGIN")
+            await somebody.execute("SELECT FROM stream_epoch WHERE stream = $1 FOR UPDATE", AUTHZ)
+            await nats.lose_everything()
+            assert await theirs.wait_connected(10)
+            async with running(FloorFeed(theirs, floors, "adherent", clock=clock_of(identity_relay)).run()):
+                for _ in range(200):
+                    assert floors.judge(token) is not Verdict.STANDING, "a revoked token stands"
+                    assert not floors.caught_up, "an empty stream passes for one that was read to its end"
+                    await asyncio.sleep(0.01)
+                await somebody.execute("COMMIT")
+                await judged(floors, token, Verdict.REVOKED)
+                assert floors.caught_up
     finally:
         await somebody.close()
         await nats.stop()

@@ -127,39 +127,45 @@ class FloorFeed:
 
     async def _follow(self, stop: asyncio.Event | None) -> None:
         async with self._bus.following(AUTHZ, since=REPLAYED, patience=PATIENCE) as told:
-            live = told.backlog == 0
-            self._floors.caught_up = self._floors.caught_up or live
+            live, is_filled = told.backlog == 0, False
             async for message in told:
                 heed_cancellation()
                 live = live or message.pending == 0
-                await self._hear(message, told.epoch, live=live)
-                if live and not self._floors.caught_up:
+                # A stream that the broker has lost is empty, and looks like one that has been read to its end.
+                is_filled = await self._hear(message, told.epoch, live=live) or is_filled
+                if live and is_filled and not self._floors.caught_up:
                     self._floors.caught_up = True
                     log.info("floors.caught_up", floors=len(self._floors))
                 if stop is not None and stop.is_set():
                     return
 
-    async def _hear(self, message: Told, epoch: str, *, live: bool) -> None:
+    async def _hear(self, message: Told, epoch: str, *, live: bool) -> bool:
+        """Whether this message says that the stream holds all that was told before it."""
         try:
             if message.subject == HEARTBEAT_SUBJECT:
-                if live:
-                    # A replayed heartbeat vouches for nothing that we need.
-                    self._believe(_heartbeats.decode(message.body), epoch)
-                return
+                return self._believe(_heartbeats.decode(message.body), epoch, live=live)
             caisse, event = decode(message.subject, message.body)
         except (UnknownEvent, msgspec.MsgspecError):
             log.error("floors.unreadable", subject=message.subject)
-            return
+            return False
         if isinstance(event, FloorRaised):
             self._floors.raise_floor(caisse, event)
             await self._acknowledge(event)
+        return False
 
-    def _believe(self, heartbeat: Heartbeat, epoch: str) -> None:
-        """Raises `MessagesLost` when it is about another stream than the one that we follow."""
-        if heartbeat.epoch == epoch:
+    def _believe(self, heartbeat: Heartbeat, epoch: str, *, live: bool) -> bool:
+        """Raises `MessagesLost` when it speaks, now, of another stream than the one that we follow."""
+        if not heartbeat.epoch:
+            # The version before does not say; it may still be the one that works while we start.
+            return True
+        if heartbeat.epoch != epoch:
+            if live:
+                raise MessagesLost(HEARTBEAT_SUBJECT)
+            return False
+        if live:
+            # A replayed heartbeat vouches for nothing that we need.
             self._floors.heartbeat(heartbeat.vouched_until)
-        elif heartbeat.epoch:
-            raise MessagesLost(HEARTBEAT_SUBJECT)
+        return True
 
     async def _acknowledge(self, event: FloorRaised) -> None:
         now = datetime.now(UTC)

@@ -62,7 +62,7 @@ class Floors:
         self._vouched = float("-inf")
         self._database = DatabaseClock()
         self.caught_up = False
-        """Whether the past was replayed once; a service is ready only then."""
+        """Whether the past was replayed once, from a stream that is said to hold it; a service is ready only then."""
 
     def raise_floor(self, caisse: CaisseSlug, event: FloorRaised) -> None:
         """Apply a revocation; twice, late or out of order makes no difference."""

@@ -165,7 +165,10 @@ def _is_automatic(handler: Any) -> bool:
 
 def _on_slow_body(request: Request[Any, Any, Any], _: SlowBody) -> Response[Any]:
     # Met while a handler read the body: the sender's doing, neither a defect nor worth a trace.
-    return answer(request, TOO_SLOW)
+    response = answer(request, TOO_SLOW)
+    # RFC 9110 §15.5.9; and what comes late of this body is no request.
+    response.headers["Connection"] = "close"
+    return response
 
 
 def _on_invalid_value(request: Request[Any, Any, Any], error: InvalidValue) -> Response[Any]:

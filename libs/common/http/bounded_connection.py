@@ -78,6 +78,10 @@ class BoundedConnection(HttpToolsProtocol):
         self._head_size = 0
         super().on_headers_complete()
         self._was_asked = True
+        if self.expect_100_continue:
+            # Refused before it is told to go on, the client may leave its body out (RFC 9110 §10.1.1), and its next
+            # request would be read as that body.
+            self.cycle.keep_alive = False
 
     def _nothing_is_asked(self) -> bool:
         return not self._was_asked or self.cycle.response_complete

@@ -18,7 +18,7 @@ async def test_a_trickling_body_is_refused_in_time(
     app: Any = cast(httpx.ASGITransport, issuer.transport).app
     monkeypatch.setattr(deadlines, "BODY_SECONDS", 0.3)
     monkeypatch.setattr(app.door, "deadline", deadlines.SharedDeadline(0.3))
-    answered: list[int] = []
+    answered: list[tuple[int, bytes]] = []
 
     async def drop_by_drop() -> dict[str, Any]:
         await asyncio.sleep(0.05)
@@ -26,7 +26,7 @@ async def test_a_trickling_body_is_refused_in_time(
 
     async def hear(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
-            answered.append(message["status"])
+            answered.append((message["status"], dict(message["headers"]).get(b"connection", b"")))
 
     scope: dict[str, Any] = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "https",
@@ -36,4 +36,4 @@ async def test_a_trickling_body_is_refused_in_time(
     }  # fmt: skip
     async with asyncio.timeout(5):
         await app(scope, drop_by_drop, hear)
-    assert answered == [408]
+    assert answered == [(408, b"close")]
