@@ -1,7 +1,7 @@
 """From an unverified token to an `AccessToken`, which only this verifier makes.
 
 RFC 9068 with RFC 8693 (`act`), 9396 (the mandate) and 9449 (`cnf`), read as
-strictly as we write it: docs/explanation/delegation.md, "Checks at the resource".
+strictly as we write it: docs/reference/tokens.md.
 A cache spares the signature of a token seen before; nothing that can change
 before its expiry is answered from it.
 """

@@ -3,7 +3,7 @@
 A fact is marked sent only after the broker's word. Killed in between, it is sent
 again under the same id. Two relays share the work by locks and never wait for
 each other. Revocations have a relay of their own, which also sends the heartbeat by which every service
-knows that it has heard them all (docs/explanation/delegation.md, "Revocation").
+knows that it has heard them all (docs/decisions/0008).
 """
 
 import asyncio
