@@ -16,9 +16,9 @@ from libs.common.runtime.settings import Settings
 async def work(settings: Settings, stop: asyncio.Event) -> None:
     """Until `stop`. NATS away is waited for. Raises `DatabaseUnavailable` when PostgreSQL is not there at first."""
     async with AsyncExitStack() as opened:
-        db = await Database.open(settings.identity.relay_dsn, name="identity-urgent", max_size=3)
+        db = await Database.open(settings.identity.relay_dsn, name="identity-urgent", max_size=4)
         opened.push_async_callback(db.close)
         bus = Bus.of(settings, "identity", name="identity-urgent")
         opened.push_async_callback(bus.close)
         bus.start()
-        await keep_duties({"revocations": lambda: relay_revocations(bus, db, stop)}, stop)
+        await keep_duties({"revocations": lambda: relay_revocations(bus, db, "identity", stop)}, stop)

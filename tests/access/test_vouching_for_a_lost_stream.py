@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from libs.common.access.floor_feed import FloorFeed
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.bus.relay import Lane
-from libs.common.bus.streams import AUTHZ, keep_streams
+from libs.common.bus.streams import AUTHZ
 from libs.common.database.pool import Database
 from libs.common.runtime.settings import NatsSettings, Settings
 from tests.access.test_floor_feed import clock_of, judged, revoke, running
 from tests.access.test_floors import a_delegated_token
 from tests.bus.conftest import unsent, until
 from tests.bus.test_outages import OwnNats
-from tests.relays import identity_relays
+from tests.relays import identity_relays, keep_streams
 from tests.runtime.test_work import working
 
 

@@ -11,7 +11,6 @@ from nats.js.errors import NotFoundError
 
 from libs.common.bus.connection import Bus
 from libs.common.bus.consumer import Reaction, consume
-from libs.common.bus.streams import keep_streams
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.envelope import Event, encode
@@ -20,6 +19,7 @@ from libs.common.refusals import Unavailable
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from tests.bus.conftest import CAISSE, an_account, record, relaying, until
+from tests.relays import keep_streams
 
 
 @contextlib.asynccontextmanager

@@ -9,12 +9,13 @@ import pytest
 
 from libs.common.bus.connection import Bus, BusUnavailable
 from libs.common.bus.relay import Heartbeat, Lane
-from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, streams_of
+from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, streams_of
 from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from tests.bus.conftest import CAISSE, a_floor, an_account, record, relaying, unsent, until
+from tests.relays import identity_relays, keep_streams
 
 
 class Killed(Exception):
@@ -215,3 +216,56 @@ async def test_sent_facts_leave_the_outbox_after_thirty_days(
         )
         assert await outbox.forget_sent(tx) == 1
         assert await tx.fetchval("SELECT count(*) FROM outbox WHERE event_id = $1", young.event_id) == 1
+
+
+async def test_those_who_send_do_not_pass_before_whoever_notices_a_new_stream(
+    identity_relay: Database,
+) -> None:
+    """Two that take turns would keep a new epoch from being noticed for as long as there is something to send."""
+    async with identity_relay.across_caisses() as tx:
+        await outbox.notice_epoch(tx, "HELD", "the first")
+    going = True
+
+    async def send() -> None:
+        while going:
+            async with identity_relay.across_caisses() as tx:
+                assert await outbox.hold_epoch(tx, "HELD")
+                await asyncio.sleep(0.2)
+
+    first = asyncio.create_task(send())
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(send())
+    try:
+        # A statement of ours gives up after two seconds.
+        async with identity_relay.across_caisses() as tx:
+            await outbox.notice_epoch(tx, "HELD", "the second")
+    finally:
+        going = False
+        await asyncio.gather(first, second)
+
+
+async def test_the_stream_of_revocations_waits_for_no_other(
+    identity_bus: Bus, identity_relay: Database
+) -> None:
+    """The broker lost both; somebody who froze with ordinary facts in his hands keeps theirs from being noticed."""
+    await keep_streams(identity_bus, identity_relay, "identity")
+    async with identity_relay.across_caisses() as tx:
+        await tx.execute("UPDATE stream_epoch SET created = 'lost', refilled_at = NULL")
+    stop = asyncio.Event()
+
+    async def epoch(stream: str) -> str | None:
+        async with identity_relay.across_caisses() as tx:
+            return await outbox.refilled_epoch(tx, stream)
+
+    async def revocations_have_theirs() -> bool:
+        return await epoch(AUTHZ) is not None
+
+    async with identity_relay.across_caisses() as frozen:
+        await outbox.hold_epoch(frozen, "IDENTITY")
+        relaying = asyncio.create_task(identity_relays(identity_bus, identity_relay, stop))
+        try:
+            await until(revocations_have_theirs)
+            assert await epoch("IDENTITY") is None
+        finally:
+            stop.set()
+            await relaying

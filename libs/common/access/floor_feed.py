@@ -154,18 +154,12 @@ class FloorFeed:
         return False
 
     def _believe(self, heartbeat: Heartbeat, epoch: str, *, live: bool) -> bool:
-        """Raises `MessagesLost` when it speaks, now, of another stream than the one that we follow."""
-        if not heartbeat.epoch:
-            # The version before does not say; it may still be the one that works while we start.
-            return True
-        if heartbeat.epoch != epoch:
-            if live:
-                raise MessagesLost(HEARTBEAT_SUBJECT)
-            return False
-        if live:
+        """Of another stream than the one that we follow it says nothing: whoever sends it has yet to notice ours."""
+        if live and heartbeat.epoch == epoch:
             # A replayed heartbeat vouches for nothing that we need.
             self._floors.heartbeat(heartbeat.vouched_until)
-        return True
+        # The version before names none; it may still be the one that works while we start.
+        return heartbeat.epoch in (epoch, "")
 
     async def _acknowledge(self, event: FloorRaised) -> None:
         now = datetime.now(UTC)

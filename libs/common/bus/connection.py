@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 
 from libs.common.refusals import Unavailable
 from libs.common.runtime.settings import Settings
@@ -47,6 +47,13 @@ class Told(NamedTuple):
 
 class MessagesLost(Exception):
     """The server sent messages of a followed stream that never arrived: follow again from the past."""
+
+
+def epoch_of(info: StreamInfo) -> str:
+    """The date of creation of a stream, as the one name of it that we keep and say. Raises `BusUnavailable`."""
+    if not isinstance(info.created, datetime):
+        raise BusUnavailable(f"a stream without a date: {info.created!r}")
+    return str(info.created.astimezone(UTC))
 
 
 def heed_cancellation() -> None:
@@ -223,7 +230,7 @@ class Bus:
             )
             name = info.name or ""
             # Asked after the consumer was made: if the stream was another one then, that consumer is gone with it.
-            epoch = str((await jetstream.stream_info(stream)).created)
+            epoch = epoch_of(await jetstream.stream_info(stream))
             yield Following(subscription, info.num_pending or 0, patience, epoch)
         except OUTAGE as error:
             raise BusUnavailable(stream) from error

@@ -8,7 +8,7 @@ knows that it has heard them all (docs/decisions/0008).
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,7 +19,7 @@ from msgspec import Struct
 from prometheus_client import Gauge
 
 from libs.common.bus.connection import Bus, BusUnavailable, heed_cancellation
-from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, keep_streams, stream_of
+from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT, Stream, keep_stream, stream_of, streams_of
 from libs.common.database import inbox, outbox
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable, Tx
@@ -124,25 +124,29 @@ async def relay(
 ) -> None:
     """Relay the ordinary facts of `service` until `stop`; `db` is its relay role, with at least three connections."""
     facts = Lane(bus, db, stream_of(service), urgent=False)
+    streams = [stream for stream in streams_of(service) if not stream.urgent]
     await _until(
         stop,
-        _again("streams", lambda: _watch_streams(bus, db, service)),
+        _again("streams", lambda: _watch(bus, db, streams)),
         _again("measure", lambda: _measure(db, service)),
         _again("facts", lambda: _send_facts(facts, round_seconds)),
     )
 
 
 async def relay_revocations(
-    bus: Bus, db: Database, stop: asyncio.Event, *, round_seconds: float = ROUND_SECONDS
+    bus: Bus, db: Database, service: str, stop: asyncio.Event, *, round_seconds: float = ROUND_SECONDS
 ) -> None:
-    """Relay the urgent facts until `stop`, with the heartbeat; `db` is the relay role, with at least two connections.
+    """Relay the urgent facts of `service` until `stop`, with the heartbeat, and keep their stream; `db` is its relay
+    role, with at least three connections.
 
     Nothing that computes may share its event loop: each message waits for it some ten times.
     """
     wake = asyncio.Event()
     revocations = Lane(bus, db, AUTHZ, urgent=True)
+    streams = [stream for stream in streams_of(service) if stream.urgent]
     await _until(
         stop,
+        _again("streams", lambda: _watch(bus, db, streams)),
         _again("bell", lambda: _hear_the_bell(db, wake)),
         _again("revocations", lambda: _send_revocations(bus, revocations, wake, round_seconds), pause=0.1),
     )
@@ -193,10 +197,11 @@ async def _hear_the_bell(db: Database, wake: asyncio.Event) -> None:
         await lost.wait()
 
 
-async def _watch_streams(bus: Bus, db: Database, service: str) -> None:
+async def _watch(bus: Bus, db: Database, streams: Sequence[Stream]) -> None:
     """Declare the streams at each connection, and look now and then whether the broker still has them."""
     if await bus.wait_connected(5):
-        await keep_streams(bus, db, service)
+        for stream in streams:
+            await keep_stream(bus, db, stream)
         await asyncio.sleep(2)
 
 

@@ -1,6 +1,6 @@
 """The streams of each service: declared from the facts it publishes, recreated and refilled when wiped.
 
-A stream's date of creation is its epoch. The outbox remembers the epoch it has
+A stream's date of creation is its epoch (docs/decisions/0008). The outbox remembers the epoch it has
 filled; another one means that the broker lost the stream, and every fact still
 kept is sent again. Whoever heard it before recognises the event id.
 """
@@ -12,7 +12,7 @@ import structlog
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
-from libs.common.bus.connection import OUTAGE, Bus, BusUnavailable
+from libs.common.bus.connection import OUTAGE, Bus, BusUnavailable, epoch_of
 from libs.common.database import outbox
 from libs.common.database.pool import Database
 from libs.common.events.envelope import event_classes
@@ -54,32 +54,31 @@ def streams_of(service: str) -> list[Stream]:
     return streams
 
 
-async def keep_streams(bus: Bus, db: Database, service: str, *, replicas: int = 1) -> None:
-    """Declare the service's streams, and have the outbox sent again into those that are new.
+async def keep_stream(bus: Bus, db: Database, stream: Stream, *, replicas: int = 1) -> None:
+    """Declare one stream, and have the outbox sent again into it when it is new.
 
-    `db` is the relay role. May run at any time, in several processes. Raises `BusUnavailable`.
+    `db` is the relay role. May run at any time, in several processes. Raises `BusUnavailable`, `DatabaseUnavailable`.
     """
-    for stream in streams_of(service):
-        epoch = await _declare(bus, stream, replicas)
+    epoch = await _declare(bus, stream, replicas)
+    async with db.across_caisses() as tx:
+        noticed = await outbox.notice_epoch(tx, stream.name, epoch)
+    if noticed.is_refilled:
+        return
+    again = 0
+    while True:
         async with db.across_caisses() as tx:
-            noticed = await outbox.notice_epoch(tx, stream.name, epoch)
-        if noticed.is_refilled:
-            continue
-        again = 0
-        while True:
-            async with db.across_caisses() as tx:
-                batch = await outbox.send_again(
-                    tx,
-                    urgent=stream.urgent,
-                    sent_before=noticed.at,
-                    newer_than=stream.max_age,
-                    limit=REFILL_BATCH,
-                )
-                if batch == 0:
-                    await outbox.mark_refilled(tx, stream.name, epoch)
-                    break
-                again += batch
-        log.info("bus.stream_refilled", stream=stream.name, facts=again)
+            batch = await outbox.send_again(
+                tx,
+                urgent=stream.urgent,
+                sent_before=noticed.at,
+                newer_than=stream.max_age,
+                limit=REFILL_BATCH,
+            )
+            if batch == 0:
+                await outbox.mark_refilled(tx, stream.name, epoch)
+                break
+            again += batch
+    log.info("bus.stream_refilled", stream=stream.name, facts=again)
 
 
 async def _declare(bus: Bus, stream: Stream, replicas: int) -> str:
@@ -102,6 +101,6 @@ async def _declare(bus: Bus, stream: Stream, replicas: int) -> str:
             log.info("bus.stream_created", stream=stream.name)
         if set(info.config.subjects or ()) != set(stream.subjects) or info.config.max_age != wanted.max_age:
             info = await jetstream.update_stream(wanted)
-        return str(info.created)
+        return epoch_of(info)
     except OUTAGE as error:
         raise BusUnavailable(stream.name) from error

@@ -176,10 +176,17 @@ async def hold_epoch(tx: Tx, stream: str) -> bool:
     """Keep the epoch of `stream` as it is until this transaction ends; False when none is known yet.
 
     Whoever sends holds it: a stream that was lost meanwhile is noticed after what was sent into it is marked so,
-    and then sends that again too.
+    and then sends that again too. A lock of the row would let one sender after another pass before whoever notices;
+    an advisory one is given in the order of asking.
     """
-    held = await tx.fetchval("SELECT true FROM stream_epoch WHERE stream = $1 FOR SHARE", stream)
-    return held is not None
+    held = await tx.fetchval(
+        """
+        SELECT EXISTS (SELECT FROM stream_epoch WHERE stream = $1)
+          FROM pg_advisory_xact_lock_shared(hashtextextended(current_schema() || '/' || $1, 0))
+        """,
+        stream,
+    )
+    return bool(held)
 
 
 async def notice_epoch(tx: Tx, stream: str, created: str) -> Epoch:
@@ -194,7 +201,10 @@ async def notice_epoch(tx: Tx, stream: str, created: str) -> Epoch:
     )
     if known is not None:
         return Epoch(*known)
-    # The clock is read once the row is ours (`hold_epoch`): later than all that was marked sent before.
+    # The clock is read once nobody sends (`hold_epoch`): later than all that was marked sent before.
+    await tx.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || '/' || $1, 0))", stream
+    )
     row = await tx.fetchrow(
         """
         INSERT INTO stream_epoch AS known (stream, created) VALUES ($1, $2)

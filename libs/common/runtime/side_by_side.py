@@ -7,12 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-import structlog
 from setproctitle import getproctitle, setproctitle
 
 from libs.common.runtime.child_process import die_with_parent
-
-log = structlog.get_logger()
 
 ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
@@ -67,7 +64,10 @@ def _first_to_end(children: dict[int, str]) -> int:
         ended, status = os.wait()
         if (name := children.pop(ended, None)) is not None:
             code = os.waitstatus_to_exitcode(status)
-            log.error("process.ended", process=name, pid=ended, code=code)
+            # Imported when something has ended: whoever only starts a server is spared it.
+            from structlog import get_logger
+
+            get_logger().error("process.ended", process=name, pid=ended, code=code)
             return code
 
 

@@ -80,8 +80,8 @@ async def _begun(working: Working, settings: Settings, stop: asyncio.Event) -> N
     while True:
         try:
             return await working(settings, stop)
-        except DatabaseUnavailable:
-            log.info("work.waiting", reason="DatabaseUnavailable")
+        except DatabaseUnavailable as error:
+            log.warning("work.waiting", reason="DatabaseUnavailable", cause=type(error.__cause__).__name__)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(AGAIN_AFTER):
                 await stop.wait()

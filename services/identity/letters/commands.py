@@ -194,9 +194,11 @@ def returns(slug: str, file: Path, as_json: bool) -> None:
     """Lire le fichier des courriers revenus (NPAI) : une ligne « lot_…/page;motif » chacun."""
 
     async def read(hands: Hands) -> ReturnsRead:
-        with file.open(encoding="utf-8") as lines:
-            async with hands.db.transaction(hands.caisse.slug) as tx:
-                return await mark_returned(tx, lines, now=datetime.now(UTC))
+        # Read whole first: no row is held while a pipe makes us wait.
+        with file.open(encoding="utf-8") as opened:
+            lines = list(opened)
+        async with hands.db.transaction(hands.caisse.slug) as tx:
+            return await mark_returned(tx, lines, now=datetime.now(UTC))
 
     outcome = _run(slug, read)
     if as_json:
