@@ -70,7 +70,11 @@ def heed_cancellation() -> None:
 class Bus:
     """One connection to NATS for one process."""
 
-    def __init__(self, url: str, *, user: str, password: str, name: str, ca: Path | None = None) -> None:
+    def __init__(
+        self, url: str, *, user: str, password: str, name: str, ca: Path | None = None, replicas: int = 1
+    ) -> None:
+        self.replicas = replicas
+        """Copies of each stream that is declared over this link."""
         self._servers = [address.strip() for address in url.split(",")]
         self._user = user
         self._password = password
@@ -94,6 +98,7 @@ class Bus:
             password=section.nats_password,
             name=name or service,
             ca=settings.nats.ca,
+            replicas=settings.nats.replicas,
         )
 
     def start(self) -> None:

@@ -54,12 +54,12 @@ def streams_of(service: str) -> list[Stream]:
     return streams
 
 
-async def keep_stream(bus: Bus, db: Database, stream: Stream, *, replicas: int = 1) -> None:
+async def keep_stream(bus: Bus, db: Database, stream: Stream) -> None:
     """Declare one stream, and have the outbox sent again into it when it is new.
 
     `db` is the relay role. May run at any time, in several processes. Raises `BusUnavailable`, `DatabaseUnavailable`.
     """
-    epoch = await _declare(bus, stream, replicas)
+    epoch = await _declare(bus, stream)
     async with db.across_caisses() as tx:
         noticed = await outbox.notice_epoch(tx, stream.name, epoch)
     if noticed.is_refilled:
@@ -81,7 +81,7 @@ async def keep_stream(bus: Bus, db: Database, stream: Stream, *, replicas: int =
     log.info("bus.stream_refilled", stream=stream.name, facts=again)
 
 
-async def _declare(bus: Bus, stream: Stream, replicas: int) -> str:
+async def _declare(bus: Bus, stream: Stream) -> str:
     wanted = StreamConfig(
         name=stream.name,
         subjects=list(stream.subjects),
@@ -90,7 +90,7 @@ async def _declare(bus: Bus, stream: Stream, replicas: int) -> str:
         discard=DiscardPolicy.OLD,
         max_age=stream.max_age.total_seconds(),
         duplicate_window=120,
-        num_replicas=replicas,
+        num_replicas=bus.replicas,
     )
     jetstream = bus.jetstream
     try:
@@ -99,8 +99,13 @@ async def _declare(bus: Bus, stream: Stream, replicas: int) -> str:
         except NotFoundError:
             info = await jetstream.add_stream(wanted)
             log.info("bus.stream_created", stream=stream.name)
-        if set(info.config.subjects or ()) != set(stream.subjects) or info.config.max_age != wanted.max_age:
+        if _shape(info.config) != _shape(wanted):
             info = await jetstream.update_stream(wanted)
         return epoch_of(info)
     except OUTAGE as error:
         raise BusUnavailable(stream.name) from error
+
+
+def _shape(config: StreamConfig) -> tuple[object, ...]:
+    """What of a declared stream a later version, or another setting, may change."""
+    return set(config.subjects or ()), config.max_age, config.num_replicas

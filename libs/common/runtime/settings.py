@@ -71,6 +71,8 @@ class NatsSettings(Section, frozen=True, kw_only=True):
 
     url: str = "nats://127.0.0.1:8422"
     ca: Path | None = None
+    replicas: int = 1
+    """Copies of each stream: three in a cluster, where one alone may come back empty (docs/decisions/0008)."""
 
 
 class MailSettings(Section, frozen=True, kw_only=True):
