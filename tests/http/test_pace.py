@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from libs.common.http.pace import COARSE, even_pace
+from libs.common.http.pace import even_pace, even_refusal
 
 
 @pytest.mark.parametrize("work", [0.0, 0.0103, 0.0307])
@@ -26,26 +26,47 @@ async def test_work_that_fails_leaves_no_sooner() -> None:
     assert time.monotonic() - began >= 0.05
 
 
-async def test_work_that_took_longer_is_not_kept() -> None:
-    async with even_pace(0.01):
-        await asyncio.sleep(0.02)
-        over = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_later(60, over.set_result, None)
-    assert not over.done()
+async def test_work_that_took_longer_leaves_at_a_later_beat() -> None:
+    began = time.monotonic()
+    async with even_pace(0.05):
+        await asyncio.sleep(0.07)
+    assert time.monotonic() - began >= 0.1
 
 
-async def test_the_others_go_on_meanwhile() -> None:
-    """The last of the wait gives the loop back at each look."""
-    steps = 0
+async def test_a_refusal_waits_for_its_beat_and_what_ends_well_for_nothing() -> None:
+    began = time.monotonic()
+    with pytest.raises(LookupError):
+        async with even_refusal(0.05):
+            raise LookupError
+    assert time.monotonic() - began >= 0.05
 
-    async def step() -> None:
-        nonlocal steps
-        while True:
-            steps += 1
-            await asyncio.sleep(0)
-
-    stepping = asyncio.create_task(step())
-    async with even_pace(COARSE / 2):
+    async with asyncio.timeout(10), even_refusal(60):
         pass
-    stepping.cancel()
-    assert steps > 1
+
+
+async def test_whoever_entered_first_leaves_first_however_long_their_work() -> None:
+    """Else the order in which answers to requests of one instant leave tells whose work was longer."""
+    left: list[str] = []
+
+    async def visit(name: str, work: float) -> None:
+        async with even_pace(0.1):
+            await asyncio.sleep(work)
+        left.append(name)
+
+    names = [f"{number}" for number in range(20)]
+    async with asyncio.TaskGroup() as together:
+        for number, name in enumerate(names):
+            together.create_task(visit(name, 0.05 if number % 2 else 0.0))
+    assert left == names
+
+
+async def test_whoever_is_cancelled_waits_for_nothing() -> None:
+    async def visit() -> None:
+        async with even_pace(60):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(visit())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)

@@ -1,27 +1,62 @@
-"""Answers that take the same time whatever they found, where the finding is a secret."""
+"""Answers whose time says nothing of what was found, where the finding is a secret.
+
+Whoever is done waits for a beat that was begun before the work. A timer counts whole milliseconds from when it is set,
+and those that end together ring in the order in which they were set: set after the work, it would tell how long the
+work took.
+"""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-
-COARSE = 0.002
-"""Seconds by which a timer of the event loop may be late: it counts whole milliseconds from when it was set."""
 
 
 @asynccontextmanager
 async def even_pace(seconds: float) -> AsyncGenerator[None, None]:
-    """Leave `seconds` after entering, whether the work ended well or not.
+    """Leave at a beat, whether the work ended well or not; at once when it is cancelled.
 
-    `seconds` is well above the longest of the ways the work may go. Waiting holds neither a processor nor a
-    connection, if the work has given its own back.
+    `seconds`, from one beat to the next, is well above the longest of the ways that the work usually goes: then all
+    leave at the first. Waiting holds neither a processor nor a connection, if the work has given its own back.
     """
-    due = time.monotonic() + seconds
-    try:
+    async with even_refusal(seconds) as beat:
         yield
+        await beat.next()
+
+
+@asynccontextmanager
+async def even_refusal(seconds: float) -> AsyncGenerator["Beat", None]:
+    """Leave at a beat when the work raises, at once when it ends well."""
+    beat = Beat(seconds)
+    try:
+        yield beat
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        await beat.next()
+        raise
     finally:
-        # A timer is set when the work ends: alone, it would end that very fraction of a millisecond later, and the
-        # fraction is the work's own.
-        await asyncio.sleep(due - time.monotonic() - COARSE)
-        while time.monotonic() < due:  # noqa: ASYNC110 - what is waited for is the time
-            await asyncio.sleep(0)
+        beat.end()
+
+
+class Beat:
+    """One every `seconds`, from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._awaited: asyncio.Future[None] | None = None
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._due, self._ring)
+
+    async def next(self) -> None:
+        """Return at the next one."""
+        self._awaited = self._loop.create_future()
+        await self._awaited
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _ring(self) -> None:
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+        self._due += self._seconds
+        self._timer = self._loop.call_at(self._due, self._ring)

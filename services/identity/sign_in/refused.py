@@ -1,10 +1,11 @@
 """A refused sign-in is told: counted at once, and one line a minute for a person that exists.
 
-The line is written beside the answer, never before it: an address that nobody has leaves none, and the time of the
-answer must not tell (reliability.md P9).
+The line is written after the answer: an address that nobody has leaves none, and the time of the answer must not tell
+(reliability.md P9). Nor must that of the next one: chance says how long after.
 """
 
 import asyncio
+import random
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -23,8 +24,11 @@ log = structlog.get_logger()
 
 REFUSED = counter("sign_ins_refused", "Passwords that opened nothing, whoever was named")
 
-AT_ONCE = 8
-"""Lines being written; under a flood the others are in the figure alone."""
+AT_ONCE = 64
+"""Lines about to be written; under a flood the others are in the figure alone."""
+
+LONGEST_AFTER = 0.5
+"""Seconds."""
 
 _writing: set[asyncio.Task[None]] = set()
 
@@ -52,6 +56,7 @@ def note_refused_later(
 
 
 async def _write(db: Database, caisse: CaisseSlug, act: Act, why: str) -> None:
+    await asyncio.sleep(LONGEST_AFTER * (0.2 + 0.8 * random.random()))
     try:
         async with db.transaction(caisse) as tx:
             await journal.record_once(tx, act, why)

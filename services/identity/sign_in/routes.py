@@ -10,6 +10,7 @@ from litestar.response import Redirect
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
+from libs.common.http.pace import even_refusal
 from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.email import InvalidEmail, parse_email
@@ -80,6 +81,9 @@ PROBLEMS[MailLimitReached] = Problem(
 
 PROOF_SECONDS = 15 * 60
 
+REFUSED_AT = 0.05
+"""Seconds from one beat to the next at which a refused password is answered; a hash takes some twenty milliseconds."""
+
 JUST_WRITTEN = {
     "code": Sentence("Nous venons de vous écrire. Attendez une minute avant de demander un autre code.")
 }
@@ -131,9 +135,17 @@ async def sign_in(
     except InvalidEmail as error:
         return _sign_in_page(request, site, destination, asked, email=typed, errors={"email": error.reason})
     try:
-        person = await check_password(
-            db, passwords, site.slug, email=email, password=form.secret("password"), browser=browser, now=now
-        )
+        # Somebody's row takes a tenth of a millisecond more to read than nobody's.
+        async with even_refusal(REFUSED_AT):
+            person = await check_password(
+                db,
+                passwords,
+                site.slug,
+                email=email,
+                password=form.secret("password"),
+                browser=browser,
+                now=now,
+            )
         async with db.transaction(site.slug) as tx:
             outcome = await begin(
                 tx, mail, keys, person, acr=asked.acr if asked else None, browser=browser, now=now

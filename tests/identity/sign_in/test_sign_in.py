@@ -8,6 +8,7 @@ from pyotp.totp import TOTP
 
 from libs.common.database.pool import Database
 from libs.common.values.identifiers import public_id
+from services.identity.sign_in.refused import LONGEST_AFTER
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import (
     CAISSE,
@@ -317,13 +318,13 @@ async def enrolled(
 async def test_a_refused_password_is_told_once_a_minute_and_names_no_actor(
     visitor: Visitor, identity_db: Database, clock: HeldClock
 ) -> None:
-    """Beside the answer, whose time must not tell whether the address is somebody's."""
+    """After the answer, whose time must not tell whether the address is somebody's."""
     somebody = public_id("per", await a_person(identity_db, clock, "guessed@exemple.fr"))
 
     async def told_of(email: str) -> list[tuple[str, object]]:
         await visitor.get(f"/{CAISSE}/sign-in")
         await visitor.post(f"/{CAISSE}/sign-in", email=email, password="wrong wrong wrong")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(LONGEST_AFTER + 1)
         async with identity_db.transaction(CAISSE) as tx:
             rows = await tx.fetch(
                 "SELECT subject_id, person_id FROM journal WHERE action = 'sign_in.refused'"
