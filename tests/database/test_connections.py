@@ -81,3 +81,21 @@ async def test_what_an_exception_leaves_is_cleaned(some: Connections) -> None:
     async with some.taken() as connection:
         assert not connection.is_in_transaction()
         assert await connection.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("is_at_hand", [False, True])
+async def test_one_that_dies_as_it_goes_back_to_the_pool_is_nobody_s_error(
+    some: Connections, is_at_hand: bool
+) -> None:
+    """asyncpg lets it go by itself, and then refuses to take it back."""
+    one = await some.take()
+    if is_at_hand:
+        await some.give_back(one, clean=True)
+    asyncio.get_running_loop().call_soon(one.terminate)
+    if is_at_hand:
+        await some.close()
+        return
+    await some.give_back(one, clean=False)
+    another = await some.take()
+    assert await another.fetchval("SELECT 1") == 1
+    await some.give_back(another, clean=True)

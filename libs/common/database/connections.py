@@ -6,9 +6,11 @@ one does, every connection goes back through the pool, which serves in order of 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import TypeAlias
 
 import asyncpg
+from asyncpg.exceptions import InternalClientError
 from asyncpg.pool import PoolConnectionProxy
 
 from libs.common.database.transaction import LOST_CONNECTION, DatabaseUnavailable
@@ -55,7 +57,7 @@ class Connections:
             connection = self._at_hand.pop()
             if _is_alive(connection):
                 return connection
-            await self._pool.release(connection)
+            await self._let_go(connection)
         self._waiting += 1
         try:
             # Not the pool's own timeout: on Python 3.11 it costs a task of the event loop.
@@ -71,12 +73,17 @@ class Connections:
         if clean and not self._waiting and len(self._at_hand) < AT_HAND and _is_alive(connection):
             self._at_hand.append(connection)
         else:
+            await self._let_go(connection)
+
+    async def _let_go(self, connection: Connection) -> None:
+        # One that has died meanwhile left the pool by itself, which then refuses to take it back.
+        with suppress(InternalClientError):
             await self._pool.release(connection)
 
     async def close(self) -> None:
         """End them all, those in use once they are given back, for five seconds at most."""
         while self._at_hand:
-            await self._pool.release(self._at_hand.pop())
+            await self._let_go(self._at_hand.pop())
         try:
             await asyncio.wait_for(self._pool.close(), timeout=5)
         except TimeoutError:
