@@ -28,8 +28,6 @@ async def even_refusal(seconds: float) -> AsyncGenerator["Beat", None]:
     beat = Beat(seconds)
     try:
         yield beat
-    except asyncio.CancelledError:
-        raise
     except Exception:
         await beat.next()
         raise

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from libs.common.access.signatures import SigningKey
-from services.identity.openid import guarded_fetcher, resolver
+from services.identity.openid import resolver
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.resolver import EACH_AT_ONCE, NoSuchName, Unresolved, reachable_first
 from tests.openid.listener import Listener
@@ -149,18 +149,6 @@ def test_an_address_without_a_route_comes_last() -> None:
 
 
 # Keys whose address nobody resolves
-
-
-@pytest.fixture
-def minutes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The fetcher's clock; its first number is now."""
-    now = [1000.0]
-
-    class Clock:
-        monotonic = staticmethod(lambda: now[0])
-
-    monkeypatch.setattr(guarded_fetcher, "time", Clock)
-    return now
 
 
 @pytest.fixture

@@ -26,18 +26,6 @@ def published(*keys: dict[str, Any]) -> bytes:
     return msgspec.json.encode({"keys": keys})
 
 
-@pytest.fixture
-def minutes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The fetcher's clock; its first number is now."""
-    now = [1000.0]
-
-    class Clock:
-        monotonic = staticmethod(lambda: now[0])
-
-    monkeypatch.setattr(guarded_fetcher, "time", Clock)
-    return now
-
-
 async def refused(asked: Any) -> bool:
     try:
         await asked
