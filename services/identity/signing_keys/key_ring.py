@@ -1,11 +1,12 @@
 """The keys of one caisse as a process holds them: what signs, what verifies, what is published.
 
-A ring is reread when it is older than `FRESH_FOR`; a key is published long
-before it signs and after it stopped, so a ring that is a second old is right.
-What the caisse opens to clients is read in the same transaction, for the same second.
+Each second a process asks whether the rings of any caisse changed: one short question, however many caisses it serves.
+A key is published long before it signs and after it stopped, so a ring that is a second old is right. What the caisse
+opens to clients is read with its keys, for the same second.
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +34,10 @@ from services.identity.signing_keys.rotation import HINTS_FOR, complete_keys, mi
 from services.identity.signing_keys.sealing import open_key
 
 FRESH_FOR = 1.0
-"""Seconds a ring is believed before the database is asked again."""
+"""Seconds the rings are believed before the database is asked whether any of them changed."""
+
+REREAD_AFTER = 60.0
+"""Seconds after which a ring is read again though no change was told: a database restored from a copy counts anew."""
 
 
 _objects = msgspec.json.Decoder(dict[str, Any])
@@ -152,9 +156,11 @@ def _verify(keys: Mapping[str, VerifyingKey], compact: str, typ: str) -> dict[st
 
 
 class Known(NamedTuple):
-    """A ring, what it was made of, and when that was last asked (this process's own clock)."""
+    """A ring, what it was made of, and how long it stands (this process's own clock)."""
 
-    read_at: float
+    version: int
+    """Of all the issuers together, before this one was read."""
+    until: float
     told: store.Told
     ring: KeyRing
 
@@ -165,6 +171,8 @@ class KeyRings:
     def __init__(self, db: Database, keys: KeyEncryption) -> None:
         self._db = db
         self._keys = keys
+        self._version = 0
+        self._version_until = -math.inf
         self._rings: dict[CaisseSlug, Known] = {}
         # A lock lives while somebody holds or awaits it: any slug may be asked for, an outage included,
         # and what does not exist must not fill the memory.
@@ -175,34 +183,49 @@ class KeyRings:
         return len(self._rings) + len(self._locks)
 
     async def of(self, caisse: CaisseSlug) -> KeyRing:
-        known = self._rings.get(caisse)
-        if known and time.monotonic() - known.read_at < FRESH_FOR:
-            return known.ring
+        """The ring of a caisse, empty when there is none. Raises `DatabaseUnavailable`."""
+        if ring := self._standing(caisse):
+            return ring
+        if time.monotonic() >= self._version_until:
+            await self._ask_version(caisse)
         lock = self._locks.setdefault(caisse, asyncio.Lock())
         async with lock:
-            known = self._rings.get(caisse)
-            if known and time.monotonic() - known.read_at < FRESH_FOR:
-                return known.ring
-            return await self._reread(caisse, known)
+            return self._standing(caisse) or await self._reread(caisse)
 
     def forget(self, caisse: CaisseSlug) -> None:
         """Reread at the next use: this process has just rotated."""
         self._rings.pop(caisse, None)
 
-    async def _reread(self, caisse: CaisseSlug, known: Known | None) -> KeyRing:
+    def _standing(self, caisse: CaisseSlug) -> KeyRing | None:
+        known = self._rings.get(caisse)
+        if known is None or known.version != self._version:
+            return None
+        return known.ring if time.monotonic() < min(self._version_until, known.until) else None
+
+    async def _ask_version(self, caisse: CaisseSlug) -> None:
+        """Whoever asks at this moment shares the message; what changes once it is answered is heard in a second."""
+        asked_at = time.monotonic()
+        self._version = await store.version(self._db.one_statement(caisse))
+        self._version_until = asked_at + FRESH_FOR
+
+    async def _reread(self, caisse: CaisseSlug) -> KeyRing:
         """The ring we have, when nothing it is made of has changed; else one made anew.
 
         What changes between the two reads is told by the next.
         """
-        told = await store.told(self._db.one_statement(caisse), caisse, datetime.now(UTC))
-        if known is None or known.told != told:
+        version, known = self._version, self._rings.get(caisse)
+        asked_at, now = time.monotonic(), datetime.now(UTC)
+        told = await store.told(self._db.one_statement(caisse), caisse, now)
+        if known is not None and known.told == told:
+            ring = known.ring
+        else:
             rows = await self._complete(caisse)
-            since = datetime.now(UTC) - HINTS_FOR
-            archived = await store.archived(self._db.one_statement(caisse), retired_after=since)
-            known = Known(0, told, await asyncio.to_thread(self._open, caisse, rows, archived, told.opened))
-        if not known.ring.is_empty:
-            self._rings[caisse] = known._replace(read_at=time.monotonic())
-        return known.ring
+            archived = await store.archived(self._db.one_statement(caisse), retired_after=now - HINTS_FOR)
+            ring = await asyncio.to_thread(self._open, caisse, rows, archived, told.opened)
+        if not ring.is_empty:
+            lasts = (told.until - now).total_seconds() if told.until else REREAD_AFTER
+            self._rings[caisse] = Known(version, asked_at + min(lasts, REREAD_AFTER), told, ring)
+        return ring
 
     async def _complete(self, caisse: CaisseSlug) -> list[store.StoredKey]:
         """The published keys, once every algorithm has those it must have."""

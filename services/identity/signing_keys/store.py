@@ -1,7 +1,7 @@
 """The signing keys of a caisse, in SQL."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -47,26 +47,41 @@ class Told(NamedTuple):
     keys: str
     """Each published key and its state, newest first."""
     opened: Opened
+    until: datetime | None
+    """When the first initial access token that is still good ends: nothing is written at that moment."""
+
+
+NOBODY: Final = Told("", NOTHING_OPENED, None)
+"""What is told of no caisse."""
+
+
+async def version(read: Reader) -> int:
+    """A number that is another one when anything that `told` says of any caisse may have changed.
+
+    Each caisse counts its own changes (migration 0133), and a sum sees what has been committed, in whatever order.
+    """
+    row = await read.one_row("SELECT coalesce(sum(version), 0)::bigint AS version FROM issuer_version")
+    return row["version"]
 
 
 async def told(read: Reader, caisse: CaisseSlug, now: datetime) -> Told:
     """The keys of a caisse, and what it opens to clients: by its settings, by a client there, by an invitation given.
 
-    Asked each second of each caisse in use: one message for all that are asked at once, and no private key in it.
+    One message for all the caisses that are asked for at once, and no private key in it.
     """
     row = await read.one_row(
         """
         SELECT (SELECT string_agg(kid || state, ' ' ORDER BY created_at DESC, kid)
                   FROM signing_key WHERE state <> 'archived') AS keys,
                registration IS NOT NULL AS is_there,
-               registration <> 'closed' OR EXISTS (
-                   SELECT 1 FROM initial_access_token WHERE uses_left > 0 AND expires_at > $2) AS registers,
-               registration = 'compat' OR EXISTS (
-                   SELECT 1 FROM client WHERE state = 'active' AND metadata->>'profile' = 'compat'
-               ) OR EXISTS (
-                   SELECT 1 FROM initial_access_token
-                    WHERE profile = 'compat' AND uses_left > 0 AND expires_at > $2) AS compat
-          FROM (VALUES (1)) AS one
+               registration <> 'closed' OR invited.anybody AS registers,
+               registration = 'compat' OR invited.to_compat OR EXISTS (
+                   SELECT 1 FROM client WHERE state = 'active' AND metadata->>'profile' = 'compat') AS compat,
+               invited.until
+          FROM (SELECT count(*) > 0 AS anybody, coalesce(bool_or(profile = 'compat'), false) AS to_compat,
+                       min(expires_at) AS until
+                  FROM initial_access_token
+                 WHERE uses_left > 0 AND expires_at > $2) AS invited
           LEFT JOIN LATERAL (SELECT coalesce(settings->>'open_registration', 'closed') AS registration
                                FROM caisse WHERE slug = $1) AS said ON true
         """,
@@ -74,8 +89,8 @@ async def told(read: Reader, caisse: CaisseSlug, now: datetime) -> Told:
         now,
     )
     if not row["is_there"]:
-        return Told("", NOTHING_OPENED)
-    return Told(row["keys"] or "", Opened(registers=row["registers"], compat=row["compat"]))
+        return NOBODY
+    return Told(row["keys"] or "", Opened(registers=row["registers"], compat=row["compat"]), row["until"])
 
 
 async def add(
