@@ -47,6 +47,7 @@ from services.identity.sign_in import routes as sign_in
 from services.identity.sign_in.forgotten_password import routes as forgotten_password
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.prove_again import StepUpRequired
+from services.identity.sign_in.refused import write_what_is_owed
 from services.identity.sign_in.session import Session, SignInRequired
 from services.identity.sign_in.step_up import routes as step_up
 from services.identity.site.routes import (
@@ -108,6 +109,7 @@ def create_app(
             async with access.opened(db):
                 yield
         finally:
+            await write_what_is_owed(db)
             await db.close()
             passwords.close()
             paper.close()

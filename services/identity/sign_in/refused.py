@@ -1,13 +1,15 @@
 """A refused sign-in is told: counted at once, and one line a minute for a person that exists.
 
 The line is written after the answer: an address that nobody has leaves none, and the time of the answer must not tell
-(reliability.md P9). Nor must that of the next one: chance says how long after.
+(reliability.md P9). Nor must that of the next one: chance says how long after. A process that is stopped writes first
+what it owes.
 """
 
 import asyncio
 import random
+from contextlib import suppress
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -30,7 +32,15 @@ AT_ONCE = 64
 LONGEST_AFTER = 0.5
 """Seconds."""
 
-_writing: set[asyncio.Task[None]] = set()
+
+class Owed(NamedTuple):
+    """A line that waits for its moment."""
+
+    db: Database
+    hurry: asyncio.Event
+
+
+_writing: dict[asyncio.Task[None], Owed] = {}
 
 
 def note_refused_later(
@@ -50,15 +60,25 @@ def note_refused_later(
         at=now,
         details={"reason": why},
     )
-    writing = asyncio.get_running_loop().create_task(_write(db, caisse, act, why))
-    _writing.add(writing)
-    writing.add_done_callback(_writing.discard)
+    owed = Owed(db, asyncio.Event())
+    writing = asyncio.get_running_loop().create_task(_write(owed, caisse, act, why))
+    _writing[writing] = owed
+    writing.add_done_callback(_writing.pop)
 
 
-async def _write(db: Database, caisse: CaisseSlug, act: Act, why: str) -> None:
-    await asyncio.sleep(LONGEST_AFTER * (0.2 + 0.8 * random.random()))
+async def write_what_is_owed(db: Database) -> None:
+    """Every line that waits for this database, now: it is about to close, and nobody can time an answer any more."""
+    tasks = [task for task, owed in _writing.items() if owed.db is db]
+    for task in tasks:
+        _writing[task].hurry.set()
+    await asyncio.gather(*tasks)
+
+
+async def _write(owed: Owed, caisse: CaisseSlug, act: Act, why: str) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(owed.hurry.wait(), LONGEST_AFTER * (0.2 + 0.8 * random.random()))
     try:
-        async with db.transaction(caisse) as tx:
+        async with owed.db.transaction(caisse) as tx:
             await journal.record_once(tx, act, why)
     except DatabaseUnavailable:
         log.warning("sign_in.refusal_not_noted")

@@ -7,7 +7,9 @@ from litestar import Litestar
 from pyotp.totp import TOTP
 
 from libs.common.database.pool import Database
+from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import public_id
+from services.identity.app import create_app
 from services.identity.sign_in.refused import LONGEST_AFTER
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import (
@@ -338,6 +340,18 @@ async def test_a_refused_password_is_told_once_a_minute_and_names_no_actor(
     before = await _refused(identity_db)
     await told_of("nobody-at-all@exemple.fr")
     assert await _refused(identity_db) == before
+
+
+@pytest.mark.usefixtures("app")
+async def test_a_process_that_is_stopped_writes_the_lines_it_owes(
+    settings: Settings, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "guessed-last@exemple.fr")
+    before = await _refused(identity_db)
+    app = create_app(settings, clock=clock)
+    async with app.lifespan():
+        await sign_in(Visitor(app), "guessed-last@exemple.fr", "wrong wrong wrong")
+    assert await _refused(identity_db) == before + 1
 
 
 async def _refused(db: Database) -> int:
