@@ -41,11 +41,11 @@ async def plain(issuer: Issuer) -> Party:
     return await issuer.client(profile="compat", token_endpoint_auth_method="private_key_jwt")
 
 
-@pytest.mark.parametrize("missing", ["iss", "aud", "exp", "nbf"])
-async def test_line_25_a_request_object_says_all_four_but_in_compat(
+@pytest.mark.parametrize("missing", ["iss", "aud", "exp", "nbf", "client_id"])
+async def test_line_25_a_request_object_says_all_five_but_in_compat(
     client: Party, plain: Party, who: Somebody, missing: str
 ) -> None:
-    """RFC 9101 §6.2, FAPI 2.0 Message Signing §5.3.1."""
+    """RFC 9101 §6.2, §6.3, FAPI 2.0 Message Signing §5.3.1."""
     pushed = await client.post("/par", {"request": request_object(client, drop=(missing,))})
     assert (pushed.status_code, pushed.json()["error"]) == (400, "invalid_request_object")
     signed = request_object(plain, drop=(missing,))
@@ -56,6 +56,7 @@ async def test_line_25_a_request_object_says_all_four_but_in_compat(
     "wrong",
     [
         {"aud": "https://another.example"}, {"aud": []}, {"aud": {}}, {"aud": None}, {"iss": "another"}, {"iss": None},
+        {"client_id": "another"}, {"client_id": None},
         {"nbf": 86400}, {"iat": 86400}, {"exp": -86400}, {"exp": 86400}, {"nbf": "now"}, {"exp": None}, {"exp": True},
     ],
     ids=str,
@@ -63,7 +64,7 @@ async def test_line_25_a_request_object_says_all_four_but_in_compat(
 async def test_line_25_what_a_request_object_says_is_true_in_compat_too(
     plain: Party, client: Party, who: Somebody, wrong: dict[str, Any]
 ) -> None:
-    """A `compat` client may leave the four out; a wrong value is never an absent one."""
+    """A `compat` client may leave the five out; a wrong value is never an absent one."""
     dates = {"exp", "nbf", "iat"}
     for one in (plain, client):
         said = {n: one.now() + v if n in dates and type(v) is int else v for n, v in wrong.items()}
@@ -131,6 +132,19 @@ async def test_nobody_is_told_at_an_address_that_is_not_registered(public: Party
         page = await public.authorize(who, request="x", redirect_uri=wrong)
         assert page.status_code == 400 and "location" not in page.headers
         assert "invalid_request_object" in page.text
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_pushed_request_and_one_by_value_exclude_each_other(
+    client: Party, who: Somebody, method: str
+) -> None:
+    """RFC 9101 §5, of a `request_uri` of ours too; the pushed request waits for who asks properly."""
+    pushed = (await client.push()).json()["request_uri"]
+    said = {"client_id": client.client_id, "request_uri": pushed}
+    both, address = {**said, "request": request_object(client)}, f"/{client.issuer.caisse}/authorize"
+    page = await (who.get(f"{address}?{urlencode(both)}") if method == "GET" else who.post(address, both))
+    assert page.status_code == 400 and "invalid_request" in page.text and "location" not in page.headers
+    assert "code" in callback(await who.get(f"{address}?{urlencode(said)}"))
 
 
 # Algorithms of what we sign
