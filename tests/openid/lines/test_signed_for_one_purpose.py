@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 import httpx
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
@@ -147,7 +148,23 @@ async def test_a_pushed_request_and_one_by_value_exclude_each_other(
     assert "code" in callback(await who.get(f"{address}?{urlencode(said)}"))
 
 
-# Algorithms of what we sign
+# Algorithms of what we sign, and of what is signed for us
+
+
+@pytest.mark.parametrize(("profile", "status"), [("fapi", 400), ("standard", 201)])
+async def test_line_12_fapi_s_request_objects_are_not_signed_with_rs256(
+    issuer: Issuer, profile: str, status: int
+) -> None:
+    """One key of RSA and two names of algorithms: the client's own assertion says the other."""
+    private = rsa.generate_private_key(65537, 2048)
+    key = SigningKey("RS256", private)
+    jwk = {name: value for name, value in key.published_jwk().items() if name != "alg"}
+    client = await issuer.client(profile=profile, key=SigningKey("PS256", private), jwks={"keys": [jwk]})
+    now = client.now()
+    inside = {"iss": client.client_id, "aud": issuer.url, "exp": now + 300, "nbf": now, **client.request()}
+    for signer, expected in ((key, status), (client.key, 201)):
+        pushed = await client.post("/par", {"request": sign_compact(signer, {"kid": key.kid}, inside)})
+        assert pushed.status_code == expected, pushed.text
 
 
 def test_line_12_fapi_has_nothing_signed_with_rs256() -> None:
