@@ -61,7 +61,6 @@ from services.identity.openid.request_objects import PUSHED, parameters_inside
 from services.identity.openid.snapshot import Granted
 from services.identity.openid.steps import (
     FLOW_LASTS,
-    SIGN_IN,
     Flow,
     SignedIn,
     View,
@@ -457,7 +456,6 @@ def _consent(view: View, session: SignedIn) -> RememberConsent:
         client_id=view.client.client_id,
         account_id=subject_of(view).account_id,
         scopes=tuple(sorted(agreed_scopes(view))),
-        details=b"[]",
         given_at=view.now,
         expires_at=view.now + CONSENT_LASTS,
     )
@@ -473,13 +471,3 @@ def _act(view: View, session: SignedIn) -> Act:
         actor=Actor(person_id=session.person_id),
         details={"sid": public_id("ses", session.session_id), "scopes": sorted(agreed_scopes(view))},
     )
-
-
-__all__ = [
-    "SIGN_IN",
-    "ToClient",
-    "ToPage",
-    "Visit",
-    "answer_authorize",
-    "continue_flow",
-]
