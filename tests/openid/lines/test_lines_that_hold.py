@@ -63,6 +63,13 @@ async def test_line_03_other_grants_are_refused(client: Party, grant_type: str) 
     assert answer.json()["error"] == "unsupported_grant_type"
 
 
+async def test_a_missing_grant_type_is_a_malformed_request(client: Party) -> None:
+    """RFC 6749 §5.2: `unsupported_grant_type` is said of one that is named."""
+    for form in ({}, {"grant_type": ""}):
+        answer = await client.post("/token", {"code": "x", **form})
+        assert (answer.status_code, error_of(answer)) == (400, "invalid_request")
+
+
 async def test_line_03_they_are_absent_from_metadata(issuer: Issuer) -> None:
     told = await discovered(issuer)
     assert told["response_types_supported"] == ["code"]

@@ -12,7 +12,7 @@ from libs.common.access.signatures import SigningKey, sign_compact
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.report import departures
-from tests.openid.party import ASSERTION, Issuer, Party, Somebody, callback
+from tests.openid.party import ASSERTION, Issuer, Party, Somebody, callback, claims_of
 
 
 def request_object(client: Party, *, drop: tuple[str, ...] = (), typ: Any = None, **claims: Any) -> str:
@@ -110,6 +110,31 @@ async def test_an_assertion_may_say_that_it_is_a_jwt(client: Party, typ: str | N
 async def test_only_a_request_object_is_one(client: Party, typ: Any, status: int) -> None:
     pushed = await client.post("/par", {"request": request_object(client, typ=typ)})
     assert pushed.status_code == status, pushed.text
+
+
+async def test_a_null_in_a_request_object_is_a_parameter_left_out(client: Party, who: Somebody) -> None:
+    """RFC 6749 §3.1: without a value, as if it were not there; never the word."""
+    left_out = (
+        "state",
+        "nonce",
+        "login_hint",
+        "prompt",
+        "max_age",
+        "claims",
+        "resource",
+        "display",
+        "acr_values",
+    )
+    nothing: dict[str, Any] = dict.fromkeys(left_out)
+    pushed = await client.post("/par", {"request": request_object(client, **nothing)})
+    query = urlencode({"client_id": client.client_id, "request_uri": pushed.json()["request_uri"]})
+    answer = callback(await who.get(f"/{client.issuer.caisse}/authorize?{query}"))
+    assert answer.keys() == {"code", "iss"}
+    assert "nonce" not in claims_of((await client.redeem(answer["code"])).json()["id_token"])
+    for required in ("redirect_uri", "response_type", "code_challenge"):
+        without: dict[str, Any] = {required: None}
+        refused = await client.post("/par", {"request": request_object(client, **without)})
+        assert refused.json()["error"] == "invalid_request", required
 
 
 # A request object that is not taken (OpenID Connect Core §3.1.2.6)
