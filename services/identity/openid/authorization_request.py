@@ -28,11 +28,11 @@ from services.identity.openid.refusals import (
 )
 from services.identity.openid.tokens import SUPPORTED_CLAIMS, claims_within
 from services.identity.openid.wire import Parameters
+from services.identity.sign_in.session import ACR_RANK
 
 RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
 DISPLAYS = ("page", "popup", "touch", "wap")
-ACR_RANK = {"pwd": 0, "two_step": 1, "mfa": 2}
 LONGEST_STATE = 2048
 _CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")
 _JKT = re.compile(r"[A-Za-z0-9\-_]{43}")

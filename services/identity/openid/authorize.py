@@ -61,7 +61,6 @@ from services.identity.openid.request_objects import PUSHED, parameters_inside
 from services.identity.openid.snapshot import Granted
 from services.identity.openid.steps import (
     FLOW_LASTS,
-    SIGN_IN,
     Flow,
     SignedIn,
     View,
@@ -128,6 +127,8 @@ async def answer_authorize(
     client_id = parameters.need("client_id")
     read = provider.db.one_statement(issuer.caisse)
     handle = pushed_handle(parameters.get("request_uri"))
+    if handle is not None:
+        by_value_or_by_reference(parameters)
     client, pushed, present = await visited(
         read, client_id, now, session=visit.sought_at(now), pushed_at=handle
     )
@@ -152,7 +153,9 @@ async def keep_posted(
     """
     client_id = parameters.need("client_id")
     uri = parameters.get("request_uri")
-    if uri is None or pushed_handle(uri) is None:
+    if uri is not None and pushed_handle(uri) is not None:
+        by_value_or_by_reference(parameters)
+    else:
         client = await load_client(provider.db.one_statement(issuer.caisse), client_id)
         if client is None or client.state != "active":
             raise InvalidRequest("The client is unknown.")
@@ -183,6 +186,12 @@ async def _asked(
     return request
 
 
+def by_value_or_by_reference(parameters: Parameters) -> None:
+    """RFC 9101 §5: `request` or `request_uri`, pushed or remote, never both. Raises `InvalidRequest`."""
+    if parameters.get("request_uri") is not None and parameters.get("request") is not None:
+        raise InvalidRequest("A request is given by value or by reference, not both.")
+
+
 def told_outside(parameters: Parameters, client: Client, error: Refusal) -> ReturnAddress:
     """OpenID Connect Core §3.1.2.6: a request object that is not taken is told to the client, where the request
     itself says an address of its own. Raises `error`, for a page, where it does not.
@@ -209,13 +218,9 @@ def _as_pushed(pushed: Pushed | None, handle: Place, client: Client, now: dateti
 async def _parameters_that_count(
     provider: Provider, issuer: Issuer, parameters: Parameters, client: Client, now: datetime
 ) -> Parameters:
-    """openid.md §5: a remote request_uri only in `compat`, registered beforehand, through the guarded fetcher.
-
-    RFC 9101 §5: never together with `request`.
-    """
+    """openid.md §5: a remote request_uri only in `compat`, registered beforehand, through the guarded fetcher."""
+    by_value_or_by_reference(parameters)
     uri = parameters.get("request_uri")
-    if uri is not None and parameters.get("request") is not None:
-        raise InvalidRequest("A request is given by value or by reference, not both.")
     if uri is not None:
         if client.profile != "compat" or uri not in client.metadata.request_uris:
             raise RequestUriNotSupported("A request_uri must be pushed.")
@@ -451,7 +456,6 @@ def _consent(view: View, session: SignedIn) -> RememberConsent:
         client_id=view.client.client_id,
         account_id=subject_of(view).account_id,
         scopes=tuple(sorted(agreed_scopes(view))),
-        details=b"[]",
         given_at=view.now,
         expires_at=view.now + CONSENT_LASTS,
     )
@@ -467,13 +471,3 @@ def _act(view: View, session: SignedIn) -> Act:
         actor=Actor(person_id=session.person_id),
         details={"sid": public_id("ses", session.session_id), "scopes": sorted(agreed_scopes(view))},
     )
-
-
-__all__ = [
-    "SIGN_IN",
-    "ToClient",
-    "ToPage",
-    "Visit",
-    "answer_authorize",
-    "continue_flow",
-]

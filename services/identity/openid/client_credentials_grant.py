@@ -41,7 +41,9 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         audience = audiences.chosen(asked.resources, audiences.open_to(client, issuer), issuer)
         if kernel.proof is None and audience.uri != issuer.url:
             raise InvalidTarget("A bearer token is not accepted by our services.")
-        scopes = client.scopes & rights.SERVICE & audience.scopes
+        # openid.md §1, `compat`: a bearer token opens nothing of ours, and none of a service's rights is UserInfo's.
+        held = rights.SERVICE if kernel.proof is not None else frozenset[str]()
+        scopes = client.scopes & held & audience.scopes
         if (wanted := asked.get("scope")) is not None:
             scopes &= frozenset(wanted.split())
             if not scopes:

@@ -88,6 +88,12 @@ def method_fits_the_profile(metadata: ClientMetadata) -> None:
         raise InvalidClientMetadata("A public client always asks for consent.")
 
 
+def remote_requests_fit_the_profile(metadata: ClientMetadata) -> None:
+    """openid.md §1: a `request_uri` is fetched in `compat` alone; elsewhere its address would be kept in vain."""
+    if metadata.request_uris and metadata.profile != "compat":
+        raise InvalidClientMetadata("A request_uri is fetched in the compat profile only: push the request.")
+
+
 def algorithms_fit_the_profile(metadata: ClientMetadata) -> None:
     """openid.md line 12: `fapi` refuses RS256; `none` and HS* exist nowhere."""
     chosen = (
@@ -169,6 +175,7 @@ RULES = (
     name_can_be_read,
     grants_fit_the_client,
     method_fits_the_profile,
+    remote_requests_fit_the_profile,
     algorithms_fit_the_profile,
     keys_are_usable,
     scope_is_known,

@@ -12,10 +12,11 @@ import msgspec
 from libs.common.access.refusals import DPOP_ALGORITHMS
 from libs.common.access.signatures import SIGNING_ALGORITHMS
 from services.identity.openid.authorization_details import TYPES
-from services.identity.openid.authorization_request import ACR_RANK, DISPLAYS, PROMPTS, RESPONSE_MODES
+from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.issuer import Issuer, supported_scopes
 from services.identity.openid.tokens import SUPPORTED_CLAIMS
+from services.identity.sign_in.session import ACR_RANK
 
 AUTHENTICATION_METHODS = ("private_key_jwt", "none")
 COMPAT_METHODS = ("client_secret_basic", "client_secret_post")

@@ -129,7 +129,7 @@ def _relied_on(effect: effects.RelyOnConsent, caisse: CaisseSlug) -> tuple[objec
 def _consent(effect: effects.RememberConsent, caisse: CaisseSlug) -> tuple[object, ...]:
     return (
         caisse, effect.consent_id, effect.person_id, effect.client_id, effect.account_id,
-        list(effect.scopes), effect.details.decode(), effect.given_at, effect.expires_at,
+        list(effect.scopes), effect.given_at, effect.expires_at,
     )  # fmt: skip
 
 
@@ -312,8 +312,8 @@ CHANGES: dict[type[Effect], Change] = {
     effects.RememberConsent: Change(
         (
             """
-            INSERT INTO consent (caisse, id, person_id, client_id, account_id, scopes, details, given_at, expires_at)
-            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
+            INSERT INTO consent (caisse, id, person_id, client_id, account_id, scopes, given_at, expires_at)
+            VALUES (set_config('espace.caisse', $1, true), $2, $3, $4, $5, $6, $7, $8)
             RETURNING true
             """,
         ),

@@ -225,7 +225,6 @@ class RememberConsent(Effect, frozen=True):
     client_id: str
     account_id: UUID | None
     scopes: tuple[str, ...]
-    details: bytes
     given_at: datetime
     expires_at: datetime
 

@@ -92,7 +92,7 @@ async def check(
 ) -> LogoutRequest:
     """Client, then return address. Raises `InvalidRequest`, for a page."""
     client = await store.load_client(tx, asked.client_id) if asked.client_id else None
-    if asked.client_id and client is None:
+    if asked.client_id and (client is None or client.state != "active"):
         raise InvalidRequest("The client is unknown.")
     # §3: only an address registered by a client that is named; never a guess.
     registered = client.metadata.post_logout_redirect_uris if client is not None else ()

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from libs.common.database.transaction import Tx
 from services.identity.openid import flow_store
-from services.identity.openid.authorization_request import ACR_RANK, AuthorizationRequest
+from services.identity.openid.authorization_request import AuthorizationRequest
+from services.identity.sign_in.session import ACR_RANK
 
 
 class Requirements(Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ from services.identity.openid.effects import (
     RememberProof,
     RevokeGrant,
 )
-from services.identity.openid.refusals import InvalidClient, SlowDown, UseDpopNonce
+from services.identity.openid.refusals import InvalidClient, InvalidRequest, SlowDown, UseDpopNonce
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.wire import Parameters
 
@@ -131,7 +131,13 @@ class Kernel(AuthorizationServer):
 
     def decide_token(self) -> Decision:
         """Run the token endpoint; every refusal keeps the effects gathered before it."""
-        response: Any = self.create_token_response(KernelRequest(self.asked, self.snapshot.issuer.url))
+        request = KernelRequest(self.asked, self.snapshot.issuer.url)
+        try:
+            # RFC 6749 §5.2: authlib calls a missing one unsupported.
+            self.asked.parameters.need("grant_type")
+        except InvalidRequest as error:
+            return Decision(self.handle_error_response(request, error), tuple(self.effects))
+        response: Any = self.create_token_response(request)
         answer: Answer = response
         return Decision(answer, tuple(self.effects))
 

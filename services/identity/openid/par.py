@@ -1,4 +1,4 @@
-"""Pushed authorization requests (RFC 9126): authenticated, checked whole, kept for a minute."""
+"""Pushed authorization requests (RFC 9126): authenticated, checked whole, kept for five minutes."""
 
 from datetime import datetime, timedelta
 

@@ -148,25 +148,10 @@ class UnmetAuthenticationRequirements(OAuth2Error):
     error = "unmet_authentication_requirements"
 
 
-class InvalidToken(OAuth2Error):
-    """RFC 6750 §3.1."""
-
-    error = "invalid_token"
-    status_code = 401
-
-
-class InsufficientScope(OAuth2Error):
-    """RFC 6750 §3.1."""
-
-    error = "insufficient_scope"
-    status_code = 403
-
-
 __all__ = [
     "AccessDenied",
     "AccountSelectionRequired",
     "ConsentRequired",
-    "InsufficientScope",
     "InteractionRequired",
     "InvalidAuthorizationDetails",
     "InvalidClient",
@@ -177,7 +162,6 @@ __all__ = [
     "InvalidRequestUri",
     "InvalidScope",
     "InvalidTarget",
-    "InvalidToken",
     "LoginRequired",
     "Refusal",
     "RequestNotSupported",

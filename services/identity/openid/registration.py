@@ -236,6 +236,9 @@ def described(
     metadata = {name: value for name, value in asdict(client.metadata).items() if value is not None}
     told: dict[str, Any] = {name: value for name, value in metadata.items() if name not in OURS - {"profile"}}
     told |= {
+        # What the profile demands, whatever was asked (RFC 9126 §6, RFC 9449 §5.2).
+        "require_pushed_authorization_requests": client.needs_pushed_requests,
+        "dpop_bound_access_tokens": client.needs_dpop,
         "client_id": client.client_id,
         "registration_access_token": management,
         "registration_client_uri": issuer.endpoint(f"/register/{client.client_id}"),

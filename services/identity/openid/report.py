@@ -14,6 +14,11 @@ class Departure(NamedTuple):
     remedy: str
 
 
+def asks_people(m: ClientMetadata) -> bool:
+    """Whether it sends people to us; a service in its own name makes no request that could be weak."""
+    return CODE in m.grant_types
+
+
 def shares_a_secret(m: ClientMetadata) -> bool:
     return m.has_a_secret
 
@@ -23,11 +28,12 @@ def proves_nothing(m: ClientMetadata) -> bool:
 
 
 def does_not_push(m: ClientMetadata) -> bool:
-    return CODE in m.grant_types and (m.profile == "compat" or proves_nothing(m))
+    must = m.require_pushed_authorization_requests
+    return asks_people(m) and not must and (m.profile == "compat" or proves_nothing(m))
 
 
 def may_omit_pkce(m: ClientMetadata) -> bool:
-    return m.profile == "compat" and not proves_nothing(m)
+    return asks_people(m) and m.profile == "compat" and not proves_nothing(m)
 
 
 def takes_bearer_tokens(m: ClientMetadata) -> bool:
@@ -47,6 +53,11 @@ def uses_rs256(m: ClientMetadata) -> bool:
 def may_sign_with_rs256(m: ClientMetadata) -> bool:
     signs = m.token_endpoint_auth_method == "private_key_jwt"
     return signs and m.profile != "fapi" and m.token_endpoint_auth_signing_alg is None
+
+
+def may_sign_requests_with_rs256(m: ClientMetadata) -> bool:
+    signs = asks_people(m) and (m.jwks is not None or m.jwks_uri is not None)
+    return signs and m.profile != "fapi" and m.request_object_signing_alg is None
 
 
 def points_elsewhere(m: ClientMetadata) -> bool:
@@ -92,6 +103,10 @@ EXPECTATIONS: tuple[tuple[Callable[[ClientMetadata], bool], Departure], ...] = (
             "peut signer ses assertions en RS256",
             "fixer token_endpoint_auth_signing_alg",
         ),
+    ),
+    (
+        may_sign_requests_with_rs256,
+        Departure("FAPI 2.0 §5.4.1", "peut signer ses demandes en RS256", "fixer request_object_signing_alg"),
     ),
     (
         points_elsewhere,

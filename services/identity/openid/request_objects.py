@@ -55,9 +55,9 @@ def open_request_object(compact: str, client: Client, snapshot: Snapshot) -> Par
 
 
 def _check_claims(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
-    """RFC 9101 §6.2 and FAPI 2.0 Message Signing §5.3.1. `compat` may leave a claim out, never have it wrong."""
+    """RFC 9101 §6.2, §6.3 and FAPI 2.0 Message Signing §5.3.1. `compat` may leave a claim out, never have it wrong."""
     lenient = client.profile == "compat"
-    if claims.get("client_id", client.client_id) != client.client_id:
+    if claims.get("client_id", client.client_id if lenient else None) != client.client_id:
         raise InvalidRequestObject("The request object is another client's.")
     if claims.get("iss", client.client_id if lenient else None) != client.client_id:
         raise InvalidRequestObject("The issuer of the request object must be the client.")

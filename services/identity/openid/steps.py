@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.identity.openid import subject_gate
-from services.identity.openid.authorization_request import ACR_RANK, AuthorizationRequest
+from services.identity.openid.authorization_request import AuthorizationRequest
 from services.identity.openid.clients import Client
 from services.identity.openid.refusals import (
     AccessDenied,
@@ -26,6 +26,7 @@ from services.identity.openid.refusals import (
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.subject_gate import Stopped
 from services.identity.openid.tokens import scopes_of_claims
+from services.identity.sign_in.session import ACR_RANK
 
 FLOW_LASTS = timedelta(minutes=30)
 

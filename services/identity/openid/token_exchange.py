@@ -33,6 +33,7 @@ from services.identity.openid.refusals import (
     InvalidGrant,
     InvalidRequest,
     InvalidScope,
+    InvalidTarget,
     UnauthorizedClient,
 )
 from services.identity.openid.snapshot import Grant
@@ -80,6 +81,12 @@ def types_are_ours(kernel: Kernel) -> None:
     if (asked.get("requested_token_type") or ACCESS_TOKEN) != ACCESS_TOKEN:
         raise InvalidRequest("Only access tokens are issued.")
     asked.need("subject_token")
+
+
+def target_is_an_address(kernel: Kernel) -> None:
+    """RFC 8693 §2.1, §2.2.2: our targets have no logical names, and the one that is named is never passed over."""
+    if kernel.asked.parameters.get("audience") is not None:
+        raise InvalidTarget("Name the target by resource, not by audience.")
 
 
 def mandate_is_in_force(kernel: Kernel) -> None:
@@ -170,7 +177,8 @@ OF_A_MACHINE = (
 
 
 def checks_of(kernel: Kernel) -> tuple[Callable[[Kernel], None], ...]:
-    return types_are_ours, *(OF_A_MACHINE if by_itself(kernel.asked.parameters) else OF_A_PERSON)
+    of_whoever_acts = OF_A_MACHINE if by_itself(kernel.asked.parameters) else OF_A_PERSON
+    return types_are_ours, target_is_an_address, *of_whoever_acts
 
 
 def power_of(kernel: Kernel) -> MandatePower:

@@ -103,10 +103,13 @@ def _check_characters(name: str, value: str) -> None:
 
 
 def parameters_of_claims(claims: Mapping[str, object]) -> Parameters:
-    """The parameters inside a request object (RFC 9101 §4); numbers and objects become their JSON text."""
+    """The parameters inside a request object (RFC 9101 §4).
+
+    Numbers and objects become their JSON text; a null is a parameter without a value, left out.
+    """
     pairs: list[tuple[str, str]] = []
     for name, value in claims.items():
-        if name in {"iss", "aud", "exp", "nbf", "iat", "jti"}:
+        if value is None or name in {"iss", "aud", "exp", "nbf", "iat", "jti"}:
             continue
         if name == "resource" and isinstance(value, list):
             pairs += [("resource", str(item)) for item in value]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]

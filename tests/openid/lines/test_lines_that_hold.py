@@ -14,7 +14,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey
 from services.identity.openid.client_rules import InvalidClientMetadata
-from services.identity.openid.clients import REFRESH
+from services.identity.openid.clients import CLIENT_CREDENTIALS, REFRESH
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, discovered
 
 
@@ -61,6 +61,13 @@ async def test_line_03_implicit_and_hybrid_are_refused(
 async def test_line_03_other_grants_are_refused(client: Party, grant_type: str) -> None:
     answer = await client.post("/token", {"grant_type": grant_type, "username": "a", "password": "b"})
     assert answer.json()["error"] == "unsupported_grant_type"
+
+
+async def test_a_missing_grant_type_is_a_malformed_request(client: Party) -> None:
+    """RFC 6749 §5.2: `unsupported_grant_type` is said of one that is named."""
+    for form in ({}, {"grant_type": ""}):
+        answer = await client.post("/token", {"code": "x", **form})
+        assert (answer.status_code, error_of(answer)) == (400, "invalid_request")
 
 
 async def test_line_03_they_are_absent_from_metadata(issuer: Issuer) -> None:
@@ -188,6 +195,19 @@ async def test_line_13_a_bearer_token_opens_userinfo_and_nothing_else(issuer: Is
     assert (tokens["token_type"], tokens["scope"]) == ("Bearer", "openid")
     elsewhere = await plain.redeem(await plain.code(who), resource=issuer.adherent)
     assert elsewhere.json()["error"] == "invalid_target"
+
+
+async def test_line_13_a_bearer_token_administers_nothing(issuer: Issuer) -> None:
+    """A client in its own name, by secret and without a proof: what no API accepts is not given."""
+    quiet: dict[str, Any] = {"grant_types": (CLIENT_CREDENTIALS,), "response_types": (), "redirect_uris": ()}
+    plain = await issuer.plain_client(**quiet, scope="client.manage")
+    form = {"grant_type": CLIENT_CREDENTIALS}
+    assert (await plain.post("/token", form)).json()["scope"] == ""
+    wanted = await plain.post("/token", {**form, "scope": "client.manage"})
+    assert error_of(wanted) == "invalid_scope"
+    assert error_of(await plain.post("/token", {**form, "resource": issuer.adherent})) == "invalid_target"
+    bound = await plain.post("/token", {**form, "scope": "client.manage"}, proof=plain.proof("/token"))
+    assert (bound.json()["token_type"], bound.json()["scope"]) == ("DPoP", "client.manage")
 
 
 async def test_line_14_a_nonce_is_wanted_where_registered(issuer: Issuer, who: Somebody) -> None:

@@ -7,7 +7,7 @@ import pytest
 from libs.common.access.signatures import SIGNING_ALGORITHMS, SigningKey
 from services.identity.openid import discovery
 from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
-from services.identity.openid.clients import CLIENT_CREDENTIALS, ClientMetadata
+from services.identity.openid.clients import CLIENT_CREDENTIALS, REFRESH, ClientMetadata
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.token import GRANTS
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
@@ -145,6 +145,26 @@ async def test_select_account_lets_another_person_in(issuer: Issuer, who: Somebo
     assert claims_of((await client.redeem(code)).json()["id_token"])["sub"] == public_id("per", other.id)
 
 
+ASKED_OF = {
+    "token": ("/token", {"grant_type": REFRESH, "refresh_token": "x"}),
+    "revocation": ("/revoke", {"token": "x"}),
+    "introspection": ("/introspect", {"token": "x"}),
+}
+
+
+@pytest.mark.parametrize("endpoint", ASKED_OF)
+async def test_every_endpoint_takes_the_methods_that_it_advertises_and_no_other(
+    issuer: Issuer, told: dict[str, Any], endpoint: str
+) -> None:
+    path, form = ASKED_OF[endpoint]
+    advertised = told[f"{endpoint}_endpoint_auth_methods_supported"]
+    for method in ClientMetadata.__annotations__["token_endpoint_auth_method"].__args__:
+        profile = "compat" if method.startswith("client_secret") else "standard"
+        client = await issuer.client(profile=profile, token_endpoint_auth_method=method)
+        answer = await client.post(path, form)
+        assert (answer.status_code != 401) == (method in advertised), (method, answer.text)
+
+
 async def test_a_service_may_ask_by_every_method_advertised(issuer: Issuer, told: dict[str, Any]) -> None:
     quiet: dict[str, Any] = {"grant_types": (CLIENT_CREDENTIALS,), "response_types": (), "redirect_uris": ()}
     for method in told["token_endpoint_auth_methods_supported"]:
@@ -154,3 +174,56 @@ async def test_a_service_may_ask_by_every_method_advertised(issuer: Issuer, told
         client = await issuer.client(**quiet, profile=profile, token_endpoint_auth_method=method)
         answer = await client.post("/token", {"grant_type": CLIENT_CREDENTIALS})
         assert answer.status_code == 200, (method, answer.text)
+
+
+@pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
+async def test_every_introspection_algorithm_signs(
+    issuer: Issuer, told: dict[str, Any], algorithm: Any
+) -> None:
+    assert set(told["introspection_signing_alg_values_supported"]) == set(SIGNING_ALGORITHMS)
+    client = await issuer.client(introspection_signed_response_alg=algorithm)
+    accept = {"Accept": "application/token-introspection+jwt"}
+    answer = await client.post("/introspect", {"token": "x"}, headers=accept)
+    assert header_of(answer.text)["alg"] == algorithm
+
+
+@pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
+async def test_proofs_of_the_algorithms_advertised_are_taken_and_no_others(
+    issuer: Issuer, told: dict[str, Any], algorithm: Any
+) -> None:
+    client = await issuer.client()
+    client.dpop = SigningKey.generate(algorithm)
+    taken = (await client.push()).status_code == 201
+    assert taken == (algorithm in told["dpop_signing_alg_values_supported"]) == (algorithm != "RS256")
+
+
+async def test_every_claim_advertised_is_given_and_no_other(
+    issuer: Issuer, who: Somebody, told: dict[str, Any]
+) -> None:
+    client = await issuer.client()
+    tokens = await client.tokens(who, scope="openid profile email address phone", nonce="n")
+    about = (await client.userinfo(tokens["access_token"])).json()
+    given = claims_of(tokens["id_token"]).keys() | about.keys()
+    assert given - {"iss", "aud", "iat", "exp"} == set(told["claims_supported"])
+
+
+async def test_every_resource_advertised_may_be_asked_and_no_other(
+    issuer: Issuer, who: Somebody, told: dict[str, Any]
+) -> None:
+    assert set(told["protected_resources"]) == {issuer.url, issuer.adherent, issuer.documents}
+    client = await issuer.client()
+    for resource in told["protected_resources"]:
+        tokens = await client.tokens(who, scope="openid declaration.read attestation.read", resource=resource)
+        assert claims_of(tokens["access_token"])["aud"] == resource
+    other = await client.redeem(await client.code(who), resource=issuer.url + "/other")
+    assert other.json()["error"] == "invalid_target"
+
+
+@pytest.mark.parametrize("subject_type", ["public", "pairwise"])
+async def test_every_subject_type_advertised_may_be_registered(
+    issuer: Issuer, who: Somebody, told: dict[str, Any], subject_type: Any
+) -> None:
+    assert set(told["subject_types_supported"]) == {"public", "pairwise"}
+    client = await issuer.client(subject_type=subject_type)
+    subject = claims_of((await client.tokens(who))["id_token"])["sub"]
+    assert subject.startswith("pw_") == (subject_type == "pairwise")

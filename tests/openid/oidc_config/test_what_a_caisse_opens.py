@@ -130,10 +130,12 @@ async def test_a_request_uri_is_fetched_where_it_is_advertised(
 ) -> None:
     here = caisses[choice]
     told = await here.told()
-    profile = "compat" if told["request_uri_parameter_supported"] else "standard"
     key, address = SigningKey.generate("ES256"), listener.url("/request")
+    # Elsewhere than in `compat` its address cannot even be registered.
+    compat = told["request_uri_parameter_supported"]
+    registered = {"profile": "compat", "request_uris": (address,)} if compat else {"profile": "standard"}
     client = await here.client(
-        profile=profile, key=key, request_uris=(address,), jwks={"keys": [key.published_jwk()]},
+        **registered, key=key, jwks={"keys": [key.published_jwk()]},
         token_endpoint_auth_method="private_key_jwt", id_token_signed_response_alg="ES256",
     )  # fmt: skip
     claims = {"iss": client.client_id, "aud": here.url, "client_id": client.client_id, "response_type": "code",
@@ -143,7 +145,7 @@ async def test_a_request_uri_is_fetched_where_it_is_advertised(
     answer = await visitor.get(
         f"/{here.caisse}/authorize?{urlencode({'client_id': client.client_id, 'request_uri': address})}"
     )
-    if told["request_uri_parameter_supported"]:
+    if compat:
         assert "/sign-in" in answer.headers["location"] and listener.asked
     else:
         assert answer.status_code == 400 and "request_uri_not_supported" in answer.text

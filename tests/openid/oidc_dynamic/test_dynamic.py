@@ -14,7 +14,7 @@ from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.logos import read_due
 from tests.openid.listener import Listener
 from tests.openid.logos.pictures import picture
-from tests.openid.oidc_dynamic.registering import CALLBACK, invitation, post, register
+from tests.openid.oidc_dynamic.registering import CALLBACK, invitation, manage, post, register
 from tests.openid.party import Issuer, Somebody, callback, claims_of, header_of
 
 
@@ -342,6 +342,42 @@ async def test_the_profile_is_the_invitation_s(issuer: Issuer) -> None:
 async def test_defaults_are_told(issuer: Issuer) -> None:
     _, told = await register(issuer, "standard", token_endpoint_auth_method="none")
     assert (told["id_token_signed_response_alg"], told["grant_types"]) == ("ES256", ["authorization_code"])
+    assert told["introspection_signed_response_alg"] == "ES256"
+
+
+@pytest.mark.parametrize(
+    ("profile", "method", "pushes", "bound"),
+    [
+        ("fapi", "private_key_jwt", True, True),
+        ("standard", "private_key_jwt", True, True),
+        ("standard", "none", False, True),
+        ("compat", "private_key_jwt", False, False),
+        ("compat", "client_secret_basic", False, False),
+    ],
+)
+async def test_what_a_profile_demands_is_told(
+    issuer: Issuer, profile: str, method: str, pushes: bool, bound: bool
+) -> None:
+    """RFC 7591 §3.2.1: the values in force (RFC 9126 §6, RFC 9449 §5.2), whatever was asked."""
+    key = SigningKey.generate("ES256")
+    keys = {"jwks": {"keys": [key.published_jwk()]}} if method == "private_key_jwt" else {}
+    for asked in ({}, {"require_pushed_authorization_requests": False, "dpop_bound_access_tokens": False}):
+        _, told = await register(issuer, profile, key=key, token_endpoint_auth_method=method, **keys, **asked)
+        for one in (told, (await manage(issuer, told, "GET")).json()):
+            assert one["require_pushed_authorization_requests"] is pushes
+            assert one["dpop_bound_access_tokens"] is bound
+    asked = {"require_pushed_authorization_requests": True, "dpop_bound_access_tokens": True}
+    _, told = await register(issuer, profile, key=key, token_endpoint_auth_method=method, **keys, **asked)
+    assert told["require_pushed_authorization_requests"] is told["dpop_bound_access_tokens"] is True
+
+
+@pytest.mark.parametrize("profile", ["fapi", "standard"])
+async def test_a_request_uri_that_would_never_be_read_is_not_registered(issuer: Issuer, profile: str) -> None:
+    """openid.md §1: a remote request is fetched in `compat` alone; elsewhere the address would promise in vain."""
+    body = {"redirect_uris": [CALLBACK], "request_uris": ["https://client.example/request.jwt"],
+            "jwks": {"keys": [SigningKey.generate("ES256").published_jwk()]}}  # fmt: skip
+    answer = await post(issuer, await invitation(issuer, profile), body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
 
 
 @pytest.mark.parametrize(

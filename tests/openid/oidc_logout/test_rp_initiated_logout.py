@@ -8,6 +8,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.keys.key_encryption import KeyEncryption
+from services.identity.openid.register import disable_client
 from services.identity.sign_in.session import cookie_name
 from services.identity.signing_keys.rotation import rotate, sweep_keys
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
@@ -112,6 +113,20 @@ async def test_rp_initiated_logout_query_added_to_post_logout_redirect_uri(
 ) -> None:
     hint = (await client.tokens(who))["id_token"]
     reads_an_error(await leave(who, id_token_hint=hint, post_logout_redirect_uri=OUT + "?added=1"))
+
+
+async def test_nobody_is_sent_to_a_disabled_client(client: Party, who: Somebody, issuer: Issuer) -> None:
+    """openid.md line 2: a client that is stopped receives nobody, whatever proves that it was there."""
+    hint, cookie = (await client.tokens(who))["id_token"], the_cookie(who)
+    waiting = await leave(who, client_id=client.client_id, post_logout_redirect_uri=OUT)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await disable_client(tx, client.client_id, now=issuer.clock())
+    for said in ({"id_token_hint": hint}, {"client_id": client.client_id}):
+        reads_an_error(await leave(who, **said, post_logout_redirect_uri=OUT))
+    reads_an_error(await who.submit(waiting, choice="leave"))
+    other = await issuer.plain_client()
+    assert await is_signed_in(other, who, cookie)
+    says_goodbye(await who.submit(await leave(who), choice="leave"))
 
 
 async def test_one_may_stay(client: Party, who: Somebody) -> None:

@@ -192,6 +192,17 @@ async def test_granted_is_an_intersection(issuer: Issuer, identity_db: Database,
     refused(await it.exchange(resource="https://elsewhere.example/api"), "invalid_target")
 
 
+async def test_a_target_is_an_address_and_no_name_is_passed_over(
+    issuer: Issuer, identity_db: Database, actor: str
+) -> None:
+    """RFC 8693 §2.1, §2.2.2: beside a resource or in its place, an `audience` is refused, not ignored."""
+    it = await delegated(identity_db, issuer, actor)
+    for resource in (issuer.adherent, None):
+        for audience in ("adherent", issuer.documents):
+            refused(await it.exchange(audience=audience, resource=resource), "invalid_target")
+    assert (await it.exchange()).status_code == 200
+
+
 async def test_details_only_narrow(issuer: Issuer, identity_db: Database, actor: str) -> None:
     it = await delegated(identity_db, issuer, actor)
     est = public_id("est", it.scene.establishment_id)
