@@ -9,6 +9,7 @@ from litestar.enums import RequestEncodingType
 from litestar.types import Empty
 
 from libs.common.http.encoded import cookies_of, pairs_of
+from libs.common.http.forms import MalformedForm
 from libs.common.refusals import DomainError
 from libs.common.values.foreign_json import UnreadableJson, read_json
 
@@ -37,10 +38,14 @@ class StrictRequest(Request[Any, Any, Any]):
         return self._cookies
 
     async def form(self) -> FormMultiDict:
-        """The posted form; empty for a body that is none."""
+        """The posted form; empty for a body that is none. Raises `MalformedForm`."""
         if self._form is Empty and self.content_type[0] == RequestEncodingType.URL_ENCODED:
             self._form = FormMultiDict(pairs_of(await self.body()))
-        return await super().form()
+        try:
+            return await super().form()
+        except (LookupError, ValueError) as error:
+            # In parts: an encoding that does not exist, or bytes that are not of the one that is said.
+            raise MalformedForm from error
 
     async def json(self) -> Any:
         """The body; `None` when there is none. Raises `UnreadableBody`."""
