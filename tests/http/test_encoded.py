@@ -2,7 +2,8 @@
 
 import pytest
 
-from libs.common.http.encoded import cookies_of, pairs_of
+from libs.common.http.encoded import MOST_OF_A_QUERY, cookies_of, pairs_of
+from libs.common.http.json_bodies import StrictRequest
 
 OURS = "__Host-espace-browser"
 
@@ -29,3 +30,10 @@ def test_of_a_name_given_twice_neither_counts(said: bytes) -> None:
 
 def test_fields_keep_their_order_and_their_blanks() -> None:
     assert pairs_of(b"b=%20x&a&b=&c=%C3%A9") == (("b", " x"), ("a", ""), ("b", ""), ("c", "é"))
+
+
+def test_of_a_query_without_end_the_beginning_is_read() -> None:
+    """The framework remembers what it makes of it for a handler's arguments."""
+    query = b"&".join(b"%x=" % name for name in range(5000))
+    request = StrictRequest({"type": "http", "query_string": query, "headers": [], "state": {}})  # type: ignore[typeddict-item]
+    assert list(request.query_params) == ["%x" % name for name in range(MOST_OF_A_QUERY)]

@@ -11,6 +11,10 @@ BLANKS = " \t"
 """What stands around a cookie's name (RFC 6265 §5.2); Unicode has more, and to a browser those are a part of it."""
 
 
+MOST_OF_A_QUERY = 100
+"""Fields of a page's query that are read. The framework remembers the arguments that it made of the last thousand."""
+
+
 def pairs_of(encoded: bytes) -> tuple[tuple[str, str], ...]:
     """The fields of a query string or a form, in order."""
     return tuple(parse_qsl(encoded.decode("latin-1"), keep_blank_values=True))

@@ -8,7 +8,7 @@ from litestar.datastructures import FormMultiDict
 from litestar.enums import RequestEncodingType
 from litestar.types import Empty
 
-from libs.common.http.encoded import cookies_of, pairs_of
+from libs.common.http.encoded import MOST_OF_A_QUERY, cookies_of, pairs_of
 from libs.common.http.forms import MalformedForm
 from libs.common.refusals import DomainError
 from libs.common.values.foreign_json import UnreadableJson, read_json
@@ -28,7 +28,7 @@ class StrictRequest(Request[Any, Any, Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Before the framework fills a handler's arguments: it takes what is read already.
-        self._parsed_query = pairs_of(self.scope.get("query_string", b""))
+        self._parsed_query = pairs_of(self.scope.get("query_string", b""))[:MOST_OF_A_QUERY]
 
     @property
     def cookies(self) -> dict[str, str]:
