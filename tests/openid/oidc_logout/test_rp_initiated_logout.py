@@ -8,6 +8,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.keys.key_encryption import KeyEncryption
+from services.identity.openid.register import disable_client
 from services.identity.sign_in.session import cookie_name
 from services.identity.signing_keys.rotation import rotate, sweep_keys
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of
@@ -230,3 +231,19 @@ async def test_a_hint_that_nobody_can_judge_any_more_asks_first(
     await who.sign_in()
     page = await leave(who, id_token_hint=signed, client_id=client.client_id, post_logout_redirect_uri=OUT)
     assert (await who.submit(page, choice="leave")).headers["location"] == OUT
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_client_that_was_stopped_leads_nobody_anywhere(
+    client: Party, who: Somebody, issuer: Issuer, is_there: bool
+) -> None:
+    """Its people still sign out; its addresses are no place that the caisse's own sends them to."""
+    hint, cookie = (await client.tokens(who))["id_token"], the_cookie(who)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        assert await disable_client(tx, client.client_id, now=issuer.clock())
+    one = who if is_there else await issuer.person()
+    says_goodbye(await leave(one, id_token_hint=hint, post_logout_redirect_uri=OUT, state="s"))
+    says_goodbye(await leave(await issuer.person(), client_id=client.client_id, post_logout_redirect_uri=OUT))
+    if is_there:
+        current = await issuer.plain_client()
+        assert not await is_signed_in(current, who, cookie)
