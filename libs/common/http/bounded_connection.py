@@ -1,8 +1,9 @@
 """One connection of a client, as uvicorn's parser hears it, with a bound on all that it can make us wait for or hold.
 
-uvicorn bounds the pause between two requests. A head that trickles in, a head without end, a body that nobody reads
-any more and a queue of requests sent ahead of their answers are bounded here; a body that a handler reads is
-bounded by `deadlines`. What an answer waits for is bounded by the socket (`TCP_USER_TIMEOUT`, `runtime.serve`).
+uvicorn bounds the pause between two requests. A head that trickles in, a head without end, what stands beside the
+content of a body without being any, a body that nobody reads any more and a queue of requests sent ahead of their
+answers are bounded here; a body that a handler reads is bounded by `deadlines`. What an answer waits for is bounded by
+the socket (`TCP_USER_TIMEOUT`, `runtime.serve`).
 """
 
 import asyncio
@@ -18,6 +19,9 @@ HEAD_SECONDS = 10.0
 LARGEST_HEAD = 32 * 1024
 """Bytes of request line and headers: twice what our largest cookies and a DPoP proof with its token need."""
 
+MOST_BESIDE = 32 * 1024
+"""Bytes in a row of chunk extensions and trailer fields (RFC 9112 §7.1), for which nobody here has a use."""
+
 SENT_AHEAD = 16
 """Requests that may wait for the answer of the one before them (RFC 9112 §9.3.2); browsers and proxies send none."""
 
@@ -32,6 +36,7 @@ class BoundedConnection(HttpToolsProtocol):
     _due: asyncio.TimerHandle | None = None
     _in_head = True
     _head_size = 0
+    _beside_body = 0
     _was_asked = False
 
     def connection_made(self, transport: Any) -> None:
@@ -46,6 +51,8 @@ class BoundedConnection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_size += len(data)
+        else:
+            self._beside_body += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             self._head_is_whole()
@@ -55,6 +62,8 @@ class BoundedConnection(HttpToolsProtocol):
             else:
                 # Behind a request whose answer may be half sent.
                 self.transport.abort()
+        elif not self._in_head and self._beside_body > MOST_BESIDE:
+            self.transport.abort()
         elif self._nothing_is_asked():
             # Part of a head, or of a body whose answer has left: no request is under way, the next one is due.
             self._await_head()
@@ -69,19 +78,33 @@ class BoundedConnection(HttpToolsProtocol):
         self._in_head = True
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What comes later is a trailer field, and no header (RFC 9110 §6.5.1): the proxy before us, who writes where
+        # a request comes from, may never have looked at it.
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         if self._head_size > LARGEST_HEAD and self._bytes_of_head() > LARGEST_HEAD:
             raise TooMuch
         if len(self.pipeline) >= SENT_AHEAD:
             raise TooMuch
         self._in_head = False
-        self._head_size = 0
+        self._head_size = self._beside_body = 0
         super().on_headers_complete()
         self._was_asked = True
         if self.expect_100_continue:
             # Refused before it is told to go on, the client may leave its body out (RFC 9110 §10.1.1), and its next
             # request would be read as that body.
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._beside_body = 0
+        super().on_message_complete()
 
     def _nothing_is_asked(self) -> bool:
         return not self._was_asked or self.cycle.response_complete

@@ -9,6 +9,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPReceiveMessage, Message, Receive, Scope, Send, WebSocketReceiveMessage
 
+from libs.common.http.json_bodies import StrictRequest
 from libs.common.http.problems import Problem, answer
 
 BODY_SECONDS = 10.0
@@ -123,7 +124,7 @@ class Deadlines(ASGIMiddleware):
         except (TimeoutError, SlowBody):
             if started:
                 raise
-            request: Request[Any, Any, Any] = Request(scope)
+            request = StrictRequest(scope)
             response = on_too_long(request, TooLong()).to_asgi_response(None, request)
             await response(scope, receive, send)
 

@@ -20,8 +20,10 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.types import Message, Receive, Send
 
 from libs.common.http.deadlines import BODY_SECONDS, SharedDeadline, SlowBody, TooLong
+from libs.common.http.encoded import cookies_of
 from libs.common.http.head import as_get
 from libs.common.http.hosts import host_pattern
+from libs.common.http.json_bodies import StrictRequest
 from libs.common.http.security_headers import NOT_KEPT, SEE_OTHER, SecurityHeaders
 
 NO_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -68,9 +70,8 @@ class Call:
 
     @property
     def cookies(self) -> dict[str, str]:
-        """The cookies of this browser; of two of one name, the last (as the router reads them)."""
-        pairs = (pair.partition("=") for line in self.headers(b"cookie") for pair in line.split(";"))
-        return {name.strip(): value.strip() for name, _, value in pairs}
+        """The cookies of this browser, as the router reads them."""
+        return cookies_of(value for key, value in self.scope["headers"] if key == b"cookie")
 
     async def body(self) -> bytes:
         """The whole body. Raises 413 past the service's bound, and `SlowBody` when it trickles."""
@@ -196,7 +197,7 @@ class ThinDoor:
         scope = call.scope
         scope["app"] = scope["litestar_app"] = app
         scope.setdefault("path_params", {"slug": call.slug})
-        request: Request[Any, Any, Any] = Request(scope)
+        request = StrictRequest(scope)
 
         async def send_dressed(message: Message) -> None:
             self._security.dress(message, scope)

@@ -30,6 +30,12 @@ async def every(tx: Tx) -> list[Client]:
     return [client for client in map(client_of, rows) if client is not None]
 
 
+async def held(tx: Tx, client_id: str) -> Client | None:
+    """The client as it is now; whoever else would change it waits until this transaction ends."""
+    row = await tx.fetchrow(f"SELECT {CLIENT} FROM client WHERE client_id = $1 FOR UPDATE", client_id)
+    return client_of(row) if row else None
+
+
 async def replace(tx: Tx, client: Client, now: datetime) -> bool:
     """Its metadata, its secret, and until when its grants are over.
 

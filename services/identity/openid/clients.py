@@ -104,6 +104,14 @@ class Client(Struct, frozen=True, kw_only=True):
         """The ceiling: no token of this client holds more."""
         return frozenset(self.metadata.scope.split())
 
+    def is_surely_at(self, redirect_uri: str) -> bool:
+        """Whether nobody else can be answered there under this client's name (RFC 8252 §8.6).
+
+        A native app without a secret has a loopback port or a private scheme, which any program of the machine takes.
+        """
+        is_web = self.metadata.application_type == "web" or redirect_uri.startswith("https://")
+        return self.is_confidential or is_web
+
     @property
     def needs_pushed_requests(self) -> bool:
         """openid.md line 8: confidential clients push, `compat` apart."""

@@ -92,15 +92,17 @@ async def check(
 ) -> LogoutRequest:
     """Client, then return address. Raises `InvalidRequest`, for a page."""
     client = await store.load_client(tx, asked.client_id) if asked.client_id else None
-    if asked.client_id and (client is None or client.state != "active"):
+    if asked.client_id and client is None:
         raise InvalidRequest("The client is unknown.")
     # §3: only an address registered by a client that is named; never a guess.
     registered = client.metadata.post_logout_redirect_uris if client is not None else ()
     if asked.return_to is not None and asked.return_to not in registered:
         raise InvalidRequest("The post_logout_redirect_uri is not registered for this client.")
+    # A client that was stopped leads nobody anywhere any more; its people sign out all the same.
+    is_led_back = client is not None and client.state == "active"
     return LogoutRequest(
         client=client,
-        return_to=asked.return_to,
+        return_to=asked.return_to if is_led_back else None,
         state=asked.state,
         is_proven=client is not None and _is_about(asked, client, session, provider, issuer),
     )

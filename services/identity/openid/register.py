@@ -70,6 +70,15 @@ class Hand(NamedTuple):
             self.touches(description)
             self.gives(description.profile)
 
+    def asks_anew(self, before: ClientMetadata, after: ClientMetadata) -> bool:
+        """Whether everybody is asked again. A program's change may hand the client to another. A client's own changes
+        its keys as it likes, but the address that people were shown is what they agreed to be led to. An operator
+        knows who the client is.
+        """
+        if self.is_a_program:
+            return _hears_elsewhere(before, after) or _proves_otherwise(before, after)
+        return self == ITSELF and _hears_elsewhere(before, after)
+
     def gives(self, profile: Profile) -> None:
         """openid.md §1: `compat` is off until an operator sets it. Raises `OnlyTheOperators`."""
         if self.is_a_program and profile == "compat":
@@ -140,6 +149,8 @@ async def update_client(
 
     Raises `InvalidClientMetadata`, `ItIsAMachine`, and what `Hand.writes` does.
     """
+    # Whatever was written since it was read counts: a secret taken away meanwhile does not come back.
+    client = await client_store.held(tx, client.client_id) or client
     by.writes(client.metadata, metadata)
     metadata = check_metadata(metadata, plain_http=plain_http)
     secret = secrets.token_urlsafe(32) if metadata.has_a_secret and client.secret_hash is None else None
@@ -157,7 +168,7 @@ async def update_client(
         raise ItIsAMachine
     if loses_its_proof or _is_narrower(client.metadata, metadata):
         await raise_floor(tx, "client", client.client_id, now)
-    if by.is_a_program and _is_another(client.metadata, metadata):
+    if by.asks_anew(client.metadata, metadata):
         await client_store.end_consents(tx, client.client_id, now)
     await _note(tx, "client.updated", client.client_id, now, by)
     return changed
@@ -266,12 +277,14 @@ def _is_narrower(before: ClientMetadata, after: ClientMetadata) -> bool:
     return bool(lost)
 
 
-def _is_another(before: ClientMetadata, after: ClientMetadata) -> bool:
-    """Whether somebody else may now hear its answers or prove to be it: a program hands the name of one client
-    to another, and whoever had agreed to the former has not agreed to that.
-    """
-    hears = not set(after.redirect_uris) <= set(before.redirect_uris)
-    return hears or any(getattr(before, name) != getattr(after, name) for name in PROVES)
+def _hears_elsewhere(before: ClientMetadata, after: ClientMetadata) -> bool:
+    """Whether somebody else may now hear its answers, who was not agreed to."""
+    return not set(after.redirect_uris) <= set(before.redirect_uris)
+
+
+def _proves_otherwise(before: ClientMetadata, after: ClientMetadata) -> bool:
+    """Whether somebody else may now prove to be it, who was not agreed to."""
+    return any(getattr(before, name) != getattr(after, name) for name in PROVES)
 
 
 PROVES = ("token_endpoint_auth_method", "jwks", "jwks_uri")

@@ -191,13 +191,16 @@ def subject_may_act(view: View) -> None:
 
 
 def consent_is_given(view: View) -> None:
-    """openid.md line 29: implicit for the caisse's own portal, else asked once and remembered."""
+    """openid.md line 29: implicit for the caisse's own portal, else asked once and remembered.
+
+    Asked each time for what anybody's program might be (RFC 8252 §8.6).
+    """
     if view.flow.consented_at is not None:
         return
     if view.client.metadata.consent == "implicit":
         return
     subject = subject_of(view)
-    covered = any(
+    covered = view.client.is_surely_at(view.request.redirect_uri) and any(
         account_id == subject.account_id and agreed_scopes(view) <= scopes
         for account_id, scopes in view.consented
     )

@@ -13,7 +13,7 @@ from services.identity.openid.clients import Client
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.store import CLIENT, client_of
 from services.identity.sign_in.session import ends_at
-from services.identity.sign_in.session_store import LIVE
+from services.identity.sign_in.session_store import LEVEL_AT, LIVE
 
 
 class Firm(Struct, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ async def visited(
           LEFT JOIN LATERAL (SELECT * FROM pushed_request
                               WHERE handle_hash = $6 AND bucket BETWEEN $7 AND $8 LIMIT 1) AS pushed ON true
           LEFT JOIN LATERAL (
-               SELECT session.id AS session_id, session.auth_time, session.acr, session.amr, session.last_seen_at,
+               SELECT session.id AS session_id, {LEVEL_AT} AS auth_time, session.acr, session.amr, session.last_seen_at,
                       session.created_at,
                       person.id AS person_id, person.state AS person_state, person.email, person.full_name,
                       person.locale

@@ -128,12 +128,13 @@ async def renew(
 ) -> OpenedSession:
     """The same session after a step-up: same `sid`, another cookie; the former value opens nothing.
 
-    The level never sinks: a mailed code typed by somebody who signed in with two
-    factors leaves them at two factors. Raises `SignInRequired` when the session
-    ended meanwhile.
+    A password alone leaves the level as high and as old as it was (`session_store.LEVEL_AT`). A second step says
+    the level of this moment: a mailed code, after two factors of which one was taken away since, is no two factors.
+    Raises `SignInRequired` when the session ended meanwhile.
     """
-    level = max(session.acr, acr, key=ACR_RANK.__getitem__)
-    proven = sorted({*session.amr, *amr})
+    sinks = second_factor_at is not None and ACR_RANK[acr] < ACR_RANK[session.acr]
+    level = acr if sinks else max(session.acr, acr, key=ACR_RANK.__getitem__)
+    proven = sorted(amr) if sinks else sorted({*session.amr, *amr})
     cookie = new_secret()
     renewed = await session_store.renew(
         tx,
@@ -214,7 +215,7 @@ def satisfies(session: Session, *, acr: str | None, max_age: timedelta | None, n
     """Whether this session is what a client asks for: level reached, and recent enough (OIDC Core §3.1.2.1)."""
     if acr is not None and ACR_RANK[session.acr] < ACR_RANK[acr]:
         return False
-    return max_age is None or now - session.auth_time <= max_age
+    return max_age is None or now - session.level_at <= max_age
 
 
 def new_secret() -> str:

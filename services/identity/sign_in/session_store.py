@@ -25,6 +25,18 @@ class Session(NamedTuple):
     shown_as: str = ""
     """The person's name, or address where none was given; read with the session of a page only."""
 
+    @property
+    def level_at(self) -> datetime:
+        """`LEVEL_AT`, of a session at hand."""
+        return self.auth_time if self.acr == "pwd" else self.second_factor_at or self.auth_time
+
+
+LEVEL_AT = """CASE WHEN session.acr = 'pwd' THEN session.auth_time
+                ELSE coalesce(session.second_factor_at, session.auth_time) END"""
+"""When the level of a session was last proven, which clients read as `auth_time` and judge by `max_age`: a password
+typed since, to change it, makes no second step fresh.
+"""
+
 
 async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
     await tx.execute(

@@ -33,7 +33,7 @@ class Brands:
         self._url = f"{identity_base.rstrip('/')}/api/caisses"
         self._clock = clock
         self._known: dict[str, Brand] = {}
-        self._read_at = float("-inf")
+        self._read_at = self._not_before = float("-inf")
         self._reading = asyncio.Lock()
 
     async def every(self) -> list[Brand]:
@@ -58,6 +58,9 @@ class Brands:
     async def _refresh(self, age: float) -> None:
         if self._clock() - self._read_at < age:
             return
+        # Whoever can do with an old list waits for nobody's reading.
+        if self._known and (self._reading.locked() or self._clock() < self._not_before):
+            return
         async with self._reading:
             if self._clock() - self._read_at < age:
                 return
@@ -68,6 +71,7 @@ class Brands:
                 self._read_at = self._clock()
             except (httpx.HTTPError, msgspec.MsgspecError) as error:
                 log.warning("portal.caisses_unavailable", reason=type(error).__name__)
+                self._not_before = self._clock() + RETRY
                 if not self._known:
                     raise ServiceDown("identity") from error
 

@@ -18,6 +18,9 @@ from services.portal.refusals import ServiceDown
 FRESH: Final = 300.0
 """Seconds before the document is read again; an old one still serves while identity is away."""
 
+RETRY: Final = 5.0
+"""Seconds before it is, after identity did not answer."""
+
 
 class Provider(Struct, frozen=True):
     """The endpoints of one issuer."""
@@ -47,21 +50,22 @@ class Providers:
         return f"{self._base}/{caisse}"
 
     async def of(self, caisse: CaisseSlug) -> Provider:
-        """The provider of `caisse`. Raises `ServiceDown` when nothing is known and identity is silent."""
+        """The provider of `caisse`, which is one. Raises `ServiceDown` when nothing is known and identity is silent."""
         known = self._known.get(caisse)
-        if known is not None and self._clock() - known[1] < FRESH:
+        # Whoever can do with what is known waits for nobody's reading.
+        if known is not None and (self._clock() < known[1] or self._reading.locked()):
             return known[0]
         async with self._reading:
             known = self._known.get(caisse)
-            if known is not None and self._clock() - known[1] < FRESH:
+            if known is not None and self._clock() < known[1]:
                 return known[0]
             try:
-                provider = await self._read(caisse)
+                provider, until = await self._read(caisse), self._clock() + FRESH
             except (httpx.HTTPError, msgspec.MsgspecError, ValueError) as error:
                 if known is None:
                     raise ServiceDown("identity") from error
-                return known[0]
-            self._known[caisse] = (provider, self._clock())
+                provider, until = known[0], self._clock() + RETRY
+            self._known[caisse] = (provider, until)
             return provider
 
     async def _read(self, caisse: CaisseSlug) -> Provider:

@@ -36,6 +36,8 @@ async def begin(
     max_age: FromQuery[str | None] = None,
 ) -> Redirect:
     """The person pressed "Espace sécurisé Entreprise", or a page asked who they are, or for more (RFC 9470 §4)."""
+    # A caisse that is none is a stranger's word: identity is not asked about each.
+    await portal.brands.of(caisse_slug)
     extra = {"claims": NAME_CLAIMS, "ui_locales": language_of(request)}
     extra |= wanted({"acr_values": acr_values or "", "max_age": max_age or ""})
     if prompt in ("login", "select_account"):

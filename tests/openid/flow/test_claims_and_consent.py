@@ -99,3 +99,29 @@ async def test_the_account_page_lists_what_claims_gave(issuer: Issuer, who: Some
             "SELECT scopes FROM consent WHERE client_id = $1 AND person_id = $2", client.client_id, who.id
         )
     assert set(scopes) == {"openid", "profile", "email", "address"}
+
+
+@pytest.mark.parametrize(
+    ("redirect_uri", "again"),
+    [("http://127.0.0.1:{}/cb", True), ("com.example.app:/cb", True), ("https://client.example/cb", False)],
+)
+async def test_nobody_agrees_in_silence_to_whoever_bears_an_app_s_name(
+    issuer: Issuer, who: Somebody, redirect_uri: str, again: bool
+) -> None:
+    """RFC 8252 §8.6: any program of the machine can take a native app's name, a port, a private scheme; the person
+    is asked each time. An https address is the app's own.
+    """
+    app = await issuer.client(
+        token_endpoint_auth_method="none",
+        application_type="native",
+        redirect_uris=("http://127.0.0.1/cb", "com.example.app:/cb", "https://client.example/cb"),
+    )
+    assert await app.code(who, redirect_uri="https://client.example/cb")
+    page = await app.authorize(who, redirect_uri=redirect_uri.format(50123))
+    assert (page.status_code == 200 and 'id="accept"' in page.text) is again
+    assert (page.status_code == 303) is not again
+    assert ("Demandé à chaque fois" in page.text) is again
+    silent = callback(await app.authorize(who, redirect_uri=redirect_uri.format(50124), prompt="none"))
+    assert silent.get("error") == ("consent_required" if again else None)
+    # Asked, it is given: once for this request.
+    assert "code" in await app.answer(who, redirect_uri=redirect_uri.format(50125))

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from libs.common.values.identifiers import public_id
+from services.identity.sign_in.prove_again import finish_step_up
+from services.identity.sign_in.session import Acr, cookie_name, current_session, renew
 from tests.openid.party import Issuer, Somebody, callback, claims_of
 
 
@@ -121,3 +123,42 @@ async def test_a_firm_that_one_has_left_is_not_recalled(issuer: Issuer) -> None:
     async with issuer.db.transaction(issuer.caisse) as tx:
         await tx.execute("UPDATE account SET state = 'closed' WHERE id = $1", who.accounts[1][0])
     assert callback(await client.authorize(who, prompt="none"))["error"] == "interaction_required"
+
+
+FRESH = {"acr_values": "two_step", "max_age": "300"}
+"""What an API asks before an act that matters (RFC 9470 §3; delegation.md §1, "Step-up")."""
+
+
+@pytest.mark.parametrize("level", ["two_step", "mfa"])
+async def test_another_password_makes_no_second_step_fresh(issuer: Issuer, level: Acr) -> None:
+    """The change asks for the present password alone: whoever knows it, before an open browser, has no telephone."""
+    who = await (await issuer.person()).sign_in(acr=level, amr=["pwd", "otp"])
+    client, then = await issuer.client(), int(issuer.clock().timestamp())
+    issuer.clock.forward(minutes=20)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        session = await current_session(tx, who.cookies[cookie_name(issuer.caisse)], issuer.clock())
+        assert session is not None
+        # As `replace_password` does in the transaction of the change.
+        renewed = await renew(tx, session, acr="pwd", amr=["pwd"], second_factor_at=None, now=issuer.clock())
+    who.cookies[cookie_name(issuer.caisse)] = renewed.cookie
+    asked = await client.authorize(who, **FRESH)
+    assert "/sign-in?flow=" in asked.headers["location"]
+    # The page asks too: it does not take the session for what is wanted.
+    assert (await who.get(asked.headers["location"])).status_code == 200
+    said = claims_of((await client.tokens(who))["access_token"])
+    assert (said["acr"], said["auth_time"]) == (level, then)
+
+
+async def test_a_mailed_code_makes_no_two_factors_fresh(issuer: Issuer) -> None:
+    """delegation.md §1: recorded as `two_step`, never as `mfa`, once there is no application any more."""
+    who = await (await issuer.person()).sign_in(acr="mfa", amr=["pwd", "otp"])
+    client = await issuer.client()
+    issuer.clock.forward(minutes=20)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        session = await current_session(tx, who.cookies[cookie_name(issuer.caisse)], issuer.clock())
+        assert session is not None
+        stepped_up = await finish_step_up(tx, session, frozenset({"pwd", "email"}), now=issuer.clock())
+    who.cookies[cookie_name(issuer.caisse)] = stepped_up.cookie
+    said = claims_of((await client.tokens(who, **FRESH))["access_token"])
+    assert (said["acr"], said["amr"]) == ("two_step", ["email", "pwd"])
+    assert said["auth_time"] == int(issuer.clock().timestamp())

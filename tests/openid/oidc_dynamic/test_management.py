@@ -1,12 +1,16 @@
 """RFC 7592: what a client may do to itself, by its registration access token."""
 
+import hashlib
+
 import msgspec
 import pytest
 
 from libs.common.access.signatures import SigningKey
+from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
+from services.identity.openid.register import ITSELF, rotate_secret, update_client
 from tests.openid.oidc_dynamic.registering import invitation, manage, register
-from tests.openid.party import Issuer, Party, Somebody
+from tests.openid.party import Issuer, Party, Somebody, callback
 
 
 async def test_reading_updating_and_deleting(issuer: Issuer, who: Somebody) -> None:
@@ -138,3 +142,33 @@ async def test_a_client_that_proves_nothing_more_loses_its_grants(
     issuer.clock.forward(seconds=1)
     if profile == "standard":
         assert "refresh_token" in await thief.tokens(who), "what is given to it as it is now"
+
+
+async def test_answers_somewhere_else_are_agreed_to_anew(issuer: Issuer, who: Somebody) -> None:
+    """Whoever finds a registration access token has no answer of the people who agreed to its client: the page said
+    where they go.
+    """
+    client, told = await register(issuer)
+    assert await client.code(who)
+    elsewhere = "https://thief.example/cb"
+    changed = {**told, "redirect_uris": [*told["redirect_uris"], elsewhere]}
+    assert (await manage(issuer, told, "PUT", changed)).status_code == 200
+    silent = callback(await client.authorize(who, redirect_uri=elsewhere, prompt="none"))
+    assert silent["error"] == "consent_required"
+    # A name, a logo, a new key: the client's own affair.
+    assert await client.code(who)
+    assert (await manage(issuer, told, "PUT", {**changed, "client_name": "Renommé"})).status_code == 200
+    assert "code" in callback(await client.authorize(who, prompt="none"))
+
+
+async def test_a_secret_changed_during_an_update_stays_changed(issuer: Issuer) -> None:
+    """Else whoever stole the former one keeps it, by updating the client again and again while it is taken away."""
+    client, told = await register(issuer, token_endpoint_auth_method="client_secret_post")
+    token_hash = hashlib.sha256(told["registration_access_token"].encode()).digest()
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        before = await client_store.registered_with(tx, client.client_id, token_hash)
+        assert before is not None
+        async with issuer.db.transaction(issuer.caisse) as other:
+            assert await rotate_secret(other, client.client_id, now=issuer.clock())
+        await update_client(tx, before, client.metadata, now=issuer.clock(), plain_http=True, by=ITSELF)
+    assert (await client.refresh("x")).json()["error"] == "invalid_client", "the former secret is dead"

@@ -115,18 +115,15 @@ async def test_rp_initiated_logout_query_added_to_post_logout_redirect_uri(
     reads_an_error(await leave(who, id_token_hint=hint, post_logout_redirect_uri=OUT + "?added=1"))
 
 
-async def test_nobody_is_sent_to_a_disabled_client(client: Party, who: Somebody, issuer: Issuer) -> None:
-    """openid.md line 2: a client that is stopped receives nobody, whatever proves that it was there."""
-    hint, cookie = (await client.tokens(who))["id_token"], the_cookie(who)
+async def test_who_was_asked_before_a_client_was_stopped_is_not_sent_to_it(
+    client: Party, who: Somebody, issuer: Issuer
+) -> None:
+    cookie = the_cookie(who)
     waiting = await leave(who, client_id=client.client_id, post_logout_redirect_uri=OUT)
     async with issuer.db.transaction(issuer.caisse) as tx:
         await disable_client(tx, client.client_id, now=issuer.clock())
-    for said in ({"id_token_hint": hint}, {"client_id": client.client_id}):
-        reads_an_error(await leave(who, **said, post_logout_redirect_uri=OUT))
-    reads_an_error(await who.submit(waiting, choice="leave"))
-    other = await issuer.plain_client()
-    assert await is_signed_in(other, who, cookie)
-    says_goodbye(await who.submit(await leave(who), choice="leave"))
+    says_goodbye(await who.submit(waiting, choice="leave"))
+    assert not await is_signed_in(await issuer.plain_client(), who, cookie)
 
 
 async def test_one_may_stay(client: Party, who: Somebody) -> None:
@@ -245,3 +242,19 @@ async def test_a_hint_that_nobody_can_judge_any_more_asks_first(
     await who.sign_in()
     page = await leave(who, id_token_hint=signed, client_id=client.client_id, post_logout_redirect_uri=OUT)
     assert (await who.submit(page, choice="leave")).headers["location"] == OUT
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_client_that_was_stopped_leads_nobody_anywhere(
+    client: Party, who: Somebody, issuer: Issuer, is_there: bool
+) -> None:
+    """Its people still sign out; its addresses are no place that the caisse's own sends them to."""
+    hint, cookie = (await client.tokens(who))["id_token"], the_cookie(who)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        assert await disable_client(tx, client.client_id, now=issuer.clock())
+    one = who if is_there else await issuer.person()
+    says_goodbye(await leave(one, id_token_hint=hint, post_logout_redirect_uri=OUT, state="s"))
+    says_goodbye(await leave(await issuer.person(), client_id=client.client_id, post_logout_redirect_uri=OUT))
+    if is_there:
+        current = await issuer.plain_client()
+        assert not await is_signed_in(current, who, cookie)

@@ -356,7 +356,7 @@ def _options(view: View) -> list[tuple[str, str, str]]:
 def _consent_values(view: View) -> dict[str, Any]:
     """openid.md line 29: client, adhérent with its SIRET, rights, duration of the access and of the agreement."""
     subject, metadata = subject_of(view), view.client.metadata
-    scopes = agreed_scopes(view)
+    scopes, is_remembered = agreed_scopes(view), view.client.is_surely_at(view.request.redirect_uri)
     return {
         "client_name": metadata.client_name,
         "client_uri": metadata.client_uri or "",
@@ -369,7 +369,7 @@ def _consent_values(view: View) -> dict[str, Any]:
         "siret": subject.siret or "",
         "rights": rights_in_words(scopes),
         "lasts": access_lasts(scopes),
-        "remembered_until": view.now + CONSENT_LASTS,
+        "remembered_until": view.now + CONSENT_LASTS if is_remembered else None,
         "shown": digest_of(view),
     }
 

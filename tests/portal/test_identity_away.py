@@ -1,0 +1,85 @@
+"""Identity does not answer, or a stranger asks for a caisse that is none: nobody else waits for that."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+
+from libs.common.values.caisse_slug import parse_caisse_slug
+from services.portal.caisses.brands import FRESH as LIST_FRESH
+from services.portal.caisses.brands import Brands
+from services.portal.relying_party.provider import FRESH, Providers
+from tests.portal.conftest import Visitor
+from tests.portal.far_side import IDENTITY, FarSide
+
+CAISSE = parse_caisse_slug("mediterranee")
+Ask = Callable[[], Coroutine[Any, Any, Any]]
+
+
+async def test_an_unknown_caisse_is_not_asked_for_at_identity(visitor: Visitor, far_side: FarSide) -> None:
+    answer = await visitor.get("/nobody/sign-in")
+    assert answer.status_code == 404
+    assert not far_side.pushed
+
+
+class Identity:
+    """Answers at once, or keeps every caller waiting; `asked` is how many came."""
+
+    def __init__(self, far_side: FarSide) -> None:
+        self.far_side = far_side
+        self.silent = False
+        self.asked = 0
+        self.now = 0.0
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        if self.silent:
+            await asyncio.sleep(3600)
+        return await self.far_side.answer(request)
+
+    def http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
+
+
+def provider(identity: Identity) -> Ask:
+    providers = Providers(identity.http(), IDENTITY, clock=lambda: identity.now)
+    return lambda: providers.of(CAISSE)
+
+
+def brand(identity: Identity) -> Ask:
+    brands = Brands(identity.http(), IDENTITY, clock=lambda: identity.now)
+    return lambda: brands.of(CAISSE)
+
+
+@pytest.mark.parametrize(("wanted", "fresh"), [(provider, FRESH), (brand, LIST_FRESH)])
+async def test_what_is_known_waits_for_no_reading(
+    far_side: FarSide, wanted: Callable[[Identity], Ask], fresh: float
+) -> None:
+    identity = Identity(far_side)
+    ask = wanted(identity)
+    known = await ask()
+    identity.silent, identity.now = True, fresh + 1
+    first = asyncio.create_task(ask())
+    async with asyncio.timeout(5):
+        while identity.asked < 2:
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*(ask() for _ in range(20))) == [known] * 20
+    assert identity.asked == 2
+    first.cancel()
+
+
+@pytest.mark.parametrize(("wanted", "fresh"), [(provider, FRESH), (brand, LIST_FRESH)])
+async def test_after_a_failure_nobody_asks_again_at_once(
+    far_side: FarSide, wanted: Callable[[Identity], Ask], fresh: float
+) -> None:
+    identity = Identity(far_side)
+    ask = wanted(identity)
+    known = await ask()
+    far_side.down, identity.now = {"identity"}, fresh + 1
+    assert [await ask() for _ in range(20)] == [known] * 20
+    assert identity.asked == 2
+    far_side.down, identity.now = set(), identity.now + fresh
+    assert await ask() == known
+    assert identity.asked == 3
