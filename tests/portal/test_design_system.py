@@ -1,5 +1,6 @@
 """The design system: how values are shown, colours that can be read, a sheet that stays small."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -21,10 +22,22 @@ from libs.common.pages.language import choose_language
 from libs.common.pages.static_files import STATIC
 
 KILOBYTE = 1024
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_sheet_stays_under_fifteen_kilobytes() -> None:
     assert (STATIC / "espace.css").stat().st_size <= 15 * KILOBYTE
+
+
+def test_every_class_of_the_sheet_is_on_a_page() -> None:
+    told = set(re.findall(r"[.]([a-z][a-z0-9-]*)", (STATIC / "espace.css").read_text("utf-8")))
+    variants = re.compile("(button|input|notice|tag|tile)-.+")
+    templates = [page for folder in ("libs", "services") for page in (ROOT / folder).rglob("*.html")]
+    worn = " ".join(re.findall(r'class="([^"]*)"', "".join(page.read_text("utf-8") for page in templates)))
+
+    assert [
+        one for one in sorted(told) if not variants.match(one) and not re.search(rf"(?<![\w-]){one}\b", worn)
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -87,6 +100,7 @@ def test_numbers_come_in_groups() -> None:
     assert formats.siren("732829320").replace("\u00a0", " ") == "732 829 320"
     assert formats.iban_masked("FR76 3000 6000 0112 3456 7890 189") == "FR76\u00a0••••\u00a0189"
     assert formats.groups("7K3MQ9TZ2X4W").replace("\u00a0", " ") == "7K3M Q9TZ 2X4W"
+    assert formats.phone("04 91 00 00 00") == "04\u00a091\u00a000\u00a000\u00a000"
 
 
 @given(st.from_regex("#?[0-9a-fA-F]{6}", fullmatch=True))

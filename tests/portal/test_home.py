@@ -243,6 +243,14 @@ async def test_the_pages_owed_to_every_visitor(visitor: Visitor, caisse: str, pa
     assert (await visitor.get(f"/{caisse}/{path}")).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["", "mediterranee", "mediterranee/help", "mediterranee/legal"])
+async def test_a_telephone_number_stays_on_one_line(visitor: Visitor, path: str) -> None:
+    page = await visitor.get(f"/{path}")
+
+    assert "04\u00a091\u00a000\u00a000\u00a000" in page.text
+    assert "04 91" not in page.text
+
+
 async def test_pages_speak_english_to_those_who_ask(visitor: Visitor) -> None:
     page = await visitor.get("/mediterranee", **{"accept-language": "en-GB,en;q=0.9,fr;q=0.5"})
 

@@ -94,6 +94,14 @@ def test_a_percent_sign_is_doubled(template: Path) -> None:
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_a_telephone_number_is_never_cut(template: Path) -> None:
+    read = re.sub(r'href="tel:[^"]*"', "", template.read_text("utf-8"))
+    shown = re.findall(r"\{\{[^}]*\.phone\b[^}]*\}\}", read)
+
+    assert [one for one in shown if "| phone" not in one and "ui.phone_link(" not in one] == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
 def test_pages_carry_no_style_nor_script_of_their_own(template: Path) -> None:
     source = template.read_text("utf-8")
 

@@ -39,6 +39,11 @@ def siret(digits: str) -> str:
     return NBSP.join((digits[:3], digits[3:6], digits[6:9], digits[9:]))
 
 
+def phone(number: str) -> str:
+    """A telephone number as its caisse writes it, unbreakable."""
+    return NBSP.join(number.split())
+
+
 def iban_masked(iban: str) -> str:
     """Country, key and last three characters only: enough to recognise, not enough to use."""
     bare = "".join(iban.split())
@@ -111,6 +116,7 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
     return {
         "siret": siret,
         "siren": siren,
+        "phone": phone,
         "iban_masked": iban_masked,
         "code_groups": groups,
         "date_fr": partial(day, language=language),
