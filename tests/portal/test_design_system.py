@@ -54,6 +54,17 @@ def test_instants_are_shown_in_paris(value: datetime | str, shown: str) -> None:
     assert formats.instant(value).replace("\u00a0", " ") == shown
 
 
+def test_a_line_never_ends_between_a_day_and_its_hour() -> None:
+    assert formats.instant("2021-07-01T07:05:00Z").endswith("2021 à\u00a09\u00a0h\u00a005")
+
+
+def test_an_address_is_cut_where_it_is_read() -> None:
+    shown = formats.email("marie-jo.d'hôtel@btp.example")
+
+    assert shown == "marie-jo.d&#39;hôtel@<wbr>btp<wbr>.example"
+    assert formats.email("") == ""
+
+
 def test_days_are_shown_as_they_are() -> None:
     assert formats.day(date(2024, 2, 29)) == "29\u00a0février 2024"
     assert formats.day("2026-03-01") == "1er\u00a0mars 2026"

@@ -78,6 +78,20 @@ async def test_a_service_away_hides_its_part_alone(visitor: Visitor, far_side: F
     assert "Délégations" in page.text
 
 
+async def test_what_the_firm_offered_is_not_for_the_firm_to_accept(
+    visitor: Visitor, far_side: FarSide
+) -> None:
+    mandate = {"id": MDT, "cabinet_name": "Fiduciaire Provence", "family": "time_off"}
+    address = f"{IDENTITY}/mediterranee/api/adherents/{ADH}/delegations"
+    far_side.answers[address] = {"delegations": [{**mandate, "state": "offered"}]}
+    page = await signed_in(visitor, far_side)
+    assert "Proposée</strong>" in page.text and "À accepter" not in page.text
+
+    far_side.answers[address] = {"delegations": [{**mandate, "state": "requested"}]}
+    page = await visitor.get("/mediterranee")
+    assert "À accepter</strong>" in page.text and "Demandée" not in page.text
+
+
 async def test_each_service_gets_a_token_of_its_own_and_only_once(
     visitor: Visitor, far_side: FarSide
 ) -> None:

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup, escape
+
 from libs.common.pages.typography import NBSP, THIN, set_french
 
 Language = Literal["fr", "en"]
@@ -42,6 +44,13 @@ def siret(digits: str) -> str:
 def phone(number: str) -> str:
     """A telephone number as its caisse writes it, unbreakable."""
     return NBSP.join(number.split())
+
+
+def email(address: str) -> Markup:
+    """An address that a narrow screen cuts after its @ or before a dot, never in a word."""
+    name, at, domain = address.partition("@")
+    cut = Markup("<wbr>")
+    return escape(name) + (at and Markup("@") + cut) + (cut + ".").join(map(escape, domain.split(".")))
 
 
 def iban_masked(iban: str) -> str:
@@ -83,7 +92,7 @@ def instant(value: datetime | str, language: Language = "fr") -> str:
     if language == "en":
         return f"{day(local, language)} at {local:%H:%M}"
     minutes = f"{NBSP}{local.minute:02}" if local.minute else ""
-    return f"{day(local, language)} à {local.hour}{NBSP}h{minutes}"
+    return f"{day(local, language)} à{NBSP}{local.hour}{NBSP}h{minutes}"
 
 
 def month(value: date | datetime | str, language: Language = "fr") -> str:
@@ -117,6 +126,7 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
         "siret": siret,
         "siren": siren,
         "phone": phone,
+        "email": email,
         "iban_masked": iban_masked,
         "code_groups": groups,
         "date_fr": partial(day, language=language),
