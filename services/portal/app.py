@@ -23,7 +23,7 @@ from libs.common.keys.root_key import open_key_encryption
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings
-from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+from libs.common.values.caisse_slug import CaisseSlug, InvalidCaisseSlug, parse_caisse_slug
 from services.portal.caisses.brands import Brands
 from services.portal.caisses.routes import caisse_routes
 from services.portal.calls.services import Services
@@ -183,7 +183,17 @@ def problem_page(request: Request[Any, Any, Any], problem: Problem) -> Response[
         problem=problem,
         way=way_to_sign_in(request, caisse, **problem.members) if problem.slug == "step-up-wanted" else "",
         was_posted=request.method == "POST",
+        way_out="" if problem.status == 401 else way_to_leave(request, caisse),
     )
+
+
+def way_to_leave(request: Request[Any, Any, Any], caisse: str) -> str:
+    """For whom the browser says to be signed in: a page of an outage asks nothing of the database. Else empty."""
+    try:
+        held = request.cookies.get(cookie_name(parse_caisse_slug(caisse)))
+    except InvalidCaisseSlug:
+        return ""
+    return f"/{caisse}/sign-out" if held else ""
 
 
 def way_to_sign_in(request: Request[Any, Any, Any], caisse: str, **asked: str) -> str:

@@ -1,5 +1,6 @@
 """The design system: how values are shown, colours that can be read, a sheet that stays small."""
 
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -21,10 +22,22 @@ from libs.common.pages.language import choose_language
 from libs.common.pages.static_files import STATIC
 
 KILOBYTE = 1024
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_sheet_stays_under_fifteen_kilobytes() -> None:
     assert (STATIC / "espace.css").stat().st_size <= 15 * KILOBYTE
+
+
+def test_every_class_of_the_sheet_is_on_a_page() -> None:
+    told = set(re.findall(r"[.]([a-z][a-z0-9-]*)", (STATIC / "espace.css").read_text("utf-8")))
+    variants = re.compile("(button|input|notice|tag|tile)-.+")
+    templates = [page for folder in ("libs", "services") for page in (ROOT / folder).rglob("*.html")]
+    worn = " ".join(re.findall(r'class="([^"]*)"', "".join(page.read_text("utf-8") for page in templates)))
+
+    assert [
+        one for one in sorted(told) if not variants.match(one) and not re.search(rf"(?<![\w-]){one}\b", worn)
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -39,6 +52,17 @@ def test_the_sheet_stays_under_fifteen_kilobytes() -> None:
 )
 def test_instants_are_shown_in_paris(value: datetime | str, shown: str) -> None:
     assert formats.instant(value).replace("\u00a0", " ") == shown
+
+
+def test_a_line_never_ends_between_a_day_and_its_hour() -> None:
+    assert formats.instant("2021-07-01T07:05:00Z").endswith("2021 à\u00a09\u00a0h\u00a005")
+
+
+def test_an_address_is_cut_where_it_is_read() -> None:
+    shown = formats.email("marie-jo.d'hôtel@btp.example")
+
+    assert shown == "marie-jo.d&#39;hôtel@<wbr>btp<wbr>.example"
+    assert formats.email("") == ""
 
 
 def test_days_are_shown_as_they_are() -> None:
@@ -87,6 +111,7 @@ def test_numbers_come_in_groups() -> None:
     assert formats.siren("732829320").replace("\u00a0", " ") == "732 829 320"
     assert formats.iban_masked("FR76 3000 6000 0112 3456 7890 189") == "FR76\u00a0••••\u00a0189"
     assert formats.groups("7K3MQ9TZ2X4W").replace("\u00a0", " ") == "7K3M Q9TZ 2X4W"
+    assert formats.phone("04 91 00 00 00") == "04\u00a091\u00a000\u00a000\u00a000"
 
 
 @given(st.from_regex("#?[0-9a-fA-F]{6}", fullmatch=True))

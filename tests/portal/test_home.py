@@ -78,6 +78,20 @@ async def test_a_service_away_hides_its_part_alone(visitor: Visitor, far_side: F
     assert "Délégations" in page.text
 
 
+async def test_what_the_firm_offered_is_not_for_the_firm_to_accept(
+    visitor: Visitor, far_side: FarSide
+) -> None:
+    mandate = {"id": MDT, "cabinet_name": "Fiduciaire Provence", "family": "time_off"}
+    address = f"{IDENTITY}/mediterranee/api/adherents/{ADH}/delegations"
+    far_side.answers[address] = {"delegations": [{**mandate, "state": "offered"}]}
+    page = await signed_in(visitor, far_side)
+    assert "Proposée</strong>" in page.text and "À accepter" not in page.text
+
+    far_side.answers[address] = {"delegations": [{**mandate, "state": "requested"}]}
+    page = await visitor.get("/mediterranee")
+    assert "À accepter</strong>" in page.text and "Demandée" not in page.text
+
+
 async def test_each_service_gets_a_token_of_its_own_and_only_once(
     visitor: Visitor, far_side: FarSide
 ) -> None:
@@ -241,6 +255,14 @@ async def test_once_the_mandate_is_over_a_page_says_so_and_shows_nothing_of_the_
 @pytest.mark.parametrize("caisse", ["mediterranee", "-"])
 async def test_the_pages_owed_to_every_visitor(visitor: Visitor, caisse: str, path: str) -> None:
     assert (await visitor.get(f"/{caisse}/{path}")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["", "mediterranee", "mediterranee/help", "mediterranee/legal"])
+async def test_a_telephone_number_stays_on_one_line(visitor: Visitor, path: str) -> None:
+    page = await visitor.get(f"/{path}")
+
+    assert "04\u00a091\u00a000\u00a000\u00a000" in page.text
+    assert "04 91" not in page.text
 
 
 async def test_pages_speak_english_to_those_who_ask(visitor: Visitor) -> None:

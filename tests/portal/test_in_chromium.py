@@ -77,19 +77,32 @@ async def test_every_state_of_the_home(examiner: Examiner, visitor: Visitor, far
             {
                 "id": f"{MDT[:-1]}{number}",
                 "state": state,
+                "family": family,
                 "cabinet_name": LONG_NAME,
                 "answer_by": "2026-12-01T10:00:00Z",
                 "ends_on": ends_on,
             }
-            for number, (state, ends_on) in enumerate(
+            for number, (state, family, ends_on) in enumerate(
                 [
-                    ("requested", None),
-                    ("active", "2026-12-31"),
-                    ("active", "2027-06-30"),
-                    ("suspended", "2026-12-31"),
-                    ("legacy_lapsed", None),
+                    ("requested", "contributions", None),
+                    ("requested", "time_off", None),
+                    ("active", "contributions", "2026-12-31"),
+                    ("active", "time_off", "2026-12-31"),
+                    ("legacy_lapsed", "contributions", None),
                 ]
             )
+        ]
+    }
+    assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
+    # Given, taken back and given again: of one family, for the same last day.
+    of_one_day = [
+        {"state": state, "family": "contributions", "cabinet_name": LONG_NAME, "ends_on": "2026-12-31"}
+        for state in ("active", "suspended", "revoked", "revoked", "declined")
+    ]
+    far_side.answers[f"{IDENTITY}/mediterranee/api/adherents/{ADH}/delegations"] = {
+        "delegations": [
+            {**one, "id": f"{MDT[:-1]}{number}", "at": f"2026-11-0{number + 1}T10:00:00Z"}
+            for number, one in enumerate(of_one_day)
         ]
     }
     assert await examiner.faults((await visitor.get("/mediterranee")).text) == []
@@ -131,7 +144,17 @@ async def test_nobody_in_particular_and_a_large_cabinet(
                 {**one, "state": "offered", "id": f"{MDT[:-1]}{n}", "legal_name": f"{LONG_NAME} {n}"}
                 for n in range(3)
             ],
-            *[{**one, "legal_name": f"{LONG_NAME} {n}"} for n in range(3, 53)],
+            *[{**one, "legal_name": f"{LONG_NAME} {n}"} for n in range(3, 51)],
+            *[
+                {
+                    **one,
+                    "state": state,
+                    "family": family,
+                    "id": f"{MDT[:-2]}{state[0].upper()}{family[0].upper()}",
+                }
+                for state in ("offered", "active")
+                for family in ("contributions", "time_off")
+            ],
         ],
         "has_more": True,
     }

@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
 
@@ -117,6 +119,47 @@ async def test_and_when_identity_is_away_too(
         await Visitor(another).get("/mediterranee")
         far_side.down.add("identity")
         await says_what_may_be_open(Visitor(another, visitor.cookies))
+
+
+@asynccontextmanager
+async def never_reached(
+    visitor: Visitor, far_side: FarSide, settings: Settings
+) -> AsyncGenerator[Visitor, None]:
+    """The same browser, answered by a process of the portal that never reached identity."""
+    await visitor.sign_in(far_side)
+    far_side.down.add("identity")
+    another = create_app(settings, http=far_side.client())
+    async with another.lifespan():
+        yield Visitor(another, dict(visitor.cookies))
+
+
+async def test_who_wants_to_leave_can_though_identity_was_never_reached(
+    visitor: Visitor, far_side: FarSide, portal_settings: Settings
+) -> None:
+    async with never_reached(visitor, far_side, portal_settings) as leaving:
+        asked = await leaving.get("/mediterranee/sign-out")
+        assert asked.status_code == 200 and "cet espace sécurisé" in asked.text
+        await says_what_may_be_open(leaving)
+
+    far_side.down.clear()
+    # Not only forgotten by the browser: over.
+    assert "Maçonnerie" not in (await visitor.get("/mediterranee")).text
+
+
+async def test_an_outage_shows_the_way_out_to_who_is_signed_in(
+    visitor: Visitor, far_side: FarSide, portal_settings: Settings
+) -> None:
+    way_out = 'href="/mediterranee/sign-out" id="sign-out"'
+    async with never_reached(visitor, far_side, portal_settings) as signed_in:
+        told = await signed_in.get("/mediterranee")
+        assert told.status_code == 503 and way_out in told.text
+        told = await Visitor(signed_in.app).get("/mediterranee")
+        assert told.status_code == 503 and way_out not in told.text
+
+
+async def test_a_caisse_that_does_not_exist_has_no_way_out(visitor: Visitor) -> None:
+    for page in ("sign-out", "signed-out"):
+        assert (await visitor.get(f"/atlantide/{page}")).status_code == 404
 
 
 async def test_who_is_signed_in_reads_no_goodbye(visitor: Visitor, far_side: FarSide) -> None:

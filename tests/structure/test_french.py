@@ -7,6 +7,7 @@ So the sentences are judged as people get them, and the templates for what never
 import ast
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from libs.common.http.problems import PROBLEMS
 from libs.common.pages.typography import set_french
 from libs.common.values.sentence import Sentence, said
 from services.identity.app import FEATURES_WITH_PAGES
+from services.portal.home.facts import ACTS, FAMILIES, REASONS, Act, Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted(
@@ -91,6 +93,14 @@ def test_a_percent_sign_is_doubled(template: Path) -> None:
     lone = re.compile(r"%(?!%|\(\w+\)[sd])")
 
     assert [s for s in sentences(template) if lone.search(s.replace("%%", ""))] == []
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=name)
+def test_a_telephone_number_is_never_cut(template: Path) -> None:
+    read = re.sub(r'href="tel:[^"]*"', "", template.read_text("utf-8"))
+    shown = re.findall(r"\{\{[^}]*\.phone\b[^}]*\}\}", read)
+
+    assert [one for one in shown if "| phone" not in one and "ui.phone_link(" not in one] == []
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=name)
@@ -190,6 +200,16 @@ def test_every_sentence_of_our_code_has_its_english() -> None:
         )
         == []
     )
+
+
+UNKNOWN = (Reason(code="", remedy="").title, Act(at=datetime.now(UTC), action="").title)
+"""What a reason and an act are called that the portal does not know yet."""
+
+
+def test_what_the_portal_calls_things_has_its_english() -> None:
+    known = english(ROOT / "services/portal/pages/catalogues")
+
+    assert sorted({*ACTS.values(), *REASONS.values(), *FAMILIES.values(), *UNKNOWN} - known) == []
 
 
 def test_a_sentence_is_told_with_its_values_and_goes_on_in_lower_case():

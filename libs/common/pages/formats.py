@@ -11,6 +11,8 @@ from functools import partial
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from markupsafe import Markup, escape
+
 from libs.common.pages.typography import NBSP, THIN, set_french
 
 Language = Literal["fr", "en"]
@@ -37,6 +39,18 @@ def siren(digits: str) -> str:
 def siret(digits: str) -> str:
     """`12345678200010` as `123 456 782 00010`, unbreakable."""
     return NBSP.join((digits[:3], digits[3:6], digits[6:9], digits[9:]))
+
+
+def phone(number: str) -> str:
+    """A telephone number as its caisse writes it, unbreakable."""
+    return NBSP.join(number.split())
+
+
+def email(address: str) -> Markup:
+    """An address that a narrow screen cuts after its @ or before a dot, never in a word."""
+    name, at, domain = address.partition("@")
+    cut = Markup("<wbr>")
+    return escape(name) + (at and Markup("@") + cut) + (cut + ".").join(map(escape, domain.split(".")))
 
 
 def iban_masked(iban: str) -> str:
@@ -78,7 +92,7 @@ def instant(value: datetime | str, language: Language = "fr") -> str:
     if language == "en":
         return f"{day(local, language)} at {local:%H:%M}"
     minutes = f"{NBSP}{local.minute:02}" if local.minute else ""
-    return f"{day(local, language)} à {local.hour}{NBSP}h{minutes}"
+    return f"{day(local, language)} à{NBSP}{local.hour}{NBSP}h{minutes}"
 
 
 def month(value: date | datetime | str, language: Language = "fr") -> str:
@@ -111,6 +125,8 @@ def filters(language: Language) -> dict[str, Callable[..., str]]:
     return {
         "siret": siret,
         "siren": siren,
+        "phone": phone,
+        "email": email,
         "iban_masked": iban_masked,
         "code_groups": groups,
         "date_fr": partial(day, language=language),

@@ -51,6 +51,13 @@ class Brands:
             raise NotFound
         return brand
 
+    async def if_told(self, caisse: CaisseSlug) -> Brand | None:
+        """The brand of one caisse; `None` when the list was never read. Raises `NotFound`."""
+        try:
+            return await self.of(caisse)
+        except ServiceDown:
+            return None
+
     def at_hand(self, caisse: str) -> Brand | None:
         """What is already known, without asking: for pages that tell of an outage."""
         return self._known.get(caisse)

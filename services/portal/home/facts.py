@@ -35,6 +35,16 @@ REASONS = {
 """What each reason against a firm is called."""
 
 
+FAMILIES = {
+    "contributions": "Déclarations et cotisations",
+    "time_off": "Congés et intempéries",
+}
+"""What each family of delegations is about. A cabinet may hold one of each, for the same days."""
+
+IN_HAND = frozenset({"requested", "offered", "active", "suspended", "legacy_lapsed"})
+"""The states that somebody may still answer, use or renew; a delegation in any other is over."""
+
+
 class Establishment(Struct, frozen=True):
     """A place of work."""
 
@@ -158,6 +168,17 @@ class Delegation(Struct, frozen=True):
     scopes: list[str] = []
     ends_on: date | None = None
     answer_by: datetime | None = None
+    at: datetime | None = None
+    """Since when it is in its state."""
+
+    @property
+    def about(self) -> str:
+        """What it is about, in a few words; empty for a family we do not know yet."""
+        return FAMILIES.get(self.family, "")
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in IN_HAND
 
 
 class OwnAccount(Struct, frozen=True):

@@ -13,7 +13,10 @@ RENEWAL = timedelta(days=60)
 
 
 class ToDo(Struct, frozen=True):
-    """One line: what, until when, how much. `subject` names the cabinet or the period it is about."""
+    """One line: what, until when, how much. `subject` names the cabinet or the period it is about.
+
+    `about` tells the delegations of one cabinet apart.
+    """
 
     kind: Literal["late", "pay", "answer", "renew"]
     subject: str = ""
@@ -21,6 +24,7 @@ class ToDo(Struct, frozen=True):
     due_on: date | None = None
     amount_cents: int | None = None
     mandate: str = ""
+    about: str = ""
 
     @property
     def is_late(self) -> bool:
@@ -45,10 +49,13 @@ def to_do(
     ]
     for mandate in delegations or ():
         if mandate.state == "requested":
-            day = mandate.answer_by.date() if mandate.answer_by else None
-            lines.append(ToDo(kind="answer", subject=mandate.cabinet_name, due_on=day, mandate=mandate.id))
+            lines.append(_of(mandate, "answer", mandate.answer_by.date() if mandate.answer_by else None))
         elif mandate.state == "active" and mandate.ends_on and mandate.ends_on <= today + RENEWAL:
-            lines.append(
-                ToDo(kind="renew", subject=mandate.cabinet_name, due_on=mandate.ends_on, mandate=mandate.id)
-            )
+            lines.append(_of(mandate, "renew", mandate.ends_on))
     return sorted(lines, key=lambda line: (not line.is_late, line.due_on or date.max))
+
+
+def _of(mandate: Delegation, kind: Literal["answer", "renew"], due_on: date | None) -> ToDo:
+    return ToDo(
+        kind=kind, subject=mandate.cabinet_name, due_on=due_on, mandate=mandate.id, about=mandate.about
+    )

@@ -95,9 +95,9 @@ async def ask_sign_out(
     caisse_slug: NamedDependency[CaisseSlug],
     portal: NamedDependency[Portal],
 ) -> Response[Any]:
-    """A page with the button: a link alone never signs anybody out."""
-    brand = await portal.brands.of(caisse_slug)
-    return portal.pages.render("session/sign_out.html", request, brand=brand)
+    """A page with the button: a link alone never signs anybody out. Leaving waits for nobody else to be there."""
+    brand = await portal.brands.if_told(caisse_slug)
+    return portal.pages.render("session/sign_out.html", request, brand=brand, caisse=caisse_slug)
 
 
 @post("/{caisse:str}/sign-out", access="anyone")
@@ -127,11 +127,11 @@ async def signed_out(
     """Where identity leads back after signing out. Whoever is signed in reads no goodbye."""
     if await portal.session(caisse_slug, request.cookies.get(cookie_name(caisse_slug))):
         return Redirect(f"/{caisse_slug}", status_code=SEE_OTHER)
-    brand = await portal.brands.of(caisse_slug)
     return portal.pages.render(
         "session/signed_out.html",
         request,
-        brand=brand,
+        brand=await portal.brands.if_told(caisse_slug),
+        caisse=caisse_slug,
         account_base=portal.account_base,
         is_here_only=only == "here",
     )

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
 import pytest
 
+from libs.common.http.application import LARGEST_BODY
 from services.documents.verification.check_file import AT_ONCE, OF_ONE_NETWORK, WAITING
+from services.documents.verification.routes import LARGEST_UPLOAD
 from tests.documents.conftest import HERE
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
@@ -33,6 +36,28 @@ async def test_a_file_beyond_its_limit_is_refused(documents_api: httpx.AsyncClie
         f"/{HERE}/verification/file", files=sent, headers={"Accept": "text/html"}
     )
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "length"),
+    [
+        ("verification", "application/x-www-form-urlencoded", LARGEST_BODY + 1),
+        ("verification/file", "multipart/form-data; boundary=x", LARGEST_UPLOAD + 1),
+        ("verification/file", "multipart/form-data; boundary=x", 10**12),
+    ],
+)
+async def test_what_is_announced_too_large_is_refused_unread_and_says_what_to_do(
+    documents_api: httpx.AsyncClient, path: str, kind: str, length: int
+) -> None:
+    async def never() -> AsyncGenerator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"Content-Type": kind, "Content-Length": str(length), "Accept": "text/html"}
+    answer = await documents_api.post(f"/{HERE}/{path}", content=never(), headers=headers)
+
+    assert answer.status_code == 413
+    assert "Envoi trop volumineux" in answer.text and "choisissez un fichier plus léger" in answer.text
 
 
 PDF = {"file": ("x.pdf", b"%PDF-1.7\n" + b"0" * 100_000, "application/pdf")}

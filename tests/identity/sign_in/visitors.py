@@ -94,7 +94,7 @@ class Visitor:
 
 def told(answer: httpx.Response) -> str:
     """The words of a page, without its markup."""
-    text = re.sub(r"(?s)<(style|script|head).*?</\1>", " ", answer.text)
+    text = re.sub(r"(?s)<(style|script|head).*?</\1>", " ", answer.text).replace("<wbr>", "")
     return " ".join(unescape(re.sub("<[^>]+>", " ", text)).split())
 
 

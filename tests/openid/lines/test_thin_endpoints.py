@@ -1,5 +1,6 @@
 """What stands before the router keeps every rule of the router: host, methods, sizes, headers, refusals."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import unquote
 
@@ -56,6 +57,24 @@ async def test_a_large_body_is_refused(issuer: Issuer, path: str) -> None:
             f"/{issuer.caisse}{path}",
             content=b"a" * (LARGEST_BODY + 1),
             headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/token", "/par", "/introspect", "/revoke"])
+async def test_a_large_body_is_refused_as_soon_as_it_is_announced(issuer: Issuer, path: str) -> None:
+    async def never() -> AsyncGenerator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    async with issuer.http() as http:
+        answer = await http.post(
+            f"/{issuer.caisse}{path}",
+            content=never(),
+            headers={
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Content-Length": str(LARGEST_BODY + 1),
+            },
         )
     assert answer.status_code == 413
 
