@@ -26,6 +26,7 @@ from services.identity.openid.clients import (
 )
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.issuer import supported_scopes
+from services.identity.sign_in.session import ACR_RANK
 
 GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -156,6 +157,12 @@ def sector_is_one(metadata: ClientMetadata) -> None:
         raise InvalidClientMetadata("Pairwise subjects of several hosts need a sector_identifier_uri.")
 
 
+def levels_exist(metadata: ClientMetadata) -> None:
+    """OpenID Connect Registration §2: a request may wish for a level unknown here, a default would wish in vain."""
+    if not set(metadata.default_acr_values) <= ACR_RANK.keys():
+        raise InvalidClientMetadata("A default level is unknown.")
+
+
 def times_are_sane(metadata: ClientMetadata) -> None:
     if metadata.default_max_age is not None and not 0 <= metadata.default_max_age <= LONGEST_AGE:
         raise InvalidClientMetadata("default_max_age is a number of seconds.")
@@ -181,6 +188,7 @@ RULES = (
     scope_is_known,
     redirects_are_present,
     sector_is_one,
+    levels_exist,
     times_are_sane,
     can_be_kept,
 )

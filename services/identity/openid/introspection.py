@@ -36,7 +36,7 @@ async def answer_introspection(
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
     snapshot = await load(provider, issuer, asked, now)
-    decision = decide(asked, snapshot, signed=JWT_TYPE in accept)
+    decision = decide(asked, snapshot, signed=JWT_TYPE in accept.lower())
     return await commit(provider.db, issuer.caisse, decision, snapshot)
 
 

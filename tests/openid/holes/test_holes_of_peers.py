@@ -300,6 +300,27 @@ async def test_secrets_in_cookies_or_logs(
         assert all(secret not in value for value in who.cookies.values())
 
 
+async def test_what_is_pushed_and_proven_is_in_no_cookie_nor_log(
+    issuer: Issuer, who: Somebody, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ "Secrets in cookies or logs": of a confidential client, by PAR, refusals included."""
+    client = await issuer.client()
+    pushing, proof, hint, state = client.credentials(), client.proof("/par"), who.email, "state-of-the-client"
+    request = client.request(login_hint=hint, state=state, nonce="nonce-of-the-client")
+    pushed = (await client.post("/par", request, credentials=pushing, proof=proof)).json()["request_uri"]
+    assert (await client.post("/par", request, credentials=pushing, proof=proof)).status_code == 401
+    query = urlencode({"client_id": client.client_id, "request_uri": pushed})
+    code = callback(await who.get(f"/{issuer.caisse}/authorize?{query}"))["code"]
+    assert (await client.redeem(code, code_verifier="w" * 64)).status_code == 400
+    tokens = (await client.redeem(code)).json()
+    await client.post("/introspect", {"token": tokens["access_token"]})
+    assert (await client.redeem(code)).status_code == 400
+    said = caplog.text + "".join(capsys.readouterr()) + str(who.cookies)
+    for secret in (pushing["client_assertion"], proof, hint, state, request["nonce"], pushed.rpartition(":")[2], code,
+                   client.verifier, tokens["access_token"], tokens["refresh_token"], tokens["id_token"]):  # fmt: skip
+        assert secret not in said
+
+
 async def test_ending_the_session_ends_its_tokens(issuer: Issuer, who: Somebody) -> None:
     from services.identity.sign_in.session import end_session
 

@@ -158,10 +158,15 @@ async def test_line_24_a_caller_sees_only_its_audience(client: Party, who: Someb
     assert (await theirs.post("/introspect", {"token": token})).json()["active"] is True
 
 
-async def test_line_24_signed_introspection_is_addressed_to_its_caller(client: Party, who: Somebody) -> None:
+@pytest.mark.parametrize(
+    "accept", ["application/token-introspection+jwt", "text/html, Application/Token-Introspection+JWT"]
+)
+async def test_line_24_signed_introspection_is_addressed_to_its_caller(
+    client: Party, who: Somebody, accept: str
+) -> None:
+    """A media type has no case (RFC 9110 §8.3.1)."""
     token = (await client.tokens(who))["access_token"]
-    accept = {"Accept": "application/token-introspection+jwt"}
-    answer = await client.post("/introspect", {"token": token}, headers=accept)
+    answer = await client.post("/introspect", {"token": token}, headers={"Accept": accept})
     claims = claims_of(answer.text)
     assert answer.headers["content-type"].startswith("application/token-introspection+jwt")
     assert header_of(answer.text)["typ"] == "token-introspection+jwt"

@@ -371,6 +371,16 @@ async def test_what_a_profile_demands_is_told(
     assert told["require_pushed_authorization_requests"] is told["dpop_bound_access_tokens"] is True
 
 
+async def test_a_default_level_that_nobody_reaches_here_is_not_registered(issuer: Issuer) -> None:
+    """OpenID Connect Registration §2: kept and echoed, it would promise a level that no request asks for."""
+    keys = {"jwks": {"keys": [SigningKey.generate("ES256").published_jwk()]}}
+    for levels, status in ((["gold"], 400), (["mfa", "gold"], 400), (["mfa", "pwd"], 201)):
+        body = {"redirect_uris": [CALLBACK], "default_acr_values": levels, **keys}
+        answer = await post(issuer, await invitation(issuer, "standard"), body)
+        assert answer.status_code == status, answer.text
+        assert status == 201 or answer.json()["error"] == "invalid_client_metadata"
+
+
 @pytest.mark.parametrize("profile", ["fapi", "standard"])
 async def test_a_request_uri_that_would_never_be_read_is_not_registered(issuer: Issuer, profile: str) -> None:
     """openid.md §1: a remote request is fetched in `compat` alone; elsewhere the address would promise in vain."""
