@@ -76,6 +76,14 @@ def said(page: httpx.Response) -> str:
     return re.sub(r"\s", " ", unescape(page.text))
 
 
+def links_alike(page: httpx.Response) -> list[str]:
+    """The names that two links bear which lead elsewhere (WCAG 2.2 §2.4.9)."""
+    leads: dict[str, set[str]] = {}
+    for address, name in re.findall(r'<a [^>]*href="([^"]*)"[^>]*>(.*?)</a>', said(page), re.S):
+        leads.setdefault(re.sub(r"<[^>]+>", "", name).strip(), set()).add(address)
+    return [name for name, addresses in leads.items() if len(addresses) > 1]
+
+
 def words(page: httpx.Response) -> str:
     """The page without its tags."""
     return " ".join(re.sub(r"<[^>]+>", " ", said(page)).split())
@@ -364,6 +372,34 @@ async def test_suspend_resume_withdraw_and_resign_by_their_buttons(
     page = await cabinet.get(f"/{HERE}/cabinet/mandates/{public_id('mdt', mandate.id)}/resign")
     await cabinet.press(page, "confirm-resign")
     assert await mandates(identity_db, scene) == []
+
+
+async def test_delegations_of_one_cabinet_and_clients_of_one_name_are_told_apart(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    firm = await signed_in(app, identity_db, scene.administrator, clock())
+    for _ in range(2):
+        offered = await an_offer(identity_db, scene, clock())
+        await firm.press(await firm.get(f"/{HERE}/delegations/{public_id('mdt', offered.id)}"), "withdraw")
+        clock.forward(minutes=1)
+    await an_active_mandate(identity_db, scene, clock(), "full")
+    assert links_alike(await firm.get(f"/{HERE}/delegations")) == []
+
+    # Every firm of these tests has one legal name.
+    homonym = await a_scene(identity_db, clock())
+    for bundle in ("declare", "leave"):
+        await an_active_mandate(
+            identity_db, homonym._replace(cabinet_id=scene.cabinet_id, owner=scene.owner), clock(), bundle
+        )
+    await an_offer(
+        identity_db, (await a_scene(identity_db, clock()))._replace(cabinet_id=scene.cabinet_id), clock()
+    )
+    await an_offer(
+        identity_db, (await a_scene(identity_db, clock()))._replace(cabinet_id=scene.cabinet_id), clock()
+    )
+    cabinet = await signed_in(app, identity_db, scene.owner, clock())
+    assert links_alike(await cabinet.get(f"/{HERE}/cabinet")) == []
 
 
 async def test_a_delegation_that_is_over_no_longer_promises(
