@@ -27,7 +27,7 @@ SENT_AHEAD = 16
 
 
 class TooMuch(Exception):
-    """A head too large, or too many requests ahead of their answers."""
+    """A head too large, too many requests ahead of their answers, or more than one host that is asked."""
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -88,6 +88,9 @@ class BoundedConnection(HttpToolsProtocol):
         if self._head_size > LARGEST_HEAD and self._bytes_of_head() > LARGEST_HEAD:
             raise TooMuch
         if len(self.pipeline) >= SENT_AHEAD:
+            raise TooMuch
+        # RFC 9112 §3.2: of two, the proxy before us may have read the other.
+        if [name for name, _ in self.headers].count(b"host") > 1:
             raise TooMuch
         self._in_head = False
         self._head_size = self._beside_body = 0

@@ -28,7 +28,7 @@ from services.identity.sign_in.session import (
     end_session,
     renew,
 )
-from services.identity.sign_in.sign_in import Browser, check_password
+from services.identity.sign_in.sign_in import Browser, WrongCredentials, check_password
 from services.identity.sign_in.stages import TOTP_PROVEN
 from services.identity.sign_in.store import Person
 from services.identity.sign_in.totp import confirm_totp, remove_totp
@@ -93,13 +93,15 @@ async def replace_password(
     check_password_choice(chosen, known=[person.email, person.full_name], has_second_factor=person.has_totp)
 
     # 2. Two slow hashes, no connection held.
-    await check_password(
+    person = await check_password(
         db, passwords, caisse, email=person.email, password=present, browser=browser, now=now
     )
     encoded = await passwords.hash(chosen)
 
     # 3. Change, sign the others out, renew this session's cookie.
     async with db.transaction(caisse) as tx:
+        if not await people.password_is_held(tx, person):
+            raise WrongCredentials
         await change_password(tx, mail, person, encoded, session_id=session.id, now=now)
         return await renew(tx, session, acr="pwd", amr=["pwd"], second_factor_at=None, now=now)
 
@@ -133,7 +135,7 @@ async def drop_factor(
 ) -> None:
     """Remove the application: proven with it, and with a password long enough to stand alone.
 
-    Raises `StepUpRequired`, `FactorIsMandatory`, `PasswordTooShort`, `WrongCredentials`.
+    Raises `StepUpRequired`, `FactorIsMandatory`, `PasswordTooShort`, `WrongCredentials`, `SignInRequired`.
     """
     require_fresh_step_up(session, now)
     # A mailed code taken before the application was added proves less than what it would remove.
@@ -144,8 +146,13 @@ async def drop_factor(
     if person.must_have_totp:
         raise FactorIsMandatory
     check_password_choice(password, known=[person.email, person.full_name])
-    await check_password(
+    person = await check_password(
         db, passwords, caisse, email=person.email, password=password, browser=browser, now=now
     )
     async with db.transaction(caisse) as tx:
+        if not await people.password_stands(tx, person):
+            raise WrongCredentials
+        # The owner may have sent this browser away meanwhile.
+        if not await session_store.is_open(tx, session.id):
+            raise SignInRequired
         await remove_totp(tx, mail, person, now=now)

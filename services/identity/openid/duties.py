@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from libs.common.access.revocations import REMEMBERED
+from libs.common.database.forgetting import forget_all
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
@@ -74,8 +75,8 @@ async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetim
     async with relay.across_caisses() as tx:
         await sweep_store.forget_initial_tokens(tx, now)
         await floors.forget(tx, now - FLOORS_KEPT)
-        await logout_store.forget_before(tx, now - timedelta(days=7))
         every = await caisses.every(tx)
+    await forget_all(relay, logout_store.forget_before, now - timedelta(days=7))
     for caisse in every:
         async with db.transaction(caisse.slug) as tx:
             await sweep_keys(tx, keys, now)

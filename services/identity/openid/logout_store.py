@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 from services.identity.openid.bucket_names import Place
 
@@ -145,8 +146,13 @@ async def abandon(tx: Tx, delivery: Delivery, *, answer: str, now: datetime) -> 
 
 
 async def forget_before(tx: Tx, moment: datetime) -> int:
-    """Those delivered or given up: what still waits, however old, was never tried enough."""
+    """Those delivered or given up, a bounded batch: what still waits, however old, was never tried enough."""
     return await tx.execute(
-        "DELETE FROM logout_delivery WHERE created_at < $1 AND coalesce(delivered_at, abandoned_at) IS NOT NULL",
-        moment,
-    )
+        """
+        DELETE FROM logout_delivery WHERE (caisse, id) IN (
+            SELECT caisse, id FROM logout_delivery
+             WHERE created_at < $1 AND coalesce(delivered_at, abandoned_at) IS NOT NULL
+             LIMIT $2)
+        """,
+        moment, BATCH,
+    )  # fmt: skip

@@ -84,6 +84,13 @@ async def find(tx: Tx, token_hash: bytes, seen_after: datetime, created_after: d
     return Session(*row) if row else None
 
 
+async def is_open(tx: Tx, session_id: UUID) -> bool:
+    """Whether nobody has ended it; whoever would waits for `tx`."""
+    return await tx.fetchval(
+        "SELECT true FROM session WHERE id = $1 AND revoked_at IS NULL FOR SHARE", session_id
+    ) is not None  # fmt: skip
+
+
 async def find_by_cookie(tx: Tx, token_hash: bytes) -> UUID | None:
     return await tx.fetchval(
         "SELECT id FROM session WHERE token_hash = $1 AND revoked_at IS NULL", token_hash

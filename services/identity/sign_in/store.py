@@ -83,6 +83,16 @@ async def password_stands(tx: Tx, person: Person) -> bool:
     return stands is not None
 
 
+async def password_is_held(tx: Tx, person: Person) -> bool:
+    """As `password_stands`, for who is about to change it: of two at once, one finds it."""
+    stands = await tx.fetchval(
+        "SELECT true FROM person WHERE id = $1 AND password_hash = $2 AND state = 'active' FOR NO KEY UPDATE",
+        person.id,
+        person.password_hash,
+    )
+    return stands is not None
+
+
 async def suspend(tx: Tx, person_id: UUID, *, now: datetime) -> bool:
     """Whether this call did it."""
     done = await tx.execute(

@@ -1,6 +1,7 @@
 """Rows of the portal's sessions. Secrets arrive sealed; what finds a row is a hash."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -53,16 +54,29 @@ async def claim_pending(tx: Tx, state_hash: bytes, browser_hash: bytes, now: dat
     return PendingRow(*row) if row else None
 
 
+IN_PASSING: Final = 100
+"""Expired rows of each kind that a sign-in removes, which adds one: no flood outgrows that, and nobody waits for it."""
+
+
 async def forget_expired(tx: Tx, now: datetime) -> None:
     """Drop a few expired rows in passing: the portal has no sweeper of its own."""
     await tx.execute(
         """
-        WITH pending AS (DELETE FROM pending_sign_in WHERE expires_at <= $1),
-             heard AS (DELETE FROM heard_logout WHERE expires_at <= $1)
-        DELETE FROM session WHERE expires_at <= $1
+        WITH pending AS (
+            DELETE FROM pending_sign_in WHERE (caisse, state_hash) IN (
+                SELECT caisse, state_hash FROM pending_sign_in
+                 WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        ), heard AS (
+            DELETE FROM heard_logout WHERE (caisse, jti) IN (
+                SELECT caisse, jti FROM heard_logout
+                 WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)
+        )
+        DELETE FROM session WHERE (caisse, id) IN (
+            SELECT caisse, id FROM session
+             WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
         """,
-        now,
-    )
+        now, IN_PASSING,
+    )  # fmt: skip
 
 
 async def one_at_a_time(tx: Tx, name: str) -> None:

@@ -165,6 +165,7 @@ TO_TOKEN = b"POST /mediterranee/token HTTP/1.1\r\nHost: id.example.test\r\n"
         TO_TOKEN + b"Content-Length: +4\r\n\r\nabcd",
         b"GET /health/live HTTP/1.1\r\nHost : id.example.test\r\n\r\n",
         HEALTH + b" folded: x\r\n\r\n",
+        HEALTH + b"Host: evil.example\r\n\r\n",
         b"GET /health/live HTTP/1.1\nHost: id.example.test\n\n",
         b"GET /\xc3\xa9 HTTP/1.1\r\nHost: id.example.test\r\n\r\n",
         b"GET /health/live HTTP/9.1\r\nHost: id.example.test\r\n\r\n",

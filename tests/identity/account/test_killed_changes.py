@@ -1,5 +1,6 @@
 """What one changes of one's account, cut short at each statement: as it was, then changed when asked again."""
 
+import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from services.identity.sign_in import store as people
 from services.identity.sign_in.factors import store as factors
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.prove_again import finish_step_up
-from services.identity.sign_in.session import Session, open_session
+from services.identity.sign_in.session import Session, SignInRequired, end_session, open_session
 from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.totp import PROPOSAL_LASTS, PURPOSE, confirm_totp
 from tests.conftest import HeldClock
@@ -131,5 +132,44 @@ async def test_a_change_cut_short_anywhere_changes_nothing(
 
     try:
         assert await killed_everywhere(identity_db, scene, TABLES) >= least
+    finally:
+        passwords.close()
+
+
+async def an_owner(
+    db: Database, keys: KeyEncryption, passwords: Passwords, clock: HeldClock, *, enrolled: bool
+) -> Owner:
+    owner = Owner(db, keys, passwords, clock, TOTP(random_base32(32)))
+    await owner.arrive(enrolled=enrolled)
+    return owner
+
+
+async def test_of_two_new_passwords_at_once_one_is_kept(
+    app: Litestar, identity_db: Database, keys: KeyEncryption, clock: HeldClock
+) -> None:
+    """Else whoever shares the browser, and knows the former password, has the last word on the owner's new one."""
+    passwords = Passwords()
+    try:
+        owner = await an_owner(identity_db, keys, passwords, clock, enrolled=False)
+        both = [owner.another_password(identity_db) for _ in range(2)]
+        answers = await asyncio.gather(*both, return_exceptions=True)
+    finally:
+        passwords.close()
+    assert [type(one).__name__ for one in answers if one is not None] == ["WrongCredentials"]
+
+
+async def test_an_ended_session_removes_no_factor(
+    app: Litestar, identity_db: Database, keys: KeyEncryption, clock: HeldClock
+) -> None:
+    """The password is verified for a while, in which the owner may have sent this browser away."""
+    passwords = Passwords()
+    try:
+        owner = await an_owner(identity_db, keys, passwords, clock, enrolled=True)
+        async with identity_db.transaction(CAISSE) as tx:
+            assert await end_session(tx, owner.session.id, now=clock())
+        with pytest.raises(SignInRequired):
+            await owner.no_factor(identity_db)
+        async with identity_db.transaction(CAISSE) as tx:
+            assert await factors.find_totp(tx, owner.person_id) is not None
     finally:
         passwords.close()

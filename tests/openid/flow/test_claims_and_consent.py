@@ -125,3 +125,18 @@ async def test_nobody_agrees_in_silence_to_whoever_bears_an_app_s_name(
     assert silent.get("error") == ("consent_required" if again else None)
     # Asked, it is given: once for this request.
     assert "code" in await app.answer(who, redirect_uri=redirect_uri.format(50125))
+
+
+async def test_consent_to_another_name_than_the_one_shown_is_no_consent(
+    issuer: Issuer, who: Somebody
+) -> None:
+    """A client that registers itself names itself, and may do so while its page stands open."""
+    client = await issuer.client(consent="explicit", client_name="Fiduciaire Provence")
+    page = await client.authorize(who)
+    assert "Fiduciaire Provence" in page.text
+    await changed(issuer, client, client_name="Tout à fait autre chose")
+    onward = await who.submit(page, choice="accept")
+    anew = await who.get(onward.headers["location"])
+    assert anew.status_code == 200 and "Tout à fait autre chose" in anew.text
+    agreed = await who.submit(anew, choice="accept")
+    assert "code" in callback(await who.get(agreed.headers["location"]))

@@ -380,8 +380,10 @@ def host_of(uri: str | None) -> str:
 
 
 def digest_of(view: View) -> str:
-    """What the person saw: consent given to one thing never covers another."""
-    seen = [view.client.client_id, str(subject_of(view).account_id), *sorted(agreed_scopes(view))]
+    """What the person saw: consent given to one thing, or to one name, never covers another."""
+    client, subject = view.client, subject_of(view)
+    who = (client.client_id, client.metadata.client_name, origin_of(view.request.redirect_uri))
+    seen = [*who, str(subject.account_id), *sorted(agreed_scopes(view))]
     return sha256("\n".join(seen).encode()).hexdigest()[:32]
 
 
