@@ -31,6 +31,14 @@ def parse_email(typed: str) -> Email:
     return Email(checked.normalized)
 
 
+def email_for_relays(email: str) -> str:
+    """The same address as any relay carries it: a domain beyond ASCII by its A-labels (RFC 5891 §5.5)."""
+    if email.isascii():
+        return email
+    checked = validate_email(email, check_deliverability=False, allow_smtputf8=False, strict=True)
+    return checked.ascii_email or email
+
+
 def email_key(email: str) -> EmailKey:
     """The key under which a person is unique, whatever the capitals."""
     return EmailKey(unicodedata.normalize("NFC", email).lower())

@@ -20,6 +20,7 @@ from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import SealBroken
 from libs.common.runtime.settings import MailSettings
 from libs.common.runtime.telemetry import gauge
+from libs.common.values.email import email_for_relays
 from services.identity.mail import store
 from services.identity.mail.enqueue import Mail
 from services.identity.mail.messages import MESSAGES, Sender, write
@@ -166,7 +167,7 @@ def compose(mail: Mail, sender: Sender, leased: LeasedMail) -> EmailMessage:
     written = write(MESSAGES[leased.template], sender, letter.values)
     message = EmailMessage()
     message["From"] = Address(display_name=sender.name, addr_spec=sender.mail_from)
-    message["To"] = letter.to
+    message["To"] = email_for_relays(letter.to)
     message["Subject"] = written.subject
     message["Message-ID"] = leased.message_id
     message["Date"] = format_datetime(leased.created_at)

@@ -48,6 +48,15 @@ async def test_a_mail_says_what_it_must(post: Post, identity_db: Database, clock
     assert "fonts.googleapis" not in message.html
 
 
+async def test_a_domain_with_accents_is_written_to_as_every_relay_reads_it(
+    post: Post, identity_db: Database, clock: HeldClock
+) -> None:
+    await ask(identity_db, post.mail, clock, "rose@b\u00fccher.example")
+    await post.deliver()
+    (message,) = post.mailbox.newest("rose@xn--bcher-kva.example")
+    assert message.to == ["rose@xn--bcher-kva.example"]
+
+
 async def test_what_it_said_is_sealed_then_erased(
     post: Post, identity_db: Database, clock: HeldClock
 ) -> None:
