@@ -135,6 +135,7 @@ async def finish_attestation(
     sealed = await _print(shop, caisse, row)
     await shop.files.put(sealed.file_path, sealed.pdf)
     async with shop.db.transaction(caisse) as tx:
+        await store.hold_same_day(tx, row)
         if await store.write_seal(tx, attestation_id, sealed.columns, now):
             await _announce(tx, caisse, row, now)
         row = await _the_row(tx, attestation_id)
@@ -308,10 +309,9 @@ def _render_and_seal(issued: Issued, caisse: Caisse, seal: Seal) -> "Sealed":
 
 
 async def _announce(tx: Tx, caisse: CaisseSlug, row: Attestation, now: datetime) -> None:
-    """The paper exists: say so, write down who asked, and retire the one it replaces."""
+    """The paper exists: say so, write down who asked, and leave one of its day valid."""
     number = number_of(caisse, row.year or 0, row.number or 0)
-    if row.replaces is not None:
-        await store.change_status(tx, row.replaces, "superseded", None, now)
+    await store.retire_same_day(tx, row, now)
     await journal.record(
         tx,
         journal.Act(
