@@ -397,8 +397,8 @@ async def forget_commands(tx: Tx, before: datetime) -> int:
     """Keys of commands carried out before then, across caisses; one bounded batch."""
     return await tx.execute(
         """
-        DELETE FROM mandate_command WHERE (caisse, key) IN (
-            SELECT caisse, key FROM mandate_command WHERE at < $1 LIMIT $2)
+        DELETE FROM mandate_command WHERE (caisse, person_id, key) IN (
+            SELECT caisse, person_id, key FROM mandate_command WHERE at < $1 LIMIT $2)
         """,
         before, BATCH,
     )  # fmt: skip
