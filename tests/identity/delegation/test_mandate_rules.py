@@ -21,6 +21,7 @@ from services.identity.delegation.revoke import revoke
 from services.identity.delegation.suspend import resume, suspend
 from services.identity.delegation.terms import InvalidTerms
 from services.identity.delegation.void import void_of_cabinet
+from services.identity.delegation.withdraw import withdraw
 from tests.conftest import HeldClock
 from tests.identity.delegation.parties import (
     HERE,
@@ -57,6 +58,31 @@ async def test_one_gesture_over_both_families_makes_one_mandate_in_each(
     assert receipt.mandates[0].amount_cap_cents == 500_000
     assert receipt.mandates[1].amount_cap_cents is None
     assert mails >= 1
+
+
+async def test_offers_made_and_withdrawn_in_turn_fill_no_mailbox(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+
+    async def offers_and_withdraws() -> None:
+        clock.forward(seconds=30)
+        offered = await an_offer(identity_db, scene, clock())
+        async with identity_db.transaction(HERE) as tx:
+            await withdraw(tx, scene.firm, offered.id, key=a_key(), now=clock())
+
+    async def mails() -> int:
+        async with identity_db.transaction(HERE) as tx:
+            return await tx.fetchval("SELECT count(*) FROM mail_queue WHERE template = 'mandate_offered'")
+
+    before = await mails()
+    for _ in range(8):
+        await offers_and_withdraws()
+    assert await mails() - before == 3
+
+    clock.forward(days=1)
+    await offers_and_withdraws()
+    assert await mails() - before == 4
 
 
 async def test_a_command_sent_twice_at_once_is_carried_out_once(
