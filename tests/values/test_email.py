@@ -28,6 +28,8 @@ def test_ordinary_addresses_are_accepted(typed: str):
         "jean@@batiment.example",
         "jean dupont@batiment.example",
         "jean@batiment.example\nBcc: x@y.example",
+        "=?utf-8?q?marie=40bank.example=2C?=@batiment.example",
+        "jean.=?utf-8?q?a=0D=0AX=3A_1?=@batiment.example",
         "Jean <jean@batiment.example>",
         "jean@[127.0.0.1]",
         "jean@localhost",
