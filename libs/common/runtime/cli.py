@@ -1,4 +1,4 @@
-"""`espace`: one noun, one verb, `--json` on all; the nouns stand in `services/registry.py`, loaded when named.
+"""`espace`: one noun, one verb, `--json` on all that end; the nouns stand in `services/registry.py`, loaded when named.
 
 Exit codes, the same for every command:
   0   done, and every check held
@@ -33,7 +33,7 @@ SERVERS = ("serve", "work", "mail-catcher")
 USUAL_CONFIG = Path("var/espace.toml")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Répondre par un objet JSON.")
-"""The `--json` of every command."""
+"""The `--json` of every command that ends by itself."""
 
 
 class CommandTable(click.RichGroup):
