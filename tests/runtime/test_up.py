@@ -197,7 +197,7 @@ def test_two_listeners_never_share_a_port(tmp_path: Path):
 
 
 def test_over_https_only_its_own_authority_is_needed(folder: Path):
-    secure = Up(folder / "secure", free_port_base(), "--empty", "--tls", "--host", "espace.test")
+    secure = Up(folder / "très sûr", free_port_base(), "--empty", "--tls", "--host", "espace.test")
     try:
         ready = secure.wait_ready()
         trust = httpx.Client(verify=ssl.create_default_context(cafile=ready["ca"]), trust_env=False)
