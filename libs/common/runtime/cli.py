@@ -58,6 +58,8 @@ class CommandTable(click.RichGroup):
             return super().resolve_command(ctx, args)
         if row.name in SERVERS:
             import_lean()
+        else:
+            _log_beside_the_answer()
         try:
             return row.name, entry_point(row.command), args[1:]
         except NotInstalled as error:
@@ -110,6 +112,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def print_json(answer: object) -> None:
     """The one JSON object that a command answers with."""
     print(json.dumps(answer, ensure_ascii=False, indent=2, default=str))  # noqa: T201 - the answer itself
+
+
+def _log_beside_the_answer() -> None:
+    """What our own modules log while a command works is not its answer."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def _row(name: str) -> CommandRow | None:
