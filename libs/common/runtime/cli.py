@@ -36,6 +36,16 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Répondre pa
 """The `--json` of every command that ends by itself."""
 
 
+yes_option = click.option("--yes", "is_sure", is_flag=True, help="Sans demander confirmation.")
+"""The `--yes` of what cannot be undone; a script, which has no terminal, is not asked."""
+
+
+def make_sure(question: str, is_sure: bool) -> None:
+    """Ask whoever sits at a terminal; anything but yes ends the command with nothing changed."""
+    if not is_sure and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
 class CommandTable(click.RichGroup):
     """The rows of the registry; help reads the rows, only the command that is run is imported."""
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.transaction import Tx
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import load_settings
 from services.identity.cabinets.commands import MACHINES
 from services.identity.caisses.caisse import OpenRegistration
@@ -136,9 +136,11 @@ def show(caisse: str, client_id: str, as_json: bool) -> None:
 @client.command("rotate")
 @click.argument("caisse")
 @click.argument("client_id")
+@yes_option
 @json_option
-def rotate(caisse: str, client_id: str, as_json: bool) -> None:
+def rotate(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
     """Un nouveau secret, montré une seule fois ; l'ancien ne vaut plus rien."""
+    make_sure(f"L'ancien secret de {client_id} ne vaudra plus rien. Continuer ?", is_sure)
     secret = in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=now()))
     if secret is None:
         refuse("Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).")
@@ -151,9 +153,11 @@ def rotate(caisse: str, client_id: str, as_json: bool) -> None:
 @client.command("disable")
 @click.argument("caisse")
 @click.argument("client_id")
+@yes_option
 @json_option
-def disable(caisse: str, client_id: str, as_json: bool) -> None:
-    """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde."""
+def disable(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
+    """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde ; pour toujours."""
+    make_sure(f"{client_id} sera arrêté pour toujours dans {caisse}. Continuer ?", is_sure)
     if not in_caisse(caisse, lambda tx: disable_client(tx, client_id, now=now())):
         refuse(f"Aucun client actif {client_id} dans la caisse {caisse}.")
     if as_json:
