@@ -91,9 +91,27 @@ async def send_what_is_due(relay_db: Database, mail: Mail, settings: MailSetting
     now = clock()
     async with relay_db.across_caisses() as tx:
         leased = await store.lease(tx, now=now, until=now + LEASE, most=BATCH)
-    # Side by side: a slow recipient holds its own mail only.
-    await asyncio.gather(*(_deliver(relay_db, mail, settings, clock, one) for one in leased))
+    # Side by side: a slow recipient holds its own mail only. Hers come in the order they were written: of two links
+    # asked for, the later one works.
+    of_each: dict[bytes, list[LeasedMail]] = {}
+    for one in sorted(leased, key=lambda one: (one.created_at, one.id)):
+        of_each.setdefault(one.address_key, []).append(one)
+    await asyncio.gather(
+        *(_deliver_in_turn(relay_db, mail, settings, clock, hers) for hers in of_each.values())
+    )
     return bool(leased)
+
+
+async def _deliver_in_turn(
+    relay_db: Database, mail: Mail, settings: MailSettings, clock: Clock, hers: list[LeasedMail]
+) -> None:
+    began = clock()
+    for one in hers:
+        if clock() - began > LEASE / 2:
+            # Another courier may soon take what is left: its lease ends by itself.
+            log.warning("mail.lease_left", mail_id=str(one.id))
+            return
+        await _deliver(relay_db, mail, settings, clock, one)
 
 
 async def _deliver(

@@ -32,6 +32,7 @@ class LeasedMail(NamedTuple):
     parameters: bytes
     created_at: datetime
     tries: int
+    address_key: bytes
 
 
 async def add(tx: Tx, mail: QueuedMail) -> None:
@@ -95,7 +96,7 @@ async def lease(tx: Tx, *, now: datetime, until: datetime, most: int) -> list[Le
         UPDATE mail_queue SET leased_until = $2, tries = tries + 1
           FROM due
          WHERE id = due.due_id
-        RETURNING id, caisse, template, locale, message_id, parameters, created_at, tries
+        RETURNING id, caisse, template, locale, message_id, parameters, created_at, tries, address_key
         """,
         now,
         until,

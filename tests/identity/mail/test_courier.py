@@ -180,6 +180,19 @@ async def test_two_couriers_send_each_mail_once(post: Post, identity_db: Databas
     assert len(post.mailbox.newest()) == 30
 
 
+async def test_the_mails_of_one_person_come_in_the_order_they_were_written(
+    post: Post, identity_db: Database, clock: HeldClock
+) -> None:
+    """Whoever asked for two links opens the later one: it is the one that works."""
+    for _ in range(8):
+        await ask(identity_db, post.mail, clock, "twice@exemple.fr")
+        clock.forward(seconds=1)
+    async with identity_db.transaction(CAISSE) as tx:
+        written = [row[0] for row in await tx.fetch("SELECT message_id FROM mail_queue ORDER BY created_at")]
+    await post.deliver()
+    assert [mail.message_id for mail in reversed(post.mailbox.newest("twice@exemple.fr"))] == written
+
+
 async def test_a_courier_that_died_frees_its_mails(
     post: Post, identity_db: Database, clock: HeldClock
 ) -> None:
@@ -282,7 +295,7 @@ def composed(keys: KeyEncryption, clock: HeldClock, *, firm: str, caisse: str) -
     letter = msgspec.json.encode(Letter("rose@exemple.fr", values))
     sealed = keys.seal(PURPOSE, letter, context=row_id.bytes)
     leased = LeasedMail(
-        row_id, CAISSE, "already_known", "fr", "<m@espace>", parameters=sealed, created_at=clock(), tries=1
+        row_id, CAISSE, "already_known", "fr", "<m@espace>", sealed, clock(), tries=1, address_key=b""
     )
     return compose(Mail(keys), Sender(caisse, "a@b.fr", "01", "c@d.fr"), leased)
 
