@@ -1,5 +1,6 @@
 """`espace client add | change | list | show | rotate | disable | report | invite`, and the software of cabinets."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +11,16 @@ from rich.table import Table
 
 from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import load_settings
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.cabinets.commands import MACHINES
 from services.identity.caisses.caisse import OpenRegistration
 from services.identity.caisses.command_line import in_caisse, misused, now, refuse
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.judge_metadata import judge_metadata
+from services.identity.openid.provider import addresses
 from services.identity.openid.register import (
     AT_THE_COMMAND_LINE,
     MOST_DAYS,
@@ -56,6 +61,7 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
             lambda tx: register_client(
                 tx, described, now=now(), client_id=client_id, plain_http=settings.demonstration
             ),
+            first=judging(described),
         )
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
         misused(f"{metadata} : {error}")
@@ -88,7 +94,7 @@ def change(caisse: str, client_id: str, metadata: Path) -> None:
 
     try:
         described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
-        changed = in_caisse(caisse, replaced)
+        changed = in_caisse(caisse, replaced, first=judging(described))
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
         misused(f"{metadata} : {error}")
     except ItIsAMachine:
@@ -190,6 +196,18 @@ def registration(caisse: str, choice: str) -> None:
     opened = cast(OpenRegistration, choice)
     in_caisse(caisse, lambda tx: open_registration(tx, opened, now=now()))
     click.echo(f"{caisse} : {choice}")
+
+
+def judging(described: ClientMetadata) -> Callable[[CaisseSlug], Awaitable[None]]:
+    """As registration and the Admin API judge it, with the addresses that the description names."""
+
+    async def judge(caisse: CaisseSlug) -> None:
+        settings = load_settings()
+        _, audiences = addresses(settings, caisse)
+        fetcher = GuardedFetcher.of(settings)
+        await judge_metadata(described, audiences, fetcher, plain_http=settings.demonstration)
+
+    return judge
 
 
 def _told(one: Client) -> dict[str, Any]:

@@ -207,6 +207,20 @@ async def test_what_breaks_a_rule_is_told(machine: Machine, body: Any, status: i
     assert (refused.json().get("detail") is not None) == (status == 422)
 
 
+async def test_an_audience_that_the_caisse_does_not_have_is_named(machine: Machine) -> None:
+    party = machine.party
+    mistyped = party.issuer.adherent + "e"
+    wrong = a_client(resources=[party.issuer.documents, mistyped])
+    refusals = [
+        await machine.ask("POST", "/clients", {"metadata": wrong}, key=A_KEY),
+        await machine.ask("PUT", f"/clients/{party.client_id}", wrong),
+    ]
+
+    assert [one.status_code for one in refusals] == [422, 422]
+    for told in (one.json()["detail"] for one in refusals):
+        assert mistyped in told and party.issuer.documents not in told
+
+
 async def test_a_body_nested_without_end_is_the_callers_fault(machine: Machine) -> None:
     issuer = machine.party.issuer
     deep = '{"metadata":{"client_name":"x","jwks":{"keys":' + "[" * 9000 + "]" * 9000 + "}}}"

@@ -161,7 +161,7 @@ async def add_client(
 ) -> ClientAdded:
     """Register a client."""
     now, by = clock(), hand_of(token)
-    await judge(provider, data.metadata, by)
+    await judge(provider, caisse.slug, data.metadata, by)
     async with db.transaction(caisse.slug) as tx:
 
         async def register() -> ClientAdded:
@@ -221,7 +221,7 @@ async def change_client(
 ) -> ClientShown:
     """Replace the whole metadata, judged as a new client's is. A right it loses is dead within a second."""
     by = hand_of(token)
-    await judge(provider, data, by)
+    await judge(provider, caisse.slug, data, by)
     async with db.transaction(caisse.slug) as tx:
         client = await client_named(tx, client_id)
         try:
