@@ -22,6 +22,7 @@ from services.identity.openid.authorization_request import (
     AuthorizationRequest,
     ReturnAddress,
     addressed,
+    came_as_it_must,
     checked,
     is_still_allowed,
     may_be_answered,
@@ -178,9 +179,10 @@ async def _asked(
         return refused(told_outside(parameters, client, error), error, issuer)
     address = addressed(inside, client)
     try:
-        request = checked(inside, client, issuer, address)
-        if client.needs_pushed_requests:
-            raise InvalidRequest("This client must push its requests.")
+        request = checked(
+            inside, client, issuer, address, was_pushed=False, was_signed=inside is not parameters
+        )
+        came_as_it_must(request, client)
     except Refusal as error:
         return refused(address, error, issuer)
     return request

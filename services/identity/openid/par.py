@@ -47,7 +47,14 @@ def _push(kernel: Kernel) -> Decision:
     no_request_uri_inside(asked.parameters)
     parameters = parameters_inside(asked.parameters, client, snapshot)
     no_request_uri_inside(parameters)
-    request = checked(parameters, client, snapshot.issuer, addressed(parameters, client))
+    request = checked(
+        parameters,
+        client,
+        snapshot.issuer,
+        addressed(parameters, client),
+        was_pushed=True,
+        was_signed=asked.parameters.get("request") is not None,
+    )
     if kernel.proof is not None:
         if request.dpop_jkt not in (None, kernel.proof.jkt):
             raise InvalidRequest("The dpop_jkt is not the thumbprint of the proof's key.")
