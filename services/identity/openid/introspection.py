@@ -53,8 +53,8 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             client,
             found["grant"],
             found["presented_is_revoked"],
-            found["issued_to"],
             found["floor"],
+            found["issued_to"],
         ) = await store.load_presented(
             read,
             client_id,
@@ -138,17 +138,25 @@ def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> boo
     A service asks when it does not know what was revoked (delegation.md §4): whatever its floors would refuse, this
     does.
     """
+    by_itself = claims["sub"] == claims["client_id"]
+    if not by_itself and "act" not in claims:
+        return mandate_of(claims) is None and _own_in_force(claims, issued_to, snapshot)
     if snapshot.floor is not None and is_under(snapshot.floor.timestamp(), claims["iat"]):
         return False
-    scopes = frozenset(claims["scope"].split())
-    if claims["sub"] == claims["client_id"]:
-        return issued_to.state == "active" and scopes <= issued_to.scopes
-    if "act" in claims:
-        return _actor_in_force(claims, issued_to, snapshot) and _holds_the_power(claims, issued_to, snapshot)
-    grant = snapshot.grant
-    if mandate_of(claims) is not None or grant is None or not _in_force(grant, issued_to, snapshot.now):
+    if by_itself:
+        return issued_to.state == "active" and frozenset(claims["scope"].split()) <= issued_to.scopes
+    return _actor_in_force(claims, issued_to, snapshot) and _holds_the_power(claims, issued_to, snapshot)
+
+
+def _own_in_force(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
+    """A person's own token, by the gate of UserInfo and of the exchange."""
+    if snapshot.grant is None:
         return False
-    return scopes <= subject_gate.allowed_scopes(scopes, issued_to, grant.subject)
+    try:
+        subject_gate.check_token(claims, snapshot.floor, snapshot.grant, issued_to, snapshot.now)
+    except Stopped:
+        return False
+    return True
 
 
 def _actor_in_force(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:

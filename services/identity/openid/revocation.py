@@ -34,8 +34,8 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     read = provider.db.one_statement(issuer.caisse)
     if claims is not None and is_access_token(claims, issuer):
         found["presented"] = claims
-        client, found["grant"], _ = await store.load_for_token(
-            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"]
+        client, found["grant"], *_ = await store.load_for_token(
+            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"], []
         )
     else:
         client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))

@@ -21,7 +21,7 @@ from services.identity.openid.code_grant import CodeGrant
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
-from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.presented import floors_of, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.refresh_grant import RefreshGrant
 from services.identity.openid.refusals import InvalidClient
@@ -90,16 +90,18 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
         case grant_type if grant_type == TOKEN_EXCHANGE:
             claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")
             found["presented"] = claims if claims and is_access_token(claims, issuer) else None
-            known = found["presented"] or {"jti": "", "exp": 0}
+            known: dict[str, Any] = found["presented"] or {"jti": "", "exp": 0}
+            floors = floors_of(known) if found["presented"] else []
             jti: str = known["jti"]
             mandate_id = _mandate_id(parameters.get("subject_token") or "")
             (
                 client,
                 found["grant"],
                 found["presented_is_revoked"],
+                found["floor"],
                 found["power"],
             ) = await store.load_for_exchange(
-                read, client_id, grant_of_jti(jti), jti, known["exp"], mandate_id, now
+                read, client_id, grant_of_jti(jti), jti, known["exp"], floors, mandate_id, now
             )
         case _:
             client = await store.load_client(read, client_id)

@@ -12,7 +12,7 @@ from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonc
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.kernel import Answer, Decision
-from services.identity.openid.presented import bound_key, grant_of_jti, is_access_token
+from services.identity.openid.presented import bound_key, floors_of, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.subject_gate import Stopped
@@ -50,18 +50,19 @@ async def answer_userinfo(
     scheme, token = presented
     try:
         claims = _own_claims(issuer, token, now)
-        client, grant, revoked = await store.load_for_token(
+        client, grant, revoked, floor = await store.load_for_token(
             provider.db.one_statement(issuer.caisse),
             claims["client_id"],
             grant_of_jti(claims["jti"]),
             claims["jti"],
             claims["exp"],
+            floors_of(claims),
         )
         if client is None or grant is None or revoked:
             raise Presented("invalid_token")
         nonces = nonces_for(client, provider.nonces)
         effects = _check_proof(scheme, token, claims, proof, now, nonces)
-        _check_gate(grant, client, now)
+        _check_gate(claims, floor, grant, client, now)
     except Presented as refusal:
         return challenge(refusal)
     snapshot = await provider.snapshot(issuer, now, None)
@@ -118,9 +119,11 @@ def _check_proof(
     return (RememberProof(verified),)
 
 
-def _check_gate(grant: Grant, client: Client, now: datetime) -> None:
+def _check_gate(
+    claims: dict[str, Any], floor: datetime | None, grant: Grant, client: Client, now: datetime
+) -> None:
     try:
-        subject_gate.check_grant(grant, client, now)
+        subject_gate.check_token(claims, floor, grant, client, now)
     except Stopped as stop:
         raise Presented("invalid_token") from stop
 
