@@ -168,7 +168,7 @@ async def userinfo(call: Call) -> Reply:
     try:
         presented = token_of(authorization_of(call), in_form)
     except Presented as refusal:
-        return as_reply(challenge(refusal))
+        return as_reply(challenge(refusal, issuer))
     proof = proof_headers(call, issuer, "/userinfo")
     return as_reply(await answer_userinfo(provider, issuer, presented, proof, call.now()))
 

@@ -1,4 +1,4 @@
-"""Registration, the RFC 8414 address, and what every route of an issuer reads of its request.
+"""Registration, the addresses of RFC 8414 and RFC 9728, and what every route of an issuer reads of its request.
 
 The endpoints that programs call all day are in `back_channel.py`.
 """
@@ -70,6 +70,14 @@ async def oauth_authorization_server(
     return ASGIResponse(body=body, media_type="application/json", headers=PUBLIC)
 
 
+@get("/.well-known/oauth-protected-resource/{slug:str}", access="protocol")
+async def oauth_protected_resource(
+    slug: FromPath[str], provider: NamedDependency[Provider]
+) -> Response[dict[str, Any]]:
+    """RFC 9728 §3: the issuer is a resource server too, as its own metadata say."""
+    return Response(discovery.resource_metadata(await issuer_of(provider, slug)), headers=PUBLIC)
+
+
 @post("/register", access="protocol", status_code=201)
 async def register(
     request: AnyRequest,
@@ -126,4 +134,4 @@ def _ask_first(methods: str) -> Response[None]:
 ROUTES = [ask_before_registering, ask_before_managing, register, manage_registration]
 """Under `/{caisse}`. The framework answers OPTIONS itself for a path whose first handler does not."""
 
-ROOT_ROUTES = [oauth_authorization_server]
+ROOT_ROUTES = [oauth_authorization_server, oauth_protected_resource]

@@ -66,6 +66,9 @@ async def test_nobody_comes_in_without_a_token(issuer: Issuer, method: str, path
 
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("DPoP ")
+    # RFC 9728 §5.1: it says where to learn what to bring.
+    where = f"{issuer.settings.identity.base}/.well-known/oauth-protected-resource/{issuer.caisse}"
+    assert f'resource_metadata="{where}"' in refused.headers["www-authenticate"]
 
 
 async def test_a_token_of_one_caisse_opens_nothing_at_another(machine: Machine, elsewhere: Issuer) -> None:

@@ -238,10 +238,33 @@ async def test_line_14_userinfo_wants_a_nonce_where_registered(issuer: Issuer, w
 
     asked = await ask()
     assert (asked.status_code, asked.json()["error"]) == (401, "use_dpop_nonce")
-    assert 'error="use_dpop_nonce"' in asked.headers["www-authenticate"]
+    # One challenge: some clients look for this error in an answer that holds no other (RFC 9449 §7.1).
+    assert asked.headers["www-authenticate"].startswith('DPoP error="use_dpop_nonce"')
+    assert "Bearer" not in asked.headers["www-authenticate"]
     answered = await ask(nonce=asked.headers["dpop-nonce"])
     assert answered.status_code == 200 and answered.headers["dpop-nonce"]
     assert (await ask(nonce="forged")).json()["error"] == "use_dpop_nonce"
+
+
+async def test_userinfo_challenges_by_the_scheme_that_was_used(issuer: Issuer, who: Somebody) -> None:
+    """RFC 6750 §3, §3.1, RFC 9449 §7.1: the codes of proofs are DPoP's alone, and nothing shown is no error."""
+    client = await issuer.client()
+    token = (await client.tokens(who))["access_token"]
+    where = f'resource_metadata="{issuer.settings.identity.base}/.well-known/oauth-protected-resource/{issuer.caisse}"'
+    by_proof = f'algs="ES256 EdDSA Ed25519 PS256", {where}'
+
+    async def challenged(status: int, **headers: str) -> str:
+        async with issuer.http() as http:
+            answer = await http.get(f"/{issuer.caisse}/userinfo", headers=headers)
+        assert answer.status_code == status
+        return answer.headers["www-authenticate"]
+
+    assert await challenged(401) == f"Bearer {where}, DPoP {by_proof}"
+    shown = {"Authorization": f"DPoP {token}"}
+    assert await challenged(401, **shown) == f'DPoP error="invalid_dpop_proof", {by_proof}'
+    for bearer in (token, "x"):
+        wrong = await challenged(401, Authorization=f"Bearer {bearer}")
+        assert wrong == f'Bearer error="invalid_token", {where}, DPoP {by_proof}'
 
 
 async def test_two_methods_of_authentication_are_refused(issuer: Issuer, who: Somebody) -> None:
