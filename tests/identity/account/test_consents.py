@@ -33,8 +33,8 @@ async def a_consent(db: Database, clock: HeldClock, person_id: Any, client_name:
         )
         await tx.execute(
             """
-            INSERT INTO consent (caisse, id, person_id, client_id, scopes, details, given_at, expires_at)
-            VALUES ($1, $2, $3, $4, '{openid,attestation.read}', '[]', $5, $6)
+            INSERT INTO consent (caisse, id, person_id, client_id, scopes, given_at, expires_at)
+            VALUES ($1, $2, $3, $4, '{openid,attestation.read}', $5, $6)
             """,
             CAISSE, new_id(), person_id, client.client_id, now, now + timedelta(days=90),
         )  # fmt: skip
