@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -286,7 +286,16 @@ async def _error_of(
         description=error.get_error_description() or "",
         client_name=found.client_name if found else "",
         client_uri=found.client_uri if found else "",
+        begin_again=_begin_again(found.initiate_login_uri, site) if found else "",
     )
+
+
+def _begin_again(initiate_login_uri: str, site: Site) -> str:
+    """OpenID Connect Core §4: the client is told which issuer asks it to begin; nothing else is said for it."""
+    if not initiate_login_uri:
+        return ""
+    said = urlencode({"iss": f"{site.identity}/{site.slug}"})
+    return f"{initiate_login_uri}{'&' if '?' in initiate_login_uri else '?'}{said}"
 
 
 def error_page(
@@ -307,6 +316,7 @@ def error_page(
         at=now,
         client_name="",
         client_uri="",
+        begin_again="",
     )
 
 
