@@ -56,8 +56,9 @@ COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("work", "libs.common.runtime.work:work", "Faire le travail de fond d'un service."),
     CommandRow("migrate", "libs.common.runtime.migrate:migrate_all", "Mettre les schémas de la base à jour."),
     CommandRow("doctor", "libs.common.runtime.doctor:doctor", "Examiner cette installation."),
+    CommandRow("facts", "libs.common.runtime.facts:facts", "Faits mis de côté : lister, relire."),
     CommandRow("story", "services.demonstration.story:story", "Jouer le parcours de la plaquette."),
-    CommandRow("caisse", "services.identity.caisses.commands:caisse", "Caisses : créer, lister."),
+    CommandRow("caisse", "services.caisse_opening.commands:caisse", "Caisses : ouvrir, connecter, lister."),
     CommandRow(
         "import",
         "services.legacy_import.commands:import_",

@@ -69,7 +69,7 @@ def story(ready_file: Path, as_json: bool) -> None:
         )
         click.echo(json.dumps({"ok": False, "error": sentence}, ensure_ascii=False) if as_json else sentence)
         sys.exit(NO_ESPACE)
-    console = Console(quiet=as_json, highlight=False)
+    console = Console(quiet=as_json, highlight=False, soft_wrap=True)
     told = asyncio.run(play(espace, tell=lambda line: console.print(line)))
     if as_json:
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))

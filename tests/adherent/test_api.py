@@ -110,6 +110,17 @@ async def test_the_standing_names_what_is_due_and_freezes_its_inputs(
     assert body["member"]["legal_name"] == "CHARPENTES NOËL ET ASSOCIÉS"
 
 
+async def test_who_may_only_read_attestations_reads_no_statement_in_the_standing(
+    adherent_api: httpx.AsyncClient, caller: Caller, firm: UUID
+) -> None:
+    cabinet = caller.delegated(firm, PERSON, CABINET, MANDATE, "attestation.read")
+    for token in (cabinet, caller.own(firm, PERSON, "attestation.read")):
+        told = await caller.ask(adherent_api, "GET", f"{of(firm)}/standing", token)
+        assert told.status_code == 200
+        assert "inputs" not in told.json()
+        assert [reason["amount_cents"] for reason in told.json()["reasons"]] == [500_00]
+
+
 async def test_statements_show_what_was_paid(
     adherent_api: httpx.AsyncClient, caller: Caller, firm: UUID
 ) -> None:

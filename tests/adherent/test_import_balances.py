@@ -1,17 +1,24 @@
 """What the former system called, cashed and received enters once, whatever the number of imports."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from libs.common.database.pool import Database
+from libs.common.database.transaction import DatabaseUnavailable
+from libs.common.legacy_export.profile import NotAnExport
 from libs.common.legacy_export.tally import FileReport
 from libs.common.legacy_export.verdict import Verdict
 from libs.common.values.caisse_slug import parse_caisse_slug
 from services.adherent.legacy_import.import_balances import import_balances
-from services.adherent.legacy_import.mapping import PAYMENTS, REQUIRED, STATEMENTS
+from services.adherent.legacy_import.mapping import DECLARATIONS, PAYMENTS, REQUIRED, STATEMENTS
+from services.adherent.member_file.hear_of_member import hear_of_member
+from services.adherent.standing.judge import ContributionsUnknown, judge_standing
 from services.demonstration.export_traps import Planted
 from services.demonstration.former_export import FormerExport, write_former_export
+from tests.adherent.members import a_member, a_siren
+from tests.identity.killed import Dying
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +90,48 @@ async def test_a_dry_run_leaves_nothing(adherent_db: Database, export: FormerExp
     assert reports[STATEMENTS].counts.inserted == reports[STATEMENTS].counts.accepted
     async with adherent_db.transaction(parse_caisse_slug("a-blanc")) as tx:
         assert await tx.fetchval("SELECT count(*) FROM statement") == 0
+
+
+THE_ACCOUNTS = {
+    STATEMENTS: "NUM_ADHERENT;PERIODE;NATURE;MONTANT;DATE_EXIGIBILITE\r\n7000001;2020-T3;COTIS;100,00;15/11/2020\r\n",
+    PAYMENTS: "REFERENCE;NUM_ADHERENT;PERIODE;MONTANT;DATE_VALEUR\r\nP7;7000001;2020-T3;100,00;14/11/2020\r\n",
+    DECLARATIONS: "NUM_ADHERENT;PERIODE;NATURE;DATE_LIMITE;DATE_DEPOT\r\n7000001;2020-T3;TRIM;31/10/2020;\r\n",
+}
+"""One firm, which paid and never declared."""
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+async def test_an_import_killed_on_its_way_lets_no_late_firm_pass(
+    adherent_db: Database, tmp_path: Path, nth: int
+):
+    slug = parse_caisse_slug(f"coupure-{nth}")
+    for file, text in THE_ACCOUNTS.items():
+        (tmp_path / file).write_text(text)
+    member = a_member(number="7000001", siren=a_siren(70_000_001))
+    async with adherent_db.transaction(slug) as tx:
+        await hear_of_member(tx, member)
+
+    async def is_up_to_date() -> bool:
+        async with adherent_db.transaction(slug) as tx:
+            return (await judge_standing(tx, member.adherent_id, now=datetime.now(UTC))).is_up_to_date
+
+    with pytest.raises(DatabaseUnavailable):
+        await import_balances(Dying(adherent_db, nth), slug, tmp_path)
+    with pytest.raises(ContributionsUnknown):
+        await is_up_to_date()
+
+    await import_balances(adherent_db, slug, tmp_path)
+    assert not await is_up_to_date()
+
+
+async def test_a_file_that_is_none_is_refused_before_anything_is_written(
+    adherent_db: Database, tmp_path: Path
+):
+    slug = parse_caisse_slug("illisible")
+    (tmp_path / STATEMENTS).write_text(THE_ACCOUNTS[STATEMENTS])
+    (tmp_path / DECLARATIONS).write_text("rien\r\n")
+    with pytest.raises(NotAnExport):
+        await import_balances(adherent_db, slug, tmp_path)
+    async with adherent_db.transaction(slug) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM statement") == 0
+        assert await tx.fetchval("SELECT count(*) FROM accounts_loading") == 0

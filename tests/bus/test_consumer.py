@@ -11,6 +11,7 @@ from nats.js.errors import NotFoundError
 
 from libs.common.bus.connection import Bus
 from libs.common.bus.consumer import Reaction, consume
+from libs.common.bus.hear_again import hear_again
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.envelope import Event, encode
@@ -134,6 +135,36 @@ async def test_a_fact_that_always_fails_is_laid_aside_after_five_attempts_and_th
 
     assert len(attempts) == 5
     assert await dead_letters(adherent_db, durable) == [(poison.event_id, "ZeroDivisionError")]
+
+
+async def test_once_the_cause_is_mended_what_was_laid_aside_is_heard_again_and_nothing_twice(
+    identity_bus: Bus, adherent_bus: Bus, identity_db: Database, identity_relay: Database, adherent_db: Database,
+    adherent_relay: Database, durable: str,
+) -> None:  # fmt: skip
+    poison, good = an_account(), an_account()
+    is_mended = False
+    done: list[UUID] = []
+
+    async def digest(tx: Tx, event: AccountActivated) -> None:
+        if event.event_id == poison.event_id and not is_mended:
+            raise ZeroDivisionError
+        done.append(event.event_id)
+
+    async with (
+        relaying(identity_bus, identity_relay),
+        consuming(adherent_bus, adherent_db, durable, {AccountActivated: digest}),
+    ):
+        await record(identity_db, poison, good)
+        await until(lambda: _has_dead_letter(adherent_db, durable))
+        is_mended = True
+        again = await hear_again(adherent_bus, adherent_relay)
+        assert poison.event_id in {one.event_id for one in again if one.consumer == durable}
+        await until(lambda: _contains(done, {poison.event_id, good.event_id}))
+
+    assert sorted(event for event in done if event in (poison.event_id, good.event_id)) == sorted(
+        [poison.event_id, good.event_id]
+    )
+    assert await dead_letters(adherent_db, durable) == []
 
 
 async def _has_dead_letter(db: Database, durable: str) -> bool:

@@ -13,7 +13,7 @@ from libs.common.events.documents import AttestationIssued
 from libs.common.events.envelope import decode
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.settings import Settings
-from libs.common.values.identifiers import new_id, public_id
+from libs.common.values.identifiers import new_id, parse_public_id, public_id
 from services.documents.app import create_app
 from tests.adherent.callers import Caller, OneIssuer, says_standing, served
 from tests.documents.conftest import HERE, Firms
@@ -116,6 +116,27 @@ async def test_the_file_is_the_sealed_pdf(
     assert len(list(PdfFileReader(BytesIO(file.content)).embedded_signatures)) == 1
     listed = (await caller.ask(documents_api, "GET", f"{of(firm)}/attestations", own)).json()["attestations"]
     assert [(one["id"], one["state"]) for one in listed] == [(told["id"], "valid")]
+
+
+@pytest.mark.parametrize("left", [None, b"", b"half of it"], ids=["gone", "empty", "truncated"])
+async def test_a_file_that_the_store_lost_is_printed_again(
+    documents_api: httpx.AsyncClient, caller: Caller, firms: Firms, settings: Settings, left: bytes | None
+) -> None:
+    firm = await firms.settled()
+    own = caller.own(firm, PERSON, "attestation.request", "attestation.read")
+    told = (await asked(documents_api, caller, firm, own)).json()
+    path = told["file_url"].removeprefix(f"{settings.documents.base}/{HERE}")
+    before = await caller.ask(documents_api, "GET", path, own)
+    assert settings.files is not None
+    (kept,) = (one for one in settings.files.rglob(f"{parse_public_id('att', told['id'])}-*.pdf"))
+    kept.unlink()
+    if left is not None:
+        kept.write_bytes(left)
+
+    after = await caller.ask(documents_api, "GET", path, own)
+
+    assert (after.status_code, after.content) == (200, before.content)
+    assert kept.stat().st_size > len(before.content)
 
 
 async def test_the_same_key_gives_the_same_answer(

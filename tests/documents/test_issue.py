@@ -16,7 +16,13 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from services.documents.attestations import store
 from services.documents.attestations.eligibility import EligibilityUnavailable, Judgement, NotUpToDate
-from services.documents.attestations.issue import Issued, Workshop, issue_attestation, reserve
+from services.documents.attestations.issue import (
+    Issued,
+    Workshop,
+    finish_attestation,
+    issue_attestation,
+    reserve,
+)
 from services.documents.attestations.payload import canonical
 from services.documents.attestations.permission import MayRequestAttestation, MayWithdraw
 from services.documents.attestations.press import Press, PressBusy
@@ -132,6 +138,46 @@ async def test_a_corrected_name_replaces_the_paper_of_the_day(
         replaced = await store.find(tx, first.row.id)
     assert replaced is not None
     assert replaced.status == "superseded"
+
+
+async def two_names_reserved(
+    shop: Workshop, eligibility: JudgedHere, firms: Firms, adherent_db: Database
+) -> list[UUID]:
+    """The paper of a mistaken name, then of the right one, both left at their first step."""
+    firm = await firms.settled("MACONNERIE DUPRE")
+    reserved: list[UUID] = []
+    for name in ("MACONNERIE DUPRE", "MAÇONNERIE DUPRÉ"):
+        async with adherent_db.transaction(HERE) as tx:
+            await tx.execute("UPDATE member SET legal_name = $2 WHERE id = $1", firm, name)
+        judgement = await eligibility.judge(HERE, firm)
+        reserved.append(
+            await reserve(shop, may(firm), judgement, kind="up_to_date", request_key=str(uuid4()), now=now())
+        )
+    return reserved
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in-order", "the-mistaken-last"])
+async def test_a_paper_finished_late_does_not_outlive_the_one_that_corrects_it(
+    shop: Workshop, eligibility: JudgedHere, firms: Firms, adherent_db: Database, order: tuple[int, int]
+) -> None:
+    papers = await two_names_reserved(shop, eligibility, firms, adherent_db)
+    for place in order:
+        await finish_attestation(shop, HERE, papers[place], now=now())
+    assert await statuses(shop, papers) == ["superseded", "valid"]
+
+
+async def test_two_papers_of_one_day_sealed_at_once_leave_one_valid(
+    shop: Workshop, eligibility: JudgedHere, firms: Firms, adherent_db: Database
+) -> None:
+    papers = await two_names_reserved(shop, eligibility, firms, adherent_db)
+    await asyncio.gather(*(finish_attestation(shop, HERE, one, now=now()) for one in papers))
+    assert await statuses(shop, papers) == ["superseded", "valid"]
+
+
+async def statuses(shop: Workshop, papers: list[UUID]) -> list[str]:
+    async with shop.db.transaction(HERE) as tx:
+        rows = [await store.find(tx, one) for one in papers]
+    return [row.status for row in rows if row is not None]
 
 
 async def test_numbers_have_no_gap_under_a_rush(

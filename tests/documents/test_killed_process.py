@@ -48,7 +48,8 @@ WRITES = [
     "INSERT attestation_counter",
     "UPDATE attestation",
     "COMMIT",
-    # 3. Sealed.
+    # 3. Sealed, then what it replaces.
+    "UPDATE attestation",
     "UPDATE attestation",
     "INSERT journal",
     "INSERT outbox",

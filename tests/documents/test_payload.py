@@ -103,6 +103,13 @@ def test_a_plain_name_is_one_visible_line_and_stays_so(name: str) -> None:
     assert not set(shown) & set("\n\r\t\x00\u202e\u2066\u2028")
 
 
+@pytest.mark.parametrize(
+    "nothing_seen", ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u2062", "\U000e0041", "\u202e"]
+)
+def test_a_mark_that_nobody_sees_makes_no_other_name(nothing_seen: str) -> None:
+    assert plain_name(f"MAÇONNERIE DU{nothing_seen}PRÉ") == "MAÇONNERIE DUPRÉ"
+
+
 @given(names, names)
 def test_two_names_give_two_hashes(one: str, other: str) -> None:
     assert (data_hash(facts(one)) == data_hash(facts(other))) is (plain_name(one) == plain_name(other))

@@ -195,6 +195,23 @@ async def test_each_check_is_written_down_without_its_visitor(
     assert issued.draft.code not in row["details"]
 
 
+async def test_whoever_checks_without_end_fills_a_line_a_minute(
+    documents_api: httpx.AsyncClient, issued: Issued, documents_db: Database
+) -> None:
+    async def lines() -> int:
+        async with documents_db.transaction(HERE) as tx:
+            return await tx.fetchval(
+                "SELECT count(*) FROM journal WHERE action = 'attestation.checked' AND adherent_id = $1",
+                issued.row.adherent_id,
+            )
+
+    before = await lines()
+    for _ in range(20):
+        assert (await check(documents_api, issued.draft.code)).status_code == 200
+    # Two when the clock strikes meanwhile.
+    assert await lines() - before <= 2
+
+
 async def test_no_column_in_clear_holds_the_code(issued: Issued, documents_db: Database) -> None:
     async with documents_db.transaction(HERE) as tx:
         for table in ("attestation", "verification_address", "journal", "outbox", "attestation_request"):

@@ -26,11 +26,13 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("ESPACE_")}
 
 
-def espace(*arguments: str, timeout: float = PATIENCE, **more: Any) -> subprocess.CompletedProcess[str]:
+def espace(
+    *arguments: str, timeout: float = PATIENCE, directory: Path = ROOT, **more: Any
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
         [*ESPACE, *arguments],
-        cwd=ROOT,
+        cwd=directory,
         env=clean_environment(),
         capture_output=True,
         text=True,

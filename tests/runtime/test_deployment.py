@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
+from libs.common.http.hosts import believed_hosts
 from libs.common.runtime.settings import Settings, load_settings
+from services.caisse_opening.own_clients import NEEDS
 from services.registry import ROOT, SERVICES
 from tests.runtime.running import espace
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text("utf-8"))
+ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text("utf-8"))
 CONTAINERS: dict[str, Any] = COMPOSE["services"]
 OURS = [name for name, container in CONTAINERS.items() if container["image"].startswith("espace:")]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text("utf-8")
@@ -104,6 +108,74 @@ def test_nothing_but_the_proxy_and_the_catcher_is_reached_from_outside():
         "caddy",
         "mail-catcher",
     }
+
+
+def test_the_operator_can_open_a_caisse_and_examine_everything(secrets: Path):
+    settings = settings_of("operator", secrets)
+    settings.require(*NEEDS, "keys.key_encryption_key", "post_office")
+    for service in SERVICES:
+        settings.require(f"{service.name}.dsn", *([f"{service.name}.relay_dsn"] if service.work else []))
+    assert CONTAINERS["operator"]["profiles"] == ["operator"], "it does not run beside the services"
+
+
+def test_what_our_containers_write_to_is_theirs():
+    """A new volume takes the owner of the folder of the image that it covers; where there is none it is root's."""
+    made = {
+        path
+        for line in re.findall(r"install -d -o 10001 -g 10001 (.+)$", DOCKERFILE, re.MULTILINE)
+        for path in line.split()
+    }
+    mounted = {volume.split(":")[1] for name in OURS for volume in CONTAINERS[name].get("volumes", [])}
+    assert mounted == made
+
+
+def test_every_process_is_asked_for_its_figures_where_it_gives_them(secrets: Path):
+    asked = {
+        job["job_name"]: {target for group in job["static_configs"] for target in group["targets"]}
+        for job in PROMETHEUS["scrape_configs"]
+    }
+    serving = {f"{one.name}:{settings_of(one.name, secrets).service(one.name).port}" for one in SERVICES}
+    working = {
+        f"work-{one.name}:{settings_of(f'work-{one.name}', secrets).service(one.name).work_metrics_port}"
+        for one in SERVICES
+        if one.work
+    }
+    assert asked == {"espace-serve": serving, "espace-work": working}
+    for one in SERVICES:
+        settings = settings_of(one.name, secrets)
+        believed = believed_hosts(settings.allowed_hosts, "https://elsewhere.example")
+        assert f"{one.name}:{settings.service(one.name).port}" in believed
+
+
+def given_figures() -> set[str]:
+    """Every figure that our code registers or Prometheus' client gives of a process, by the name it is asked by."""
+    found = {"up", "process_open_fds", "process_max_fds", "process_resident_memory_bytes"}
+    for path in (*(ROOT / "libs").rglob("*.py"), *(ROOT / "services").rglob("*.py")):
+        text = path.read_text("utf-8")
+        for kind, name in re.findall(r'\b(counter|gauge)\(\s*"([a-z_]+)"', text):
+            found.add(f"espace_{name}_total" if kind == "counter" else f"espace_{name}")
+        for kind, name in re.findall(r'\b(Counter|Gauge)\("(espace_[a-z_]+)"', text):
+            found.add(f"{name}_total" if kind == "Counter" else name)
+    return found
+
+
+def test_alerts_name_figures_that_are_given_and_sections_that_are_written():
+    given = given_figures()
+    breaks = (ROOT / "docs" / "how-to" / "when-something-breaks.md").read_text("utf-8")
+    sections = set(re.findall(r"^## (.+)$", breaks, re.MULTILINE))
+    rules = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+    assert len(rules) >= 8
+    for rule in rules:
+        named = set(re.findall(r"\b(?:espace|process)_[a-z_]+\b|\bup\b", rule["expr"]))
+        assert named and named <= given, rule["alert"]
+        assert rule["annotations"]["section"] in sections
+
+
+def test_every_figure_has_its_line_in_the_reference():
+    ours = {name for name in given_figures() if name.startswith("espace_")}
+    reference = (ROOT / "docs" / "reference" / "figures.md").read_text("utf-8")
+    described = set(re.findall(r"`(espace_[a-z_]+)", reference))
+    assert described - {"espace_process_info"} == ours
 
 
 def test_volumes_and_anchors_are_declared():

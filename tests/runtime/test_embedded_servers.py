@@ -112,7 +112,7 @@ async def test_an_older_cluster_is_refused_with_the_remedy(tmp_path: Path):
     data = tmp_path / "postgres"
     data.mkdir()
     (data / "PG_VERSION").write_text("16\n")
-    with pytest.raises(StartRefused, match="espace backup"):
+    with pytest.raises(StartRefused, match="pg_dump"):
         async with embedded_postgres(data):
             pass
 
@@ -202,6 +202,13 @@ async def test_nats_keeps_each_service_to_its_own_subjects(tmp_path: Path):
             await adherent.publish("identity.mediterranee.account.activated.v1", b"{}", timeout=0.5)
         for bus in (identity, adherent):
             await bus.close()
+
+
+async def test_nats_keeps_its_streams_under_a_name_with_accents_and_spaces(tmp_path: Path):
+    folder = tmp_path / 'Téléchargements de "Zoé" 🏗'
+    folder.mkdir()
+    async with embedded_nats(folder / "nats"):
+        assert (folder / "nats" / "jetstream").is_dir()
 
 
 async def test_nats_refuses_who_has_no_password(tmp_path: Path):

@@ -15,6 +15,8 @@ CANARIES = {
     "access token": "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGhfMDEifQ.c2lnbmF0dXJl",
     "link token": "q7Jb0c-9XkWm2RzT4vYhLp8NsDfGaE5uB1oKiCjQxZw",
     "code confidentiel": "7KQX-M2RT-9VWB-H",
+    "verification code": "K7M2P9QXAB4T6WYZ3",
+    "verification code as people type": "k7m2-p9qx-ab4t-6wyz-3",
     "authorization code": "SplxlOBeZQQYbYS6WxSbIA",
     "cookie": "__Host-espace-mediterranee=AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfG",
     "database password": "Zx81SpectrumDeLaBase",
@@ -35,6 +37,8 @@ log.info("nested", request={"headers": [["Cookie", c["cookie"]]]},
          address=f"/confirm?token={c['authorization code']}&x=1")
 log.info("in.text", note=f"sent to {c['e-mail']} with {c['access token']}")
 log.info(f"as the event itself {c['link token']} {c['code confidentiel']}")
+log.info("request.refused", path="/a/" + c["verification code"])
+log.info("request.refused", path="/a/" + c["verification code as people type"])
 log.info("dsn", url=f"postgresql://identity_app:{c['database password']}@127.0.0.1/espace")
 log.info("pem", text="-----BEGIN PRIVATE KEY-----\\n" + c["private key"] + "\\n-----END PRIVATE KEY-----")
 logging.getLogger("asyncio").error("GET /callback?code=%s&state=%s", c["authorization code"], c["link token"])
@@ -151,6 +155,8 @@ def test_no_piece_of_a_secret_stands_before_the_cut(canary):
     """Wherever the cut falls in it, nothing of it is left, five characters included."""
     whole = {
         "password": "Failing row contains (1, {}",
+        "verification code": " /a/{}",
+        "verification code as people type": " /a/{}",
         "authorization code": "?code={}",
         "cookie": "cookie {}",
         "database password": "postgresql://app:{}@127.0.0.1/espace",

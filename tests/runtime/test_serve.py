@@ -75,6 +75,23 @@ async def test_told_to_end_while_it_starts(alone: Settings) -> None:
         assert b"Traceback" not in said
 
 
+@pytest.mark.parametrize("job", ["serve", "work"])
+async def test_told_to_end_where_nothing_that_is_raised_is_heard(alone: Settings, job: str) -> None:
+    """A library is imported, a finalizer runs: what a handler raises there is printed, and forgotten."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.runtime.told_in_a_finalizer", job,
+        cwd=ROOT, env=clean_environment() | to_environment(alone), stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert b"Exception ignored in" in said and b"SystemExit" in said
+    assert process.returncode == 0
+
+
 async def test_several_processes_share_the_address(alone: Settings, tmp_path: Path) -> None:
     async with shared(alone, tmp_path, 2) as served:
         assert len(answering(served)) == 2

@@ -1,8 +1,12 @@
 """What an operator reads when the configuration is wrong, and what nobody reads of a secret."""
 
+import re
+from typing import Any
+
 import pytest
 
 from libs.common.runtime.settings import (
+    SERVICES,
     MailSettings,
     ServiceSettings,
     Settings,
@@ -13,6 +17,7 @@ from libs.common.runtime.settings import (
     to_toml,
     variable_of,
 )
+from services.registry import ROOT
 
 SECRET = "s3cret-that-nobody-reads"
 
@@ -115,3 +120,27 @@ def test_settings_survive_being_written_down(tmp_path):
     file.write_text(to_toml(settings), "utf-8")
     assert load_settings({"ESPACE_CONFIG": str(file)}) == settings
     assert load_settings(to_environment(settings)) == settings
+
+
+def test_every_setting_has_its_line_in_the_reference_with_its_default():
+    """What the page says of a key: its default, and whether a file may hold it."""
+    page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \|(?: `([^`]*)`)?[^|]*\|(.*)\|$", page, re.MULTILINE)
+    told = {key: (default, "**secret**" in says) for key, default, says in rows}
+
+    def usual(key: str) -> tuple[str, bool]:
+        value: Any = Settings()
+        for name in key.split("."):
+            value = getattr(value, name)
+        shown = str(value).lower() if isinstance(value, bool) else str(value or "")
+        return shown, f"{key}_file" in known_keys()
+
+    wanted: dict[str, tuple[str, bool]] = {}
+    for key in known_keys():
+        if key.endswith("_file") and key.removesuffix("_file") in known_keys():
+            continue
+        section, _, name = key.partition(".")
+        default, is_secret = usual(key)
+        zero = "0" if name == "work_metrics_port" else ""
+        wanted[name if section in SERVICES else key] = (default or zero, is_secret)
+    assert told == wanted

@@ -107,6 +107,7 @@ def test_a_second_one_on_the_same_folder_is_refused_with_the_remedy(up: Up):
     refused = espace("up", "--data", str(up.data), "--port-base", str(free_port_base()), "--empty")
     assert refused.returncode == 4
     assert f"processus {up.process.pid}" in refused.stderr
+    assert "arrêté" not in refused.stdout, "of the one that runs, it would be false"
     assert "--data" in refused.stderr
     assert "Traceback" not in refused.stdout + refused.stderr
 
@@ -128,20 +129,36 @@ def test_doctor_finds_nothing_wrong(up: Up):
 def test_stopped_and_started_again_it_has_kept_everything(up: Up):
     """Last of those that share it: stops the one they used."""
     secrets = {path.name: path.read_bytes() for path in (up.data / "secrets").iterdir()}
+    added = espace("--config", str(up.data / "espace.toml"), "caisse", "add", "bretagne")
+    assert added.returncode == 0, added.stdout + added.stderr
+    assert signs_in_at(up.port_base)
     assert up.stop(signal.SIGINT) < 10
     assert up.process.returncode == 0
     assert up.processes() == []
     assert not up.ready_file.exists()
 
-    again = Up(up.data, up.port_base, "--empty")
+    # Elsewhere: what the caisses know of our addresses must follow.
+    again = Up(up.data, free_port_base(), "--empty")
     try:
         ready = again.wait_ready()
+        assert signs_in_at(again.port_base)
         assert {path.name: path.read_bytes() for path in (up.data / "secrets").iterdir()} == secrets
         assert all(answers(ready[name]) for name in SERVICES)
     finally:
         again.process.kill()
     # Nobody told the servers anything: the kernel did.
     wait_until(lambda: again.processes() == [], within=20)
+
+
+def signs_in_at(port_base: int) -> bool:
+    """Whether the portal there sends a visitor to the caisse's own sign-in, which takes them."""
+    with httpx.Client(trust_env=False) as visitor:
+        sent = visitor.get(f"http://localhost:{port_base}/bretagne/sign-in")
+        there = sent.headers.get("location", "")
+        return there.startswith(f"http://localhost:{port_base + 1}/") and visitor.get(there).status_code in (
+            200,
+            303,
+        )
 
 
 @pytest.mark.parametrize("moment", ["", "PostgreSQL", "Schémas"])
@@ -180,7 +197,7 @@ def test_two_listeners_never_share_a_port(tmp_path: Path):
 
 
 def test_over_https_only_its_own_authority_is_needed(folder: Path):
-    secure = Up(folder / "secure", free_port_base(), "--empty", "--tls", "--host", "espace.test")
+    secure = Up(folder / "très sûr", free_port_base(), "--empty", "--tls", "--host", "espace.test")
     try:
         ready = secure.wait_ready()
         trust = httpx.Client(verify=ssl.create_default_context(cafile=ready["ca"]), trust_env=False)

@@ -37,3 +37,14 @@ def test_sections_and_decisions_named_in_code_are_there() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = LINK.findall(page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_files_that_a_page_names_are_there() -> None:
+    """Bare (`revoke.py`) or with some of their folders; also the folders themselves (`services/portal/session`)."""
+    paths = [str(path.relative_to(ROOT)) for path in CODE]
+    for page in PAGES:
+        text = page.read_text()
+        for named in re.findall(r"`([a-z0-9_/]+\.py)(?:::\w+)?`", text):
+            assert any(f"/{path}".endswith(f"/{named}") for path in paths), (page, named)
+        for folder in re.findall(r"`((?:libs|services|tests|deploy|docs)/[a-z_/]+)`", text):
+            assert (ROOT / folder).exists(), (page, folder)

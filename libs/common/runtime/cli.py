@@ -1,4 +1,4 @@
-"""`espace`: one noun, one verb, `--json` on all; the nouns stand in `services/registry.py`, loaded when named.
+"""`espace`: one noun, one verb, `--json` on all that end; the nouns stand in `services/registry.py`, loaded when named.
 
 Exit codes, the same for every command:
   0   done, and every check held
@@ -33,7 +33,17 @@ SERVERS = ("serve", "work", "mail-catcher")
 USUAL_CONFIG = Path("var/espace.toml")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Répondre par un objet JSON.")
-"""The `--json` of every command."""
+"""The `--json` of every command that ends by itself."""
+
+
+yes_option = click.option("--yes", "is_sure", is_flag=True, help="Sans demander confirmation.")
+"""The `--yes` of what cannot be undone; a script, which has no terminal, is not asked."""
+
+
+def make_sure(question: str, is_sure: bool) -> None:
+    """Ask whoever sits at a terminal; anything but yes ends the command with nothing changed."""
+    if not is_sure and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
 
 
 class CommandTable(click.RichGroup):
@@ -58,6 +68,8 @@ class CommandTable(click.RichGroup):
             return super().resolve_command(ctx, args)
         if row.name in SERVERS:
             import_lean()
+        else:
+            _log_beside_the_answer()
         try:
             return row.name, entry_point(row.command), args[1:]
         except NotInstalled as error:
@@ -110,6 +122,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def print_json(answer: object) -> None:
     """The one JSON object that a command answers with."""
     print(json.dumps(answer, ensure_ascii=False, indent=2, default=str))  # noqa: T201 - the answer itself
+
+
+def _log_beside_the_answer() -> None:
+    """What our own modules log while a command works is not its answer."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 
 def _row(name: str) -> CommandRow | None:

@@ -6,6 +6,7 @@ import shutil
 import ssl
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import HTTPSHandler, ProxyHandler, build_opener
@@ -13,8 +14,8 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 import msgspec
 import rich_click as click
 
+from libs.common.database.backlog import backlog
 from libs.common.database.create_database import durability_faults
-from libs.common.database.transaction import LOST_CONNECTION
 from libs.common.runtime import embedded_nats, embedded_postgres
 from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.cli import REFUSED, json_option, print_json
@@ -22,6 +23,8 @@ from libs.common.runtime.settings import Settings, load_settings
 from services.registry import SERVICES
 
 LEAST_FREE_BYTES = 1024**3
+LONGEST_WAIT = timedelta(minutes=1)
+"""A fact unsent for longer waits for a relay, or for NATS, that is not there."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -53,14 +56,13 @@ def doctor(as_json: bool) -> int:
 
 
 def examine_machine(settings: Settings) -> Iterator[Finding]:
-    """Interpreter, programs, disk."""
+    """Settings, interpreter, programs, disk."""
+    yield _settings_file(os.environ.get("ESPACE_CONFIG"))
     version = ".".join(str(part) for part in sys.version_info[:3])
     is_recent = sys.version_info >= (3, 11)
     yield Finding("Python", is_recent, version, "" if is_recent else "Installez Python 3.11 ou plus récent.")
-    for name, find in (
-        ("PostgreSQL embarqué", embedded_postgres.binaries),
-        ("NATS embarqué", embedded_nats.binary),
-    ):
+    programs = (("PostgreSQL embarqué", embedded_postgres.binaries), ("NATS embarqué", embedded_nats.binary))
+    for name, find in programs if _starts_its_own_servers(settings) else ():
         try:
             yield Finding(name, True, str(find()))
         except StartRefused as refused:
@@ -74,9 +76,27 @@ def examine_machine(settings: Settings) -> Iterator[Finding]:
         f"{free / 1024**3:.1f} Gio libres",
         "" if has_room else f"Faites de la place sous {folder}.",
     )
-    config = os.environ.get("ESPACE_CONFIG")
-    if config and Path(config).stat().st_mode & 0o077:
-        yield Finding("Réglages", False, f"{config} est lisible par d'autres", f"chmod 600 {config}")
+
+
+def _starts_its_own_servers(settings: Settings) -> bool:
+    """Whether this machine is `espace up`'s, or nobody's yet: an image of production has no embedded server."""
+    return settings.demonstration or not any(settings.service(service.name).dsn for service in SERVICES)
+
+
+def _settings_file(config: str | None) -> Finding:
+    if config is None:
+        given = [name for name in os.environ if name.startswith("ESPACE_")]
+        return Finding(
+            "Réglages",
+            bool(given),
+            f"{len(given)} variables ESPACE_*" if given else "aucun fichier, aucune variable ESPACE_*",
+            ""
+            if given
+            else "Nommez le fichier : espace --config FICHIER doctor (« espace up » écrit var/espace.toml).",
+        )
+    if Path(config).stat().st_mode & 0o077:
+        return Finding("Réglages", False, f"{config} est lisible par d'autres", f"chmod 600 {config}")
+    return Finding("Réglages", True, config)
 
 
 async def examine_servers(settings: Settings) -> list[Finding]:
@@ -85,6 +105,11 @@ async def examine_servers(settings: Settings) -> list[Finding]:
         await _database(service.name, settings.service(service.name).dsn)
         for service in SERVICES
         if settings.service(service.name).dsn
+    ]
+    findings += [
+        await _waiting(service.name, settings.service(service.name).relay_dsn)
+        for service in SERVICES
+        if service.work and settings.service(service.name).relay_dsn
     ]
     findings.append(await _port("NATS", settings.nats.url.rpartition("//")[2].rpartition("@")[2]))
     findings.append(await _port("Relais de courrier", f"{settings.mail.host}:{settings.mail.port}"))
@@ -98,15 +123,47 @@ async def _database(name: str, dsn: str) -> Finding:
     try:
         async with asyncio.timeout(5):
             faults = await durability_faults(dsn)
-    except (TimeoutError, *LOST_CONNECTION) as error:
+    except Exception as error:
+        # Whatever stops it is what was asked for: a wrong password and a missing database too.
         return Finding(
-            f"Base de {name}", False, type(error).__name__, "Démarrez PostgreSQL, vérifiez l'adresse."
+            f"Base de {name}",
+            False,
+            type(error).__name__,
+            f"Démarrez PostgreSQL ; vérifiez l'adresse et le mot de passe de {name}.dsn.",
         )
     if faults:
         return Finding(
             f"Base de {name}", False, ", ".join(faults), "Une coupure perdrait des écritures : retirez-les."
         )
     return Finding(f"Base de {name}", True, "répond, écritures durables")
+
+
+async def _waiting(name: str, relay_dsn: str) -> Finding:
+    """Facts that wait for NATS, and those that were laid aside for somebody to look at."""
+    try:
+        async with asyncio.timeout(5):
+            found = await backlog(relay_dsn)
+    except Exception as error:
+        return Finding(
+            f"Faits de {name}", False, type(error).__name__, f"Voyez sa base, et {name}.relay_dsn."
+        )
+    seen = f"{found.unsent} à envoyer, {found.laid_aside} mis de côté"
+    if found.oldest > LONGEST_WAIT:
+        age = found.oldest.total_seconds() / 60
+        return Finding(
+            f"Faits de {name}",
+            False,
+            f"{seen}, le plus ancien attend depuis {age:.0f} min",
+            f"Démarrez NATS et « espace work {name} » ; rien n'est perdu, ils partiront d'eux-mêmes.",
+        )
+    if found.laid_aside:
+        return Finding(
+            f"Faits de {name}",
+            False,
+            seen,
+            "Cherchez consumer.failed dans son journal : docs/how-to/when-something-breaks.md.",
+        )
+    return Finding(f"Faits de {name}", True, seen)
 
 
 async def _port(name: str, address: str) -> Finding:

@@ -88,7 +88,7 @@ max_payload: 1MB
 write_deadline: "5s"
 ping_interval: "5s"
 jetstream {{
-  store_dir: {json.dumps(str(data))}
+  store_dir: {_written(data)}
   sync_interval: always
   max_memory_store: 64MB
   max_file_store: 8GB
@@ -124,6 +124,11 @@ def is_healthy(monitor_port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _written(path: Path) -> str:
+    """`path` as the configuration writes a text: its own letters, since it knows no `\\u`."""
+    return json.dumps(str(path), ensure_ascii=False)
 
 
 def _user(name: str, password: str) -> str:

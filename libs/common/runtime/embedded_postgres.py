@@ -251,7 +251,8 @@ def _same_major(data: Path, major: int) -> None:
     if made_by != str(major):
         raise StartRefused(
             f"{data} a été créé par PostgreSQL {made_by} ; cette version d'Espace apporte PostgreSQL {major}. "
-            "Sauvegardez avec l'ancienne version (espace backup), puis restaurez dans un dossier neuf."
+            "Démarrez-le une fois avec l'ancienne version, sauvegardez la base (pg_dump), puis restaurez-la dans un "
+            "dossier neuf : docs/how-to/back-up-and-restore.md."
         )
 
 

@@ -216,6 +216,14 @@ class Installation:
     def config_of(self, name: str) -> Path:
         return self.data / "config" / f"{name}.toml"
 
+    def has_moved(self) -> bool:
+        """Whether it answered elsewhere the last time that it was ready: the caisses know the former addresses."""
+        try:
+            before = json.loads((self.data / "ready.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return any(before.get(service.name) != self.address(service.port_offset) for service in SERVICES)
+
     def nats_server(self) -> embedded_nats.NatsServer:
         return embedded_nats.NatsServer(self.port(NATS), self.port(NATS_MONITOR), self.nats_passwords)
 

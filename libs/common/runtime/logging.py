@@ -39,6 +39,8 @@ PATTERNS = (
     re.compile(
         r"\b[0-9A-HJKMNP-TV-Z]{4}(?:[-\s]{1,2}[0-9A-HJKMNP-TV-Z]{4})+(?:[-\s]{1,2}[0-9A-Z*~$=]{1,4})?\b"
     ),
+    # The address that a QR code holds: its code opens the paper's page, and an outage logs the path.
+    re.compile(r"(?<=/a/)[^\s/?#\"']++"),
     # PostgreSQL quotes the row it refuses: Key (email)=(…), Failing row contains (…). It cuts long ones.
     re.compile(r"(?<=\)=)\([^)]*(?:\)|\Z)|(?<=contains )\([^)]*(?:\)|\Z)"),
     re.compile(

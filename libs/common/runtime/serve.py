@@ -18,7 +18,7 @@ from uvicorn import Config, Server
 from libs.common.http.bounded_connection import BoundedConnection
 from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.settings import Settings, load_settings
-from libs.common.runtime.side_by_side import end_when_told, side_by_side
+from libs.common.runtime.side_by_side import end_when_told, side_by_side, was_told
 from services.registry import entry_point, service_named
 
 END_WITHIN = 2
@@ -106,7 +106,16 @@ def _serve(application: Any, listening: socket.socket) -> None:
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=END_WITHIN,
     )
-    Server(config).run(sockets=[listening])
+    _Server(config).run(sockets=[listening])
+
+
+class _Server(Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """From here on uvicorn hears the signals; one that came while we were imported may have been lost."""
+        if was_told():
+            self.should_exit = True
+        else:
+            await super().startup(sockets)
 
 
 def _application(name: str, target: str) -> Any:

@@ -169,10 +169,13 @@ class Settings(Section, frozen=True, kw_only=True):
             )
         return cast(ServiceSettings, getattr(self, name))
 
+    def lacking(self, *keys: str) -> list[str]:
+        """Those of `keys` ("identity.dsn") that have no value."""
+        return [key for key in keys if not _value_at(self, key)]
+
     def require(self, *keys: str) -> None:
-        """Refuse unless each of `keys` ("identity.dsn") has a value; every missing one is named at once."""
-        missing = [key for key in keys if not _value_at(self, key)]
-        if missing:
+        """Refuse unless each of `keys` has a value; every missing one is named at once."""
+        if missing := self.lacking(*keys):
             named = ", ".join(f"{key} ({variable_of(key)})" for key in missing)
             raise SettingsRefused(
                 f"Il manque à la configuration : {named}. "

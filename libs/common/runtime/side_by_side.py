@@ -14,10 +14,22 @@ from libs.common.runtime.child_process import die_with_parent
 ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
+_told: set[int] = set()
+
+
 def end_when_told() -> None:
-    """From now on SIGTERM and SIGINT end this process well, wherever it stands."""
+    """From now on SIGTERM and SIGINT end this process well, wherever it stands.
+
+    Where nothing can be raised (a finalizer, some of what an import runs) the interpreter forgets what was: whoever
+    hears of endings in another way asks `was_told` once that way is open.
+    """
     for how in ENDINGS:
         signal.signal(how, _end)
+
+
+def was_told() -> bool:
+    """Whether this process has been told to end since `end_when_told`."""
+    return bool(_told)
 
 
 def side_by_side(jobs: Mapping[str, Callable[[], None]], *, patience: float) -> None:
@@ -71,7 +83,8 @@ def _first_to_end(children: dict[int, str]) -> int:
             return code
 
 
-def _end(*_: object) -> None:
+def _end(how: int, _: object) -> None:
+    _told.add(how)
     sys.exit(0)
 
 

@@ -1,5 +1,8 @@
 """What `espace up` prints for a person: the journey's steps, the addresses, who can sign in, what to click first."""
 
+import os
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +41,7 @@ def print_addresses(console: Console, place: Installation) -> None:
         ("Courrier", answer["mail"], "tous les mails de la démonstration"),
         ("Lettres", f"{answer['mail']}/letters", "les lettres, à l'écran"),
         *((name, answer[name], "") for name in ("identity", "adherent", "documents")),
-        ("Réglages", answer["config"], "espace --config CE_FICHIER caisse list"),
+        ("Réglages", answer["config"], f"{_how_it_is_typed()} --config CE_FICHIER caisse list"),
         ("Journaux", place.logs, ""),
     ]
     if "ca" in answer:
@@ -71,6 +74,11 @@ def _print_accounts(console: Console, accounts: Sequence[Mapping[str, Any]]) -> 
             ("totp_secret", "clé du code à six chiffres"),
         )
         console.print("    " + ", ".join(f"{says} {account[key]}" for key, says in shown if account.get(key)))
+
+
+def _how_it_is_typed() -> str:
+    """`espace`, or where it lies: `make up` puts it in no PATH."""
+    return "espace" if shutil.which("espace") else os.path.relpath(Path(sys.executable).with_name("espace"))
 
 
 def _rows(value: object) -> list[dict[str, Any]]:

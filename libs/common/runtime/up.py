@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ from rich.console import Console
 from libs.common.database.create_database import create_database, durability_faults
 from libs.common.runtime import embedded_nats, embedded_postgres, story_report
 from libs.common.runtime.caddy import caddy_command, trusts_itself
-from libs.common.runtime.child_process import Command, Process, StartRefused, start, stop
+from libs.common.runtime.child_process import Command, Process, StartRefused, start, stop, tail
 from libs.common.runtime.forked_process import Nursery, without_settings
 from libs.common.runtime.generated import write_private
 from libs.common.runtime.installation import DATABASE, MAIL_WEB, POSTGRES, Installation
@@ -35,6 +36,9 @@ from services.registry import SERVICES
 
 STORY_PATIENCE = 90.0
 """Seconds the first journey may take before the addresses are shown without it."""
+
+LEAST_FREE_BYTES = 64 * 1024**2
+"""Below it a start that fails is told to have failed of it: PostgreSQL writes files of 16 MiB."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -79,6 +83,8 @@ async def _until_told(place: Installation, *, with_demonstration: bool, ready_fi
         await job
     except asyncio.CancelledError:
         pass
+    except StartRefused as refused:
+        raise StartRefused(f"{refused}{_full_disk(place.data)}") from refused
     finally:
         # A second Ctrl-C must not leave servers behind.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -86,10 +92,22 @@ async def _until_told(place: Installation, *, with_demonstration: bool, ready_fi
         began = time.monotonic()
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
+        has_started = bool(supervisor.servers)
         await supervisor.stop()
         await nursery.close()
-        console.print(f"Tout est arrêté ({time.monotonic() - began:.1f} s).")
+        # Said of what was running here: after a refusal it would be read as said of the other Espace.
+        if has_started or job.cancelled():
+            console.print(f"Tout est arrêté ({time.monotonic() - began:.1f} s).")
     return 0
+
+
+def _full_disk(data: Path) -> str:
+    """Why a server that does not start may be right: the last words of its log do not always say it."""
+    place = next(folder for folder in (data, *data.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free > LEAST_FREE_BYTES:
+        return ""
+    return f"\nLe disque est plein sous {data} ({free // 1024**2} Mio libres) : faites de la place, puis relancez."
 
 
 async def _everything(
@@ -118,7 +136,11 @@ async def _everything(
         await supervisor.start([_mail_catcher(place), *_serving(place), *_working(place)])
         await nursery.close()
     is_first = with_demonstration and not place.demonstration.exists()
-    if is_first:
+    has_moved = place.has_moved()
+    if has_moved:
+        with _step("Nouvelles adresses"):
+            await _tell_the_caisses(place)
+    if is_first or (has_moved and place.demonstration.exists()):
         await _prepare_demonstration(place)
     answer = json.dumps(place.ready_answer(), ensure_ascii=False, indent=2)
     write_private(place.data / "ready.json", answer)
@@ -253,6 +275,18 @@ async def _prepare_database(place: Installation) -> None:
             "retirez ces réglages de la base."
         )
     await bring_up_to_date(place.settings)
+
+
+async def _tell_the_caisses(place: Installation) -> None:
+    """Run `espace caisse connect`: each caisse knows its clients, ours too, by their addresses."""
+    log = place.logs / "connect.log"
+    with log.open("ab") as output:
+        process = await start(_espace_operator(place, ["caisse", "connect"]), output.fileno())
+    try:
+        if await process.wait() != 0:
+            raise StartRefused(f"Les caisses n'ont pas appris les nouvelles adresses :\n{tail(log)}")
+    finally:
+        await stop(process, signal.SIGTERM, 2)
 
 
 async def _prepare_demonstration(place: Installation) -> None:

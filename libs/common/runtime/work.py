@@ -14,7 +14,7 @@ from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.runtime.child_process import StartRefused, port_is_taken
 from libs.common.runtime.logging import configure_logging
 from libs.common.runtime.settings import Settings, load_settings
-from libs.common.runtime.side_by_side import ENDINGS, end_when_told, side_by_side
+from libs.common.runtime.side_by_side import ENDINGS, end_when_told, side_by_side, was_told
 from libs.common.runtime.telemetry import give_figures, name_process
 from services.registry import NotInstalled, entry_point, service_named
 
@@ -50,7 +50,7 @@ def work(name: str) -> None:
 
     def all_but_urgent() -> None:
         _give_figures(name, settings)
-        asyncio.run(_until_told(working, settings))
+        asyncio.run(until_told(working, settings))
 
     if urgent is None:
         all_but_urgent()
@@ -58,7 +58,7 @@ def work(name: str) -> None:
         end_when_told()
         jobs = {
             "all but urgent": all_but_urgent,
-            "urgent": lambda: asyncio.run(_until_told(urgent, settings)),
+            "urgent": lambda: asyncio.run(until_told(urgent, settings)),
         }
         side_by_side(jobs, patience=LAST_WORDS + 1)
 
@@ -88,11 +88,14 @@ async def _begun(working: Working, settings: Settings, stop: asyncio.Event) -> N
                 return None
 
 
-async def _until_told(working: Working, settings: Settings) -> None:
+async def until_told(working: Working, settings: Settings) -> None:
+    """Do the work until SIGTERM or SIGINT, and let what is in hand end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in ENDINGS:
         loop.add_signal_handler(number, stop.set)
+    if was_told():
+        stop.set()
     job = asyncio.ensure_future(_begun(working, settings, stop))
     told = asyncio.ensure_future(stop.wait())
     await asyncio.wait({job, told}, return_when=asyncio.FIRST_COMPLETED)

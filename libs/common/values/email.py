@@ -22,13 +22,24 @@ class InvalidEmail(InvalidValue):
 def parse_email(typed: str) -> Email:
     """RFC 5321 syntax and lengths, without asking the DNS: an address counts only once its link is pressed.
 
-    Accents before the @ are refused, for too few relays carry them (RFC 6531).
+    Accents before the @ are refused, for too few relays carry them (RFC 6531); and so is what a mail's reader takes
+    for an encoded word (RFC 2047 §2): its every spelling would be another person, written to at one mailbox.
     """
     try:
         checked = validate_email(typed.strip(), check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
         raise InvalidEmail from error
+    if "=?" in checked.normalized:
+        raise InvalidEmail
     return Email(checked.normalized)
+
+
+def email_for_relays(email: str) -> str:
+    """The same address as any relay carries it: a domain beyond ASCII by its A-labels (RFC 5891 §5.5)."""
+    if email.isascii():
+        return email
+    checked = validate_email(email, check_deliverability=False, allow_smtputf8=False, strict=True)
+    return checked.ascii_email or email
 
 
 def email_key(email: str) -> EmailKey:

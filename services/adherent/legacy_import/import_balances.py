@@ -9,6 +9,7 @@ from libs.common.legacy_export.row import Row
 from libs.common.legacy_export.seen_keys import SeenKeys
 from libs.common.legacy_export.tally import FileCounts, FileReport, Progress, Tell, accepted_rows
 from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import new_id
 from services.adherent.legacy_import import store
 from services.adherent.legacy_import.mapping import MAPPINGS, REQUIRED, BalanceRow
 
@@ -34,14 +35,34 @@ async def import_balances(
     identity in their own time. Batches are whole or absent, and a second import of the
     same files changes nothing. A key seen twice in one file keeps its first line.
 
-    Raises `NotAnExport`.
+    Until the last batch is in, no standing is judged in this caisse; killed on the way, not
+    before an import comes to its end. Raises `NotAnExport` before anything is written.
     """
-    reports: dict[str, FileReport] = {}
-    for file, columns in REQUIRED.items():
-        if (folder / file).exists():
-            reports[file] = await _import_file(
-                db, caisse, profile(folder / file, columns), MAPPINGS[file], is_dry_run, tell, progress
-            )
+    # 1. Each file is readable, or nothing begins.
+    found = {
+        file: profile(folder / file, columns)
+        for file, columns in REQUIRED.items()
+        if (folder / file).exists()
+    }
+    if not found:
+        return {}
+
+    # 2. Half of the accounts would make of a late firm an attested one: nothing is said of them meanwhile.
+    run = new_id()
+    if not is_dry_run:
+        async with db.transaction(caisse) as tx:
+            await store.begin_loading(tx, run)
+
+    # 3. Batch after batch. A death here leaves the caisse silent until the files are imported again.
+    reports = {
+        file: await _import_file(db, caisse, read, MAPPINGS[file], is_dry_run, tell, progress)
+        for file, read in found.items()
+    }
+
+    # 4. All is in.
+    if not is_dry_run:
+        async with db.transaction(caisse) as tx:
+            await store.end_loading(tx, run)
     return reports
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 from libs.common.database.transaction import Row, Tx
 from services.adherent.legacy_import.mapping import BalanceRow, DeclarationRow, PaymentRow, StatementRow
@@ -10,6 +11,23 @@ from services.adherent.legacy_import.mapping import BalanceRow, DeclarationRow, 
 class Written(NamedTuple):
     inserted: int
     updated: int
+
+
+async def begin_loading(tx: Tx, run: UUID) -> None:
+    """From here on nothing is said of the caisse's accounts, until this run, or a later one, is whole."""
+    await tx.execute(
+        """
+        INSERT INTO accounts_loading (caisse, run) VALUES ($1, $2)
+        ON CONFLICT (caisse) DO UPDATE SET run = excluded.run, since = excluded.since
+        """,
+        tx.the_caisse,
+        run,
+    )
+
+
+async def end_loading(tx: Tx, run: UUID) -> None:
+    """All is in; nothing changes while a later run is still at work."""
+    await tx.execute("DELETE FROM accounts_loading WHERE caisse = $1 AND run = $2", tx.the_caisse, run)
 
 
 async def write(tx: Tx, batch: Sequence[BalanceRow]) -> Written:

@@ -53,14 +53,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContributionsUnknown(Unavailable):
-    """The caisse's accounts were never loaded: silence about debts is not the absence of debts."""
+    """The caisse's accounts were never loaded, or are half loaded: silence about debts is not their absence."""
 
 
 async def judge_standing(tx: Tx, member_id: UUID, *, now: datetime) -> Standing:
     """Judge the legal unit of `member_id` as it stands at `now` (domain.md, invariant 1).
 
     A thing due on a day counts as late from the day after. Raises `NotFound` for
-    an unknown member and `ContributionsUnknown` when the accounts were never loaded.
+    an unknown member and `ContributionsUnknown` when the accounts were never loaded, or not whole.
     """
     as_of = now.astimezone(PARIS).date()
     inputs = await store.read_inputs(tx, member_id, as_of)

@@ -51,7 +51,7 @@ class StandingInputs(msgspec.Struct, frozen=True, kw_only=True):
     declarations: list[DueDeclaration]
     statements: list[DueStatement]
     contributions_known: bool
-    """False while the caisse's accounts were never loaded: nothing can then be said."""
+    """False while the caisse's accounts were never loaded, or are being so: nothing can then be said."""
 
 
 async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
@@ -93,7 +93,8 @@ async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
             'statements', coalesce((SELECT jsonb_agg(owed ORDER BY owed.due_on, owed.adherent_number,
                                                      owed.period, owed.kind)
                                       FROM owed), '[]'),
-            'contributions_known', EXISTS (SELECT FROM statement) OR EXISTS (SELECT FROM declaration)
+            'contributions_known', (EXISTS (SELECT FROM statement) OR EXISTS (SELECT FROM declaration))
+                                   AND NOT EXISTS (SELECT FROM accounts_loading)
         )::text
         """,
         member_id,

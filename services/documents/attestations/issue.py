@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from libs.common.database import journal, outbox
 from libs.common.database.acts import of_software
@@ -29,7 +30,7 @@ from services.documents.attestations.draft import (
     open_payload,
 )
 from services.documents.attestations.eligibility import Eligibility, Judgement, NotUpToDate
-from services.documents.attestations.files import Files
+from services.documents.attestations.files import FileLost, Files
 from services.documents.attestations.payload import (
     LEGAL_BASIS,
     Facts,
@@ -53,6 +54,8 @@ from services.documents.seals.current_seal import current_seal, seal_of, the_cai
 
 if TYPE_CHECKING:
     from services.documents.attestations.seal import Sealed
+
+log = structlog.get_logger()
 
 STATUS_INDICES: Final = 2**20
 """Places in a year's status list: drawn at random, so that an index tells nothing of the order of issue."""
@@ -132,6 +135,7 @@ async def finish_attestation(
     sealed = await _print(shop, caisse, row)
     await shop.files.put(sealed.file_path, sealed.pdf)
     async with shop.db.transaction(caisse) as tx:
+        await store.hold_same_day(tx, row)
         if await store.write_seal(tx, attestation_id, sealed.columns, now):
             await _announce(tx, caisse, row, now)
         row = await _the_row(tx, attestation_id)
@@ -251,6 +255,26 @@ def opened(keys: KeyEncryption, caisse: CaisseSlug, row: Attestation) -> Issued:
     return Issued(row, draft, open_payload(keys, caisse, row.id, row.payload))
 
 
+async def sealed_file(shop: Workshop, caisse: CaisseSlug, row: Attestation) -> bytes:
+    """The file of a sealed attestation, exactly as it was sealed.
+
+    One that the store lost is printed and sealed again, which gives the same bytes (RFC 6979) as long as template
+    and colour are those of that day: its digest says so. Raises `FilesUnavailable`.
+    """
+    if row.file_path is None:
+        raise NotFound
+    try:
+        return await shop.files.get(row.file_path)
+    except FileLost:
+        printed = await _print(shop, caisse, row)
+        if printed.columns.byte_range_digest != row.byte_range_digest:
+            log.error("attestation.file_lost", attestation_id=str(row.id), caisse=caisse)
+            raise
+    await shop.files.put(printed.file_path, printed.pdf)
+    log.warning("attestation.file_printed_again", attestation_id=str(row.id), caisse=caisse)
+    return printed.pdf
+
+
 class _Printed(NamedTuple):
     pdf: bytes
     file_path: str
@@ -285,10 +309,9 @@ def _render_and_seal(issued: Issued, caisse: Caisse, seal: Seal) -> "Sealed":
 
 
 async def _announce(tx: Tx, caisse: CaisseSlug, row: Attestation, now: datetime) -> None:
-    """The paper exists: say so, write down who asked, and retire the one it replaces."""
+    """The paper exists: say so, write down who asked, and leave one of its day valid."""
     number = number_of(caisse, row.year or 0, row.number or 0)
-    if row.replaces is not None:
-        await store.change_status(tx, row.replaces, "superseded", None, now)
+    await store.retire_same_day(tx, row, now)
     await journal.record(
         tx,
         journal.Act(

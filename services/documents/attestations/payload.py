@@ -15,9 +15,8 @@ import msgspec
 TYP = "cibtp.attestation-a-jour.v1"
 LEGAL_BASIS = "code de la commande publique, article L. 2141-2 ; arrêté du 22 mars 2019."
 
-_INVISIBLE = frozenset({"Cc", "Cs", "Cn", "Co"})
-# Marks that reorder what follows: in a name they only serve to deceive the reader.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Controls, and marks that reorder what follows or that nobody sees: in a name they only serve to deceive the reader.
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Co"})
 
 
 class PayloadCaisse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,10 +112,10 @@ def number_of(caisse: str, year: int, number: int) -> str:
 
 
 def plain_name(name: str) -> str:
-    """A name as one line of visible text: NFC, no control or reordering character, single spaces."""
+    """A name as one line of visible text: NFC, no control, reordering or invisible character, single spaces."""
     shown = "".join(
         " " if letter.isspace() else letter
         for letter in name
-        if letter.isspace() or (unicodedata.category(letter) not in _INVISIBLE and letter not in _BIDI)
+        if letter.isspace() or unicodedata.category(letter) not in _INVISIBLE
     )
     return unicodedata.normalize("NFC", re.sub(" +", " ", shown).strip())

@@ -26,6 +26,7 @@ from services.documents.attestations.issue import (
     actor_of,
     issue_attestation,
     opened,
+    sealed_file,
     software_of,
 )
 from services.documents.attestations.permission import (
@@ -136,7 +137,7 @@ async def attestation_file(
     if row is None or row.file_path is None:
         raise NotFound
     by = may_read_attestations(token, row.adherent_id)
-    content = await shop.files.get(row.file_path)
+    content = await sealed_file(shop, by.caisse, row)
     number = opened(shop.keys, by.caisse, row).payload.id
     async with shop.db.transaction(by.caisse) as tx:
         await journal.record(

@@ -324,6 +324,47 @@ async def change_status(tx: Tx, attestation_id: UUID, status: str, reason: str |
     return changed == 1
 
 
+async def hold_same_day(tx: Tx, row: Attestation) -> None:
+    """Until the end of the transaction nobody else seals a paper of this firm, kind and day."""
+    await tx.execute(
+        """
+        SELECT id FROM attestation
+         WHERE adherent_id = $1 AND kind = $2 AND as_of = $3
+         ORDER BY id
+           FOR UPDATE
+        """,
+        row.adherent_id,
+        row.kind,
+        row.as_of,
+    )
+
+
+async def retire_same_day(tx: Tx, row: Attestation, now: datetime) -> None:
+    """Of the papers of this firm, kind and day, the one judged last is worth something: a sealed one that `row`
+    follows is superseded, and so is `row` when a sealed one follows it.
+    """
+    await tx.execute(
+        """
+        UPDATE attestation AS older
+           SET status = 'superseded', status_changed_at = $5
+          FROM attestation AS newer
+         WHERE older.adherent_id = $1 AND older.kind = $2 AND older.as_of = $3
+           AND newer.adherent_id = $1 AND newer.kind = $2 AND newer.as_of = $3
+           AND $4 IN (older.id, newer.id)
+           AND older.state = 'sealed' AND newer.state = 'sealed'
+           AND older.status IN ('valid', 'to_reconfirm')
+           AND (older.id = newer.replaces
+                OR (older.reserved_at, older.id) < (newer.reserved_at, newer.id)
+                   AND newer.id IS DISTINCT FROM older.replaces)
+        """,
+        row.adherent_id,
+        row.kind,
+        row.as_of,
+        row.id,
+        now,
+    )
+
+
 class HalfWay(NamedTuple):
     """A row that a dead process left unfinished."""
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import click
 import msgspec
+import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
+from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import load_settings
 from libs.common.values.foreign_json import Read, UnreadableJson, read_json
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
@@ -59,7 +60,7 @@ A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--keys", "key_file", required=True, type=A_FILE, help="Clés publiques (JWK Set), chacune son kid."
 )
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def machine(
     caisse: str, siren: str, name: str, sponsor: str, scope: str, key_file: Path, as_json: bool
 ) -> None:
@@ -87,12 +88,12 @@ def machine(
 
 @click.command("machines")
 @click.argument("caisse")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def list_machines(caisse: str, as_json: bool) -> None:
     """Les logiciels des cabinets dans CAISSE : qui en répond, leurs clés, leur dernier usage."""
     found = in_caisse(caisse, machine_store.every)
     if as_json:
-        click.echo(msgspec.json.encode([_told(one) for one in found]))
+        print_json([_told(one) for one in found])
         return
     table = Table("Logiciel", "Nom", "Cabinet", "Répondant", "Clés", "Dernier usage", "État")
     for one in found:
@@ -108,7 +109,7 @@ def list_machines(caisse: str, as_json: bool) -> None:
 @click.argument("caisse")
 @click.argument("machine_id")
 @click.argument("sponsor")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def change_sponsor(caisse: str, machine_id: str, sponsor: str, as_json: bool) -> None:
     """Une autre personne du cabinet répond du logiciel ; les jetons tirés de la première meurent."""
 
@@ -124,7 +125,7 @@ def change_sponsor(caisse: str, machine_id: str, sponsor: str, as_json: bool) ->
 @click.argument("caisse")
 @click.argument("machine_id")
 @click.argument("scope")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def change_ceiling(caisse: str, machine_id: str, scope: str, as_json: bool) -> None:
     """Le plafond des droits du logiciel ; un droit retiré meurt partout en moins d'une seconde."""
 
@@ -139,7 +140,7 @@ def change_ceiling(caisse: str, machine_id: str, scope: str, as_json: bool) -> N
 @click.argument("machine_id")
 @click.option("--add", "key_file", type=A_FILE, help="Une clé publique de plus (JWK, avec son kid).")
 @click.option("--retire", "kid", help="Cette clé ne prouve plus rien, et les jetons du logiciel meurent.")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def change_keys(caisse: str, machine_id: str, key_file: Path | None, kid: str | None, as_json: bool) -> None:
     """Les clés du logiciel ; en ajouter une, puis retirer l'ancienne."""
 
@@ -210,7 +211,7 @@ def _told(one: Registered) -> dict[str, Any]:
 
 def _say(one: Registered, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(_told(one)))
+        print_json(_told(one))
         return
     click.echo(f"{one.name} ({public_id('mch', one.id)}) s'authentifie comme {one.client_id}.")
     click.echo(f"Répondant : {one.sponsor_name}. Plafond : {metadata_of(one).scope}.")

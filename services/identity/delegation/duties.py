@@ -54,10 +54,19 @@ async def settle_for_ever(db: Database, stop: asyncio.Event, clock: Callable[[],
 
 
 async def settle_everywhere(db: Database, now: datetime) -> int:
-    """Expire and end what is overdue in every caisse, in small transactions; how many."""
+    """Expire and end what is overdue in every caisse, in small transactions; how many.
+
+    A caisse where that fails is tried at the next round, and holds up no other.
+    """
     async with db.across_caisses() as tx:
         every = await caisses.every(tx)
-    return sum([await _settle(db, caisse.slug, now) for caisse in every])
+    settled = 0
+    for caisse in every:
+        try:
+            settled += await _settle(db, caisse.slug, now)
+        except Exception:
+            log.exception("delegation.settle_failed", caisse=caisse.slug)
+    return settled
 
 
 async def _settle(db: Database, caisse: CaisseSlug, now: datetime) -> int:

@@ -1,7 +1,8 @@
 """Security notices: power given or taken is told to those it concerns, by a mail of its own."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from libs.common.database.transaction import Tx
 from libs.common.values.identifiers import public_id
@@ -9,6 +10,9 @@ from services.identity.delegation import store
 from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.wording import sentence
 from services.identity.mail.enqueue import Mail
+
+OFFERS_TOLD_A_DAY: Final = 3
+"""Of one firm to one cabinet: as many as a slip and its correction take."""
 
 
 class Notices:
@@ -19,8 +23,13 @@ class Notices:
         self._base = base.rstrip("/")
 
     async def offered(self, tx: Tx, mandates: Sequence[Mandate], now: datetime) -> None:
-        """Ask the cabinet for its answer: one mail for one gesture."""
-        await self._to_cabinet(tx, "mandate_offered", mandates, now)
+        """Ask the cabinet for its answer: one mail for one gesture.
+
+        Offers made and withdrawn in turn fill no mailbox (P8); one that no mail tells waits in the cabinet's portfolio.
+        """
+        firm, cabinet = mandates[0].adherent_id, mandates[0].cabinet_id
+        if await store.offers_since(tx, firm, cabinet, now - timedelta(days=1)) <= OFFERS_TOLD_A_DAY:
+            await self._to_cabinet(tx, "mandate_offered", mandates, now)
 
     async def requested(self, tx: Tx, mandates: Sequence[Mandate], now: datetime) -> None:
         """Ask the firm for its answer."""

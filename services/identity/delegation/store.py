@@ -393,12 +393,27 @@ async def cabinet_admins_to_tell(tx: Tx, cabinet_id: UUID) -> list[str]:
     return [row["email"] for row in rows]
 
 
+async def offers_since(tx: Tx, adherent_id: UUID, cabinet_id: UUID, since: datetime) -> int:
+    """How many times the firm offered something to the cabinet after then; both families at once are one."""
+    return await tx.fetchval(
+        """
+        SELECT count(DISTINCT offered.at)
+          FROM mandate
+          JOIN mandate_version AS offered ON offered.mandate_id = mandate.id AND offered.event = 'offered'
+         WHERE mandate.adherent_id = $1 AND mandate.cabinet_id = $2 AND offered.at > $3
+        """,
+        adherent_id,
+        cabinet_id,
+        since,
+    )
+
+
 async def forget_commands(tx: Tx, before: datetime) -> int:
     """Keys of commands carried out before then, across caisses; one bounded batch."""
     return await tx.execute(
         """
-        DELETE FROM mandate_command WHERE (caisse, key) IN (
-            SELECT caisse, key FROM mandate_command WHERE at < $1 LIMIT $2)
+        DELETE FROM mandate_command WHERE (caisse, person_id, key) IN (
+            SELECT caisse, person_id, key FROM mandate_command WHERE at < $1 LIMIT $2)
         """,
         before, BATCH,
     )  # fmt: skip

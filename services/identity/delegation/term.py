@@ -12,7 +12,12 @@ def paris_day(now: datetime) -> date:
 
 
 def end_of(last_day: date) -> datetime:
-    """The instant a mandate stops: midnight in Paris after its last day. Exclusive."""
+    """The instant a mandate stops: midnight in Paris after its last day. Exclusive.
+
+    The calendar's own last day has none after it: the mandate stops as it begins, an instant that every zone can write.
+    """
+    if last_day == date.max:
+        return datetime.combine(last_day, time.min, UTC)
     return datetime.combine(last_day + timedelta(days=1), time.min, PARIS).astimezone(UTC)
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from services.identity.caisses.caisse import Caisse
@@ -145,21 +145,21 @@ def print_(slug: str, lots: tuple[str, ...], as_json: bool) -> None:
             for lot in lots
         ]
 
-    for manifest in _run(slug, printed):
-        if as_json:
-            print_json({"lot": manifest.lot, "letters": manifest.letters, "sha256": manifest.sha256})
-        else:
-            click.echo(
-                f"{manifest.lot} : {manifest.letters} courriers remis, à poster dès le {manifest.post_on}."
-            )
+    manifests = _run(slug, printed)
+    if as_json:
+        print_json([{"lot": one.lot, "letters": one.letters, "sha256": one.sha256} for one in manifests])
+        return
+    for one in manifests:
+        click.echo(f"{one.lot} : {one.letters} courriers remis, à poster dès le {one.post_on}.")
 
 
 @letters.command("post")
 @caisse_option
 @click.argument("lots", nargs=-1, required=True)
 @click.option("--same-day", is_flag=True, help="Poster le second lot le jour du premier (démonstration).")
+@yes_option
 @json_option
-def post(slug: str, lots: tuple[str, ...], same_day: bool, as_json: bool) -> None:
+def post(slug: str, lots: tuple[str, ...], same_day: bool, is_sure: bool, as_json: bool) -> None:
     """Noter que l'imprimeur a posté des LOTS ; ils sont alors effacés, preuve à l'appui."""
 
     async def posted(hands: Hands) -> list[Posted]:
@@ -178,12 +178,14 @@ def post(slug: str, lots: tuple[str, ...], same_day: bool, as_json: bool) -> Non
                 )
         return done
 
-    for one in _run(slug, posted):
-        if as_json:
-            print_json(one._asdict())
-        else:
-            until = f", valables jusqu'au {one.valid_until:%d/%m/%Y}" if one.valid_until else ""
-            click.echo(f"{one.lot} : posté, {one.pairs} courriers{until}. Contenu effacé.")
+    make_sure("Le contenu de ces lots sera effacé : l'imprimeur les a-t-il tous postés ?", is_sure)
+    done = _run(slug, posted)
+    if as_json:
+        print_json([one._asdict() for one in done])
+        return
+    for one in done:
+        until = f", valables jusqu'au {one.valid_until:%d/%m/%Y}" if one.valid_until else ""
+        click.echo(f"{one.lot} : posté, {one.pairs} courriers{until}. Contenu effacé.")
 
 
 @letters.command("returns")

@@ -89,8 +89,8 @@ async def kill_pair(tx: Tx, pair_id: UUID, now: datetime) -> UUID:
     """Spend a proven pair for good, in the transaction that opens the account; whose it was.
 
     Erases both hashes, so a letter found in a drawer opens nothing. A pair that came to
-    its last day since it was proven still serves; one that was reissued, revoked or
-    already redeemed raises `PairNotUsable`.
+    its last day since it was proven still serves; one that was reissued, revoked, already
+    redeemed, or that expired and has newer letters after it, raises `PairNotUsable`.
     """
     adherent_id = await store.redeem(tx, pair_id, now)
     if adherent_id is None:

@@ -93,14 +93,20 @@ async def give_failure_back(tx: Tx, pair_id: UUID) -> bool:
 
 
 async def redeem(tx: Tx, pair_id: UUID, now: datetime) -> UUID | None:
-    """Spend the pair and erase its halves; its adhérent, or None when it was no longer spendable."""
+    """Spend the pair and erase its halves; its adhérent, or None when it was no longer spendable.
+
+    An expired one was proven in time, and serves until its adhérent has newer letters.
+    """
     return await tx.fetchval(
         """
         UPDATE letter_pair
            SET state = 'redeemed', ended_at = $2,
                identifiant_salt = NULL, identifiant_hash = NULL, code_salt = NULL, code_hash = NULL
          WHERE id = $1
-           AND state IN ('mailed', 'expired')
+           AND (state = 'mailed' OR state = 'expired' AND NOT EXISTS (
+                SELECT FROM letter_pair AS newer
+                 WHERE newer.adherent_id = letter_pair.adherent_id
+                   AND newer.made_at >= letter_pair.made_at AND newer.id <> letter_pair.id))
         RETURNING adherent_id
         """,
         pair_id,

@@ -20,6 +20,7 @@ from libs.common.http.application import Clock
 from libs.common.keys.key_encryption import SealBroken
 from libs.common.runtime.settings import MailSettings
 from libs.common.runtime.telemetry import gauge
+from libs.common.values.email import email_for_relays
 from services.identity.mail import store
 from services.identity.mail.enqueue import Mail
 from services.identity.mail.messages import MESSAGES, Sender, write
@@ -165,9 +166,9 @@ def compose(mail: Mail, sender: Sender, leased: LeasedMail) -> EmailMessage:
         raise Undeliverable("SealBroken") from error
     written = write(MESSAGES[leased.template], sender, letter.values)
     message = EmailMessage()
-    message["From"] = Address(display_name=sender.name, addr_spec=sender.mail_from)
-    message["To"] = letter.to
-    message["Subject"] = written.subject
+    message["From"] = Address(display_name=_as_it_reads(sender.name), addr_spec=sender.mail_from)
+    message["To"] = email_for_relays(letter.to)
+    message["Subject"] = _as_it_reads(written.subject)
     message["Message-ID"] = leased.message_id
     message["Date"] = format_datetime(leased.created_at)
     # RFC 3834 §5: no robot answers; and the link is for one person only.
@@ -177,6 +178,11 @@ def compose(mail: Mail, sender: Sender, leased: LeasedMail) -> EmailMessage:
     message.set_content(written.text, cte="quoted-printable")
     message.add_alternative(written.html, subtype="html", cte="quoted-printable")
     return message
+
+
+def _as_it_reads(text: str) -> str:
+    """Text that begins no encoded word (RFC 2047 §2): the library would decode it, line ends and headers included."""
+    return text.replace("=?", "= ?")
 
 
 async def _give_up(relay_db: Database, leased: LeasedMail, now: datetime, error: Exception) -> None:

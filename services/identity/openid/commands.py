@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
-import click
 import msgspec
+import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.transaction import Tx
+from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import load_settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.cabinets.commands import MACHINES
@@ -50,7 +51,7 @@ def client() -> None:
 @click.argument("caisse")
 @click.argument("metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--id", "client_id", default=None, help="Identifiant ; tiré au sort sinon.")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> None:
     """Enregistrer dans CAISSE le client que décrit le fichier METADATA (JSON, RFC 7591)."""
     try:
@@ -69,7 +70,7 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
         refuse(f"Le client {client_id} existe déjà : rien n'a été changé.")
     shown = _told(added) | ({"client_secret": added.secret} if added.secret else {})
     if as_json:
-        click.echo(msgspec.json.encode(shown))
+        print_json(shown)
         return
     click.echo(f"Le client {added.client_id} est enregistré.")
     if added.secret:
@@ -80,7 +81,8 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
 @click.argument("caisse")
 @click.argument("client_id")
 @click.argument("metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def change(caisse: str, client_id: str, metadata: Path) -> None:
+@json_option
+def change(caisse: str, client_id: str, metadata: Path, as_json: bool) -> None:
     """Remplacer toute la description d'un client de CAISSE par celle du fichier METADATA (JSON, RFC 7591)."""
 
     async def replaced(tx: Tx) -> RegisteredClient | None:
@@ -101,6 +103,9 @@ def change(caisse: str, client_id: str, metadata: Path) -> None:
         misused(f"{client_id} est le logiciel d'un cabinet : voir espace client machine.")
     if changed is None:
         refuse(f"Aucun client {client_id} dans la caisse {caisse}.")
+    if as_json:
+        print_json(_told(changed) | ({"client_secret": changed.secret} if changed.secret else {}))
+        return
     click.echo(f"Le client {client_id} est changé.")
     if changed.secret:
         click.echo(f"Son secret, montré cette seule fois : {changed.secret}")
@@ -108,12 +113,12 @@ def change(caisse: str, client_id: str, metadata: Path) -> None:
 
 @client.command("list")
 @click.argument("caisse")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def list_all(caisse: str, as_json: bool) -> None:
     """Les clients de CAISSE."""
     found = in_caisse(caisse, client_store.every)
     if as_json:
-        click.echo(msgspec.json.encode([_told(one) for one in found]))
+        print_json([_told(one) for one in found])
         return
     table = Table("Client", "Nom", "Profil", "État", "Écarts")
     for one in found:
@@ -125,39 +130,52 @@ def list_all(caisse: str, as_json: bool) -> None:
 @client.command("show")
 @click.argument("caisse")
 @click.argument("client_id")
-def show(caisse: str, client_id: str) -> None:
+@json_option
+def show(caisse: str, client_id: str, as_json: bool) -> None:
     """Tout ce que CAISSE sait du client, en JSON ; jamais son secret."""
     found = in_caisse(caisse, lambda tx: store.load_client(tx, client_id))
     if found is None:
         refuse(f"Aucun client {client_id} dans la caisse {caisse}.")
-    click.echo(msgspec.json.format(msgspec.json.encode(_told(found)), indent=2).decode())
+    print_json(_told(found))
 
 
 @client.command("rotate")
 @click.argument("caisse")
 @click.argument("client_id")
-def rotate(caisse: str, client_id: str) -> None:
+@yes_option
+@json_option
+def rotate(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
     """Un nouveau secret, montré une seule fois ; l'ancien ne vaut plus rien."""
+    make_sure(f"L'ancien secret de {client_id} ne vaudra plus rien. Continuer ?", is_sure)
     secret = in_caisse(caisse, lambda tx: rotate_secret(tx, client_id, now=now()))
     if secret is None:
         refuse("Ce client est inconnu, ou n'a pas de secret : ses clés se changent chez lui (jwks_uri).")
-    click.echo(secret)
+    if as_json:
+        print_json({"client_id": client_id, "client_secret": secret})
+    else:
+        click.echo(secret)
 
 
 @client.command("disable")
 @click.argument("caisse")
 @click.argument("client_id")
-def disable(caisse: str, client_id: str) -> None:
-    """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde."""
+@yes_option
+@json_option
+def disable(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
+    """Le client n'obtient plus rien et ses jetons meurent partout en moins d'une seconde ; pour toujours."""
+    make_sure(f"{client_id} sera arrêté pour toujours dans {caisse}. Continuer ?", is_sure)
     if not in_caisse(caisse, lambda tx: disable_client(tx, client_id, now=now())):
         refuse(f"Aucun client actif {client_id} dans la caisse {caisse}.")
-    click.echo(f"Le client {client_id} est désactivé.")
+    if as_json:
+        print_json({"client_id": client_id, "state": "disabled"})
+    else:
+        click.echo(f"Le client {client_id} est désactivé.")
 
 
 @client.command("report")
 @click.argument("caisse")
 @click.argument("client_id", required=False)
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def report(caisse: str, client_id: str | None, as_json: bool) -> None:
     """Les écarts de chaque client à la RFC 9700 et à FAPI 2.0."""
     found = [one for one in in_caisse(caisse, client_store.every) if client_id in (None, one.client_id)]
@@ -165,7 +183,7 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
         refuse(f"Aucun client {client_id} dans la caisse {caisse}.")
     if as_json:
         told = {one.client_id: [line._asdict() for line in departures(one.metadata)] for one in found}
-        click.echo(msgspec.json.encode(told))
+        print_json(told)
         return
     table = Table("Client", "Écart", "Clause", "Remède")
     for one in found:
@@ -179,23 +197,31 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
 @click.option("--profile", type=click.Choice(["fapi", "standard", "compat"]), default="standard")
 @click.option("--uses", type=click.IntRange(1, MOST_USES), default=1, show_default=True)
 @click.option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True)
-def invite(caisse: str, profile: str, uses: int, days: int) -> None:
+@json_option
+def invite(caisse: str, profile: str, uses: int, days: int, as_json: bool) -> None:
     """Un jeton initial d'enregistrement dynamique (RFC 7591), montré une seule fois."""
     chosen = cast(Profile, profile)
     invitation = in_caisse(
         caisse, lambda tx: invite_client(tx, profile=chosen, uses=uses, days=days, now=now())
     )
-    click.echo(invitation.token)
+    if as_json:
+        print_json({"token": invitation.token, "profile": profile, "uses": uses, "days": days})
+    else:
+        click.echo(invitation.token)
 
 
 @client.command("registration")
 @click.argument("caisse")
 @click.argument("choice", type=click.Choice(["closed", "standard", "compat"]))
-def registration(caisse: str, choice: str) -> None:
+@json_option
+def registration(caisse: str, choice: str, as_json: bool) -> None:
     """Ouvrir l'enregistrement dynamique à tous, dans un profil, ou exiger un jeton initial (closed)."""
     opened = cast(OpenRegistration, choice)
     in_caisse(caisse, lambda tx: open_registration(tx, opened, now=now()))
-    click.echo(f"{caisse} : {choice}")
+    if as_json:
+        print_json({"caisse": caisse, "registration": choice})
+    else:
+        click.echo(f"{caisse} : {choice}")
 
 
 def judging(described: ClientMetadata) -> Callable[[CaisseSlug], Awaitable[None]]:

@@ -1,13 +1,13 @@
 """`espace keys list | rotate | wrap`."""
 
-import click
-import msgspec
+import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
 from libs.common.access.signatures import SIGNING_ALGORITHMS, Algorithm
 from libs.common.database.transaction import Tx
 from libs.common.keys.root_key import open_key_encryption
+from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import load_settings
 from services.identity.caisses.command_line import in_caisse, now
 from services.identity.signing_keys import store
@@ -30,14 +30,12 @@ keys.add_command(wrap)
 
 @keys.command("list")
 @click.argument("caisse")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def list_all(caisse: str, as_json: bool) -> None:
     """Les clés publiées par CAISSE, la plus récente d'abord."""
     found = in_caisse(caisse, store.published, name=NAME)
     if as_json:
-        click.echo(
-            msgspec.json.encode([{"kid": k.kid, "algorithm": k.algorithm, "state": k.state} for k in found])
-        )
+        print_json([{"kid": k.kid, "algorithm": k.algorithm, "state": k.state} for k in found])
         return
     table = Table("Clé", "Algorithme", "État")
     for key in found:
@@ -48,7 +46,7 @@ def list_all(caisse: str, as_json: bool) -> None:
 @keys.command("rotate")
 @click.argument("caisse")
 @click.option("--algorithm", type=click.Choice(SIGNING_ALGORITHMS), default=None, help="Tous sinon.")
-@click.option("--json", "as_json", is_flag=True)
+@json_option
 def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
     """La clé suivante, déjà publiée, signe désormais ; l'ancienne vérifie encore une heure."""
     chosen = SIGNING_ALGORITHMS if algorithm is None else (algorithm,)
@@ -59,7 +57,7 @@ def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
 
     signers = in_caisse(caisse, rotated, name=NAME)
     if as_json:
-        click.echo(msgspec.json.encode(signers))
+        print_json(signers)
         return
     for name, kid in signers.items():
         click.echo(f"{name} : {kid or 'renouvelée au même instant par un autre processus'}")

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import click
+import rich_click as click
 from msgspec.structs import replace
 
 from libs.common.keys import pkcs11_root_key

@@ -1,28 +1,33 @@
 """What holds for every mandate: one effect a command, final rows, sound terms, a past brought in once."""
 
 import asyncio
-from datetime import timedelta
+from datetime import date, timedelta
 
 import asyncpg
 import pytest
 
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
+from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import new_id
 from services.identity.cabinets.register import create_cabinet
 from services.identity.delegation import reading_store, store
 from services.identity.delegation.clocks import settle
+from services.identity.delegation.duties import settle_everywhere
 from services.identity.delegation.mandate import ALL, Mandate
 from services.identity.delegation.offer import CabinetNotEligible, offer
 from services.identity.delegation.once import KeyReused
+from services.identity.delegation.power import power_for_exchange
 from services.identity.delegation.recall_former import recall_former
 from services.identity.delegation.resign import resign
 from services.identity.delegation.revoke import revoke
 from services.identity.delegation.suspend import resume, suspend
 from services.identity.delegation.terms import InvalidTerms
 from services.identity.delegation.void import void_of_cabinet
+from services.identity.delegation.withdraw import withdraw
 from tests.conftest import HeldClock
 from tests.identity.delegation.parties import (
+    ELSEWHERE,
     HERE,
     Scene,
     a_key,
@@ -57,6 +62,76 @@ async def test_one_gesture_over_both_families_makes_one_mandate_in_each(
     assert receipt.mandates[0].amount_cap_cents == 500_000
     assert receipt.mandates[1].amount_cap_cents is None
     assert mails >= 1
+
+
+async def test_offers_made_and_withdrawn_in_turn_fill_no_mailbox(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+
+    async def offers_and_withdraws() -> None:
+        clock.forward(seconds=30)
+        offered = await an_offer(identity_db, scene, clock())
+        async with identity_db.transaction(HERE) as tx:
+            await withdraw(tx, scene.firm, offered.id, key=a_key(), now=clock())
+
+    async def mails() -> int:
+        async with identity_db.transaction(HERE) as tx:
+            return await tx.fetchval("SELECT count(*) FROM mail_queue WHERE template = 'mandate_offered'")
+
+    before = await mails()
+    for _ in range(8):
+        await offers_and_withdraws()
+    assert await mails() - before == 3
+
+    clock.forward(days=1)
+    await offers_and_withdraws()
+    assert await mails() - before == 4
+
+
+async def test_a_mandate_until_the_last_day_of_the_calendar_is_one_like_another(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    unanswered = await an_offer(identity_db, scene, clock(), "leave", ends_on=date.max)
+    active = await an_active_mandate(identity_db, scene, clock(), ends_on=date.max)
+    async with identity_db.transaction(HERE) as tx:
+        power = await power_for_exchange(tx, active.id, scene.owner, clock())
+    assert power is not None
+    assert power.mandate_id == active.id
+
+    async with identity_db.transaction(HERE) as tx:
+        [settled] = await settle(tx, clock.forward(days=31), adherent_id=scene.adherent_id)
+    assert (settled.id, settled.state) == (unanswered.id, "expired")
+    async with identity_db.transaction(HERE) as tx:
+        receipt = await revoke(tx, scene.firm, active.id, key=a_key(), now=clock(), notices=notices())
+    assert receipt.mandate.state == "revoked"
+
+
+async def test_a_caisse_whose_clocks_cannot_be_settled_holds_up_no_other(
+    identity_db: Database, clock: HeldClock, settings: Settings
+) -> None:
+    firms = [await a_scene(identity_db, clock(), caisse=caisse) for caisse in (ELSEWHERE, HERE)]
+    offers = [await an_offer(identity_db, one, clock()) for one in firms]
+    owner = await asyncpg.connect(settings.identity.owner_dsn)
+    try:
+        await owner.execute(
+            f"""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+            CREATE TRIGGER refuse BEFORE UPDATE ON mandate FOR EACH ROW
+                WHEN (OLD.id = '{offers[0].id}') EXECUTE FUNCTION refuse();
+            """
+        )
+        await settle_everywhere(identity_db, clock.forward(days=31))
+    finally:
+        await owner.execute("DROP TRIGGER IF EXISTS refuse ON mandate; DROP FUNCTION IF EXISTS refuse")
+        await owner.close()
+    states: list[str] = []
+    for scene, offered in zip(firms, offers, strict=True):
+        async with identity_db.transaction(scene.caisse) as tx:
+            found = await store.find(tx, offered.id)
+        states.append(found.state if found else "")
+    assert states == ["offered", "expired"]
 
 
 async def test_a_command_sent_twice_at_once_is_carried_out_once(

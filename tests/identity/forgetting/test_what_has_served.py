@@ -104,6 +104,23 @@ async def test_a_table_that_cannot_be_swept_holds_up_no_other(
     assert await counted(identity_db, caisse, "sign_in") == 0
 
 
+async def test_a_key_that_goes_takes_nobody_else_s_of_the_same_name_along(
+    identity_db: Database, identity_relay: Database, caisse: CaisseSlug, held: HeldClock
+) -> None:
+    now = held.forward(days=1)
+    async with identity_db.transaction(caisse) as tx:
+        await tx.execute(
+            "INSERT INTO mandate_command (caisse, key, command, person_id, mandate_ids, at) VALUES "
+            "($1, 'a-key-of-16-symbols', '', gen_random_uuid(), '{}', $2), "
+            "($1, 'a-key-of-16-symbols', '', gen_random_uuid(), '{}', $3)",
+            caisse,
+            now - YEAR,
+            now,
+        )
+    await forget_what_has_served(identity_relay, now)
+    assert await counted(identity_db, caisse, "mandate_command") == 1
+
+
 async def test_what_was_heard_is_remembered_longer_than_it_may_come_again(
     identity_db: Database, identity_relay: Database, caisse: CaisseSlug
 ) -> None:

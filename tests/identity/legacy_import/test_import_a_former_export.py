@@ -13,10 +13,10 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.legacy_export.profile import NotAnExport
 from libs.common.legacy_export.verdict import Verdict
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
+from services.caisse_opening.commands import described
 from services.demonstration.export_traps import Planted
 from services.demonstration.former_export import FormerExport, write_former_export
 from services.identity.caisses.add import add_caisse
-from services.identity.caisses.commands import described
 from services.identity.legacy_import import mapping
 from services.identity.legacy_import.import_export import ImportReport, NoSuchCaisse, import_export
 

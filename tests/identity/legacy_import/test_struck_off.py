@@ -10,9 +10,9 @@ from libs.common.events.identity import AdherentImported, FloorRaised
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import public_id
+from services.caisse_opening.commands import described
 from services.demonstration.former_export import FormerExport, write_former_export
 from services.identity.caisses.add import add_caisse
-from services.identity.caisses.commands import described
 from services.identity.delegation import store
 from services.identity.delegation.mandate import Mandate
 from services.identity.legacy_import.import_export import import_export

@@ -11,9 +11,9 @@ from prometheus_client import REGISTRY
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.identifiers import new_id, public_id
+from services.caisse_opening.commands import described
 from services.identity.caisses.add import add_caisse
 from services.identity.caisses.caisse import Caisse
-from services.identity.caisses.commands import described
 from services.identity.letters.make import MadeLots, make_letters
 from services.identity.letters.paper_secret import Half, PaperSecrets
 from services.identity.letters.post_lot import post_lot

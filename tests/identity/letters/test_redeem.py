@@ -14,6 +14,7 @@ from libs.common.values.siret import InvalidSiret
 from services.identity.caisses.caisse import Caisse
 from services.identity.letters.paper_secret import Half, PaperSecrets
 from services.identity.letters.redeem import PairNotUsable, ProvenPair, check_pair, kill_pair
+from services.identity.letters.sweep import sweep_letters
 from tests.identity.letters.hands import (
     NOW,
     InHand,
@@ -173,6 +174,25 @@ async def test_a_killed_pair_opens_nothing_and_keeps_no_hash(
         assert row is not None
         assert set(row.values()) == {None}
         assert await tx.fetchval("SELECT count(*) FROM journal WHERE action = 'letters.redeemed'") == 1
+
+
+@pytest.mark.parametrize("numbers", [("1000001",), ()], ids=["named", "with-all-others"])
+async def test_new_letters_end_what_expired_ones_had_proven(
+    identity_db: Database,
+    identity_relay: Database,
+    keys: KeyEncryption,
+    paper: PaperSecrets,
+    tmp_path: Path,
+    numbers: tuple[str, ...],
+):
+    caisse, letters = await both_letters(identity_db, keys, paper, tmp_path, f"releve-{len(numbers)}")
+    pair = await typed(identity_db, caisse, paper, letters, days=59)
+    async with identity_relay.across_caisses() as tx:
+        assert await sweep_letters(tx, NOW + timedelta(days=60)) >= 1
+    await made(identity_db, caisse, paper, keys, *numbers)
+    with pytest.raises(PairNotUsable):
+        async with identity_db.transaction(caisse.slug) as tx:
+            await kill_pair(tx, pair.pair_id, NOW + timedelta(days=61))
 
 
 async def test_two_confirmations_at_once_kill_the_pair_once(

@@ -12,7 +12,7 @@ import zxingcpp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.caisses.commands import described
+from services.caisse_opening.commands import described
 from services.identity.letters.data_matrix import data_matrix
 from services.identity.letters.paper_secret import Half
 from services.identity.letters.recipient import Recipient, envelope_lines

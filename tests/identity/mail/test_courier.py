@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from email.message import EmailMessage
+from uuid import uuid4
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
 from libs.common.database.pool import Database
+from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.runtime.mail_catcher.smtp import Fault
 from libs.common.runtime.settings import MailSettings
-from services.identity.mail.courier import note_what_waits, run_courier, send_what_is_due
-from services.identity.mail.enqueue import Mail, MailLimitReached
+from services.identity.mail.courier import compose, note_what_waits, run_courier, send_what_is_due
+from services.identity.mail.enqueue import PURPOSE, Letter, Mail, MailLimitReached
 from services.identity.mail.messages import MESSAGES, Sender, write
+from services.identity.mail.store import LeasedMail
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import CAISSE, Post, Visitor, a_person
 
@@ -46,6 +51,15 @@ async def test_a_mail_says_what_it_must(post: Post, identity_db: Database, clock
     assert LINK in message.text
     assert LINK in message.links
     assert "fonts.googleapis" not in message.html
+
+
+async def test_a_domain_with_accents_is_written_to_as_every_relay_reads_it(
+    post: Post, identity_db: Database, clock: HeldClock
+) -> None:
+    await ask(identity_db, post.mail, clock, "rose@b\u00fccher.example")
+    await post.deliver()
+    (message,) = post.mailbox.newest("rose@xn--bcher-kva.example")
+    assert message.to == ["rose@xn--bcher-kva.example"]
 
 
 async def test_what_it_said_is_sealed_then_erased(
@@ -260,6 +274,25 @@ def test_no_value_becomes_markup_or_a_header(name: str) -> None:
     assert "\n" not in written.subject
     assert "\nBcc:" not in written.text
     assert 'lang="fr"' in written.html
+
+
+def composed(keys: KeyEncryption, clock: HeldClock, *, firm: str, caisse: str) -> EmailMessage:
+    row_id = uuid4()
+    values = {"firm": firm, "link": LINK, "deadline": clock().isoformat()}
+    letter = msgspec.json.encode(Letter("rose@exemple.fr", values))
+    sealed = keys.seal(PURPOSE, letter, context=row_id.bytes)
+    leased = LeasedMail(
+        row_id, CAISSE, "already_known", "fr", "<m@espace>", parameters=sealed, created_at=clock(), tries=1
+    )
+    return compose(Mail(keys), Sender(caisse, "a@b.fr", "01", "c@d.fr"), leased)
+
+
+def test_a_name_that_reads_as_an_encoded_word_makes_no_header(keys: KeyEncryption, clock: HeldClock) -> None:
+    hostile = "=?utf-8?q?A=0D=0AReply-To=3A_thief=40x.fr?="
+    message = composed(keys, clock, firm=hostile, caisse=hostile)
+    heads = message.as_bytes().partition(b"\n\n")[0].splitlines()
+    assert not [line for line in heads if line.lower().startswith(b"reply-to")]
+    assert "thief@" not in str(message["Subject"]) + str(message["From"])
 
 
 def test_a_template_refuses_values_it_does_not_know() -> None:

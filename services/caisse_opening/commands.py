@@ -1,4 +1,4 @@
-"""`espace caisse add | list`."""
+"""`espace caisse add | connect | list`."""
 
 import asyncio
 import time
@@ -11,14 +11,17 @@ from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.pool import Database
+from libs.common.database.transaction import Tx
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime.cli import json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
 from libs.common.values.siret import InvalidSiren, parse_siren
+from services.caisse_opening.own_clients import NEEDS, register_own_clients
 from services.identity.caisses import store
 from services.identity.caisses.add import CaisseAlreadyThere, add_caisse
 from services.identity.caisses.caisse import Caisse, CaisseSettings, Cutover
+from services.identity.caisses.command_line import in_caisse, now
 
 
 @click.group("caisse")
@@ -45,23 +48,53 @@ def caisse() -> None:
 )
 @json_option
 def add(slug: str, as_json: bool, **given: Any) -> None:
-    """Ouvrir la caisse SLUG : sa ligne, ses clés, son calendrier."""
+    """Ouvrir la caisse SLUG : sa ligne, ses clés, son calendrier, son portail."""
     try:
         wanted = described(slug, **given)
     except (InvalidCaisseSlug, InvalidSiren, msgspec.ValidationError) as error:
         raise click.UsageError(str(error)) from error
     began = time.perf_counter()
+    settings = load_settings()
+    lacks = settings.lacking(*NEEDS)
     try:
-        asyncio.run(_add(load_settings(), wanted))
+        clients = asyncio.run(_add(settings, wanted, with_clients=not lacks))
     except CaisseAlreadyThere as error:
         raise click.ClickException(f"La caisse {slug} existe déjà : rien n'a été changé.") from error
     took_ms = round((time.perf_counter() - began) * 1000)
     if as_json:
-        print_json({**wanted.as_json(), "took_ms": took_ms})
+        print_json({**wanted.as_json(), "clients": clients, "took_ms": took_ms})
         return
     click.echo(f"La caisse {slug} est ouverte ({took_ms} ms).")
     if missing := [name for name in ("siren", "address", "phone", "email") if not getattr(wanted, name)]:
         click.echo(f"À compléter avant ses premiers courriers : {', '.join(missing)}.")
+    if lacks:
+        click.echo(
+            f"Personne ne s'y connecte encore : il manque ici {', '.join(lacks)}. Là où ces réglages sont connus : "
+            f"« espace caisse connect {slug} »."
+        )
+
+
+@caisse.command("connect")
+@click.argument("slug", required=False)
+@json_option
+def connect(slug: str | None, as_json: bool) -> None:
+    """Faire connaître à la caisse SLUG, ou à toutes, le portail et les services d'ici.
+
+    À leurs adresses et clés d'aujourd'hui : après un changement de celles-ci, ou pour une caisse ouverte sans eux.
+    """
+    settings = load_settings()
+    settings.require(*NEEDS)
+    slugs = [slug] if slug else [one.slug for one in asyncio.run(_every(settings))]
+
+    async def connected(tx: Tx) -> list[str]:
+        return await register_own_clients(tx, settings, now=now())
+
+    clients = {one: in_caisse(one, connected, name="espace caisse") for one in slugs}
+    if as_json:
+        print_json({"caisses": clients})
+        return
+    for one, known in clients.items():
+        click.echo(f"La caisse {one} connaît {', '.join(known)}.")
 
 
 @caisse.command("list")
@@ -114,13 +147,15 @@ def described(
     )
 
 
-async def _add(settings: Settings, wanted: Caisse) -> None:
+async def _add(settings: Settings, wanted: Caisse, *, with_clients: bool) -> list[str]:
+    """The tenant and our clients in it, or nothing; the identifiers of the clients."""
     settings.require("identity.dsn")
     keys = open_key_encryption(settings)
     db = await Database.open(settings.identity.dsn, name="espace caisse", max_size=1)
     try:
         async with db.transaction(wanted.slug) as tx:
             await add_caisse(tx, keys, wanted)
+            return await register_own_clients(tx, settings, now=wanted.created_at) if with_clients else []
     finally:
         await db.close()
 
