@@ -22,7 +22,8 @@ from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.judge_metadata import judge_metadata
 from services.identity.openid.provider import addresses
-from services.identity.openid.register import (
+from services.identity.openid.report import departures
+from services.identity.openid.write_client import (
     AT_THE_COMMAND_LINE,
     MOST_DAYS,
     MOST_USES,
@@ -35,8 +36,7 @@ from services.identity.openid.register import (
     rotate_secret,
     update_client,
 )
-from services.identity.openid.register import invite as invite_client
-from services.identity.openid.report import departures
+from services.identity.openid.write_client import invite as invite_client
 
 
 @click.group("client")

@@ -1,6 +1,6 @@
 """Registration, the addresses of RFC 8414 and RFC 9728, and what every route of an issuer reads of its request.
 
-The endpoints that programs call all day are in `back_channel.py`.
+The endpoints that programs call all day are in `program_endpoints.py`.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from libs.common.http import csrf
 from libs.common.http.application import Clock
 from libs.common.http.problems import PROBLEMS, Problem
 from services.identity.openid import discovery
+from services.identity.openid.answers import Answer, refusal_answer
 from services.identity.openid.authorize import Visit
-from services.identity.openid.back_channel import issuer_of
+from services.identity.openid.dynamic_registration import answer_management, answer_register
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, refusal_answer
+from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
-from services.identity.openid.register import ClientAlreadyThere
-from services.identity.openid.registration import answer_management, answer_register
 from services.identity.openid.wire import Parameters, parse_encoded, parse_form
+from services.identity.openid.write_client import ClientAlreadyThere
 from services.identity.sign_in.session import cookie_name
 from services.identity.site.routes import network_seen
 

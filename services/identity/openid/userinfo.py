@@ -6,12 +6,12 @@ from typing import Any
 from libs.common.access import refusals as access
 from libs.common.access.dpop import Nonces, verify_proof
 from services.identity.openid import discovery, store, subject_gate, tokens
+from services.identity.openid.answers import Answer, Decision
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonces_for
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Decision
 from services.identity.openid.presented import bound_key, floors_of, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot

@@ -9,7 +9,7 @@ from libs.common.database.pool import Database
 from libs.common.values.identifiers import new_id
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.consents import given_by
-from services.identity.openid.register import register_client
+from services.identity.openid.write_client import register_client
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import CAISSE, Visitor, a_person, sign_in, told
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.identity.openid import store
-from services.identity.openid.register import AT_THE_COMMAND_LINE, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, update_client
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of
 
 ASKED = json.dumps({"id_token": {"email": None, "name": None}, "userinfo": {"email": None, "address": None}})

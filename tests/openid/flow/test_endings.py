@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
-from services.identity.openid.register import disable_client
+from services.identity.openid.write_client import disable_client
 from tests.openid.flow.test_claims_and_consent import changed
 from tests.openid.party import Issuer, Party, Somebody, callback
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from services.identity.openid.answers import Answer
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.effects import ConsumeCode, Note, RememberJti, RememberProof, RevokeGrant
-from services.identity.openid.kernel import Answer
 from services.identity.openid.token import GRANTS, decide
 from tests.openid.kernel import world
 from tests.openid.party import claims_of

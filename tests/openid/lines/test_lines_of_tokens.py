@@ -108,7 +108,7 @@ async def test_line_23_a_service_s_subject_is_never_a_person_s(issuer: Issuer) -
     for name in ("per_01M858D2T4EMH85J4FA5G8BJY9", "adh_X", "cab_X", "mch_X"):
         from services.identity.openid import client_store
         from services.identity.openid.clients import Client
-        from services.identity.openid.register import register_client
+        from services.identity.openid.write_client import register_client
 
         with pytest.raises(InvalidClientMetadata):
             async with issuer.db.transaction(issuer.caisse) as tx:

@@ -8,7 +8,7 @@ import pytest
 from libs.common.access.signatures import SigningKey
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
-from services.identity.openid.register import AT_THE_COMMAND_LINE, ITSELF, rotate_secret, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, ITSELF, rotate_secret, update_client
 from tests.openid.oidc_dynamic.registering import invitation, manage, register
 from tests.openid.party import Issuer, Party, Somebody, callback
 

@@ -21,7 +21,7 @@ from services.identity.cabinets.leave import remove_collaborator
 from services.identity.delegation.parties import MayAnswerForCabinet
 from services.identity.floors.raise_floor import raise_floor
 from services.identity.openid import store as clients
-from services.identity.openid.register import AT_THE_COMMAND_LINE, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, update_client
 from services.identity.sign_in.session import end_session
 from tests.identity.delegation.parties import a_scene, an_active_mandate
 from tests.openid.party import Issuer, Party, claims_of

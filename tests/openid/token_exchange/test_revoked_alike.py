@@ -16,7 +16,7 @@ from services.identity.cabinets.leave import remove_collaborator
 from services.identity.floors.raise_floor import raise_floor
 from services.identity.openid import consent_store
 from services.identity.openid import store as clients
-from services.identity.openid.register import AT_THE_COMMAND_LINE, disable_client, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, disable_client, update_client
 from services.identity.sign_in.session import end_access_tokens, end_all_sessions, end_session
 from services.identity.sign_in.suspend import suspend
 from tests.identity.delegation.parties import a_scene, an_active_mandate

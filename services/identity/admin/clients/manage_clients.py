@@ -1,7 +1,7 @@
 """What a program may do to the clients of its caisse: what an operator does at the command line.
 
 One rule is added, which the use cases themselves ask of whoever calls them
-(`register.Hand`): nobody grants what they lack (openid.md §2, delegated
+(`write_client.Hand`): nobody grants what they lack (openid.md §2, delegated
 administration), else `client.manage` would be every right at once.
 """
 
@@ -18,7 +18,7 @@ from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, may_name_a_client
 from services.identity.openid.judge_metadata import judge_metadata
 from services.identity.openid.provider import Provider, addresses
-from services.identity.openid.register import Hand
+from services.identity.openid.write_client import Hand
 
 
 class MetadataRefused(DomainError):

@@ -29,7 +29,8 @@ from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.provider import Provider
-from services.identity.openid.register import (
+from services.identity.openid.report import departures
+from services.identity.openid.write_client import (
     MOST_DAYS,
     MOST_USES,
     BeyondOwnRights,
@@ -41,7 +42,6 @@ from services.identity.openid.register import (
     rotate_secret,
     update_client,
 )
-from services.identity.openid.report import departures
 
 PROBLEMS.update(
     {

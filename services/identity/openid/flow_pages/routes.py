@@ -22,7 +22,7 @@ from libs.common.pages.formats import siret
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from libs.common.values.sentence import Sentence
-from services.identity.openid import flow_store, front_channel, logo_store
+from services.identity.openid import browser_endpoint, flow_store, logo_store
 from services.identity.openid.authorize import (
     CONSENT_LASTS,
     ToClient,
@@ -34,10 +34,10 @@ from services.identity.openid.authorize import (
     pushed_handle,
     under_way,
 )
-from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.flow import origin_of
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import access_lasts
+from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import rights_in_words
@@ -67,8 +67,8 @@ async def authorize(
     provider: NamedDependency[Provider],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """RFC 6749 §3.1: the page of an outcome that `front_channel.py` left to us."""
-    outcome = front_channel.outcome_of(request.scope)
+    """RFC 6749 §3.1: the page of an outcome that `browser_endpoint.py` left to us."""
+    outcome = browser_endpoint.outcome_of(request.scope)
     if isinstance(outcome, Refusal):
         return await _error_of(request, site, provider, clock, outcome)
     return await shown(request, site, provider, outcome)

@@ -16,18 +16,18 @@ from libs.common.database.transaction import Tx
 from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.caisses import store as caisses
 from services.identity.openid import client_store
+from services.identity.openid.answers import Answer
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile, may_name_a_client
 from services.identity.openid.issuer import OPENID_SCOPES, Issuer
 from services.identity.openid.judge_metadata import judge_metadata
-from services.identity.openid.kernel import Answer
 from services.identity.openid.provider import Provider
-from services.identity.openid.register import ITSELF, disable_client, register_client, update_client
+from services.identity.openid.write_client import ITSELF, disable_client, register_client, update_client
 from services.identity.sign_in import throttle
 
 OURS = frozenset({"profile", "consent", "introspects", "resources"})
 """What a client never says of itself: an operator, or the initial access token, does. Nor of its scope, what is more
-than `OPENID_SCOPES`. An update leaves all that as it is (`register.Hand.keeps`)."""
+than `OPENID_SCOPES`. An update leaves all that as it is (`write_client.Hand.keeps`)."""
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 KNOWN = frozenset(ClientMetadata.__struct_fields__)
