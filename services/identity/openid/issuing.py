@@ -31,7 +31,7 @@ class AccessLasts(NamedTuple):
 
 
 def access_lasts(scopes: Iterable[str]) -> AccessLasts:
-    """By the very clocks of the grant (`authorize.completion`)."""
+    """By the very clocks of the grant (`completion.py`)."""
     if "offline_access" in scopes:
         return AccessLasts(days=OFFLINE_GRANT_LIFE.days)
     return AccessLasts(hours=SESSION_GRANT_LIFE // timedelta(hours=1))

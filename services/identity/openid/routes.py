@@ -15,9 +15,9 @@ from libs.common.http.application import Clock
 from libs.common.http.problems import PROBLEMS, Problem
 from services.identity.openid import discovery
 from services.identity.openid.answers import Answer, refusal_answer
-from services.identity.openid.authorize import Visit
 from services.identity.openid.dynamic_registration import answer_management, answer_register
 from services.identity.openid.issuer import Issuer
+from services.identity.openid.proceed import Visit
 from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal

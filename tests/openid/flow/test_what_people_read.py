@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from libs.common.pages.formats import day
-from services.identity.openid.authorize import CONSENT_LASTS
+from services.identity.openid.completion import CONSENT_LASTS
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE
 from services.identity.openid.rights_in_words import ACTING, READING, rights_in_words
 from services.identity.openid.steps import FLOW_LASTS

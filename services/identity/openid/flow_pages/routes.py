@@ -23,20 +23,12 @@ from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from libs.common.values.sentence import Sentence
 from services.identity.openid import browser_endpoint, flow_store, logo_store
-from services.identity.openid.authorize import (
-    CONSENT_LASTS,
-    ToClient,
-    ToPage,
-    continue_flow,
-    ended,
-    keep_posted,
-    look,
-    pushed_handle,
-    under_way,
-)
+from services.identity.openid.authorize import keep_posted, pushed_handle
+from services.identity.openid.completion import CONSENT_LASTS
 from services.identity.openid.flow import origin_of
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import access_lasts
+from services.identity.openid.proceed import ToClient, ToPage, continue_flow, ended, look, under_way
 from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
