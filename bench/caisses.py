@@ -19,7 +19,7 @@ from bench.rounds import Measured, closed_rounds, open_rounds
 from libs.common.access.signatures import SigningKey
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, ClientMetadata
-from services.identity.openid.register import register_client
+from services.identity.openid.write_client import register_client
 from services.identity.signing_keys import store as signing_keys
 from services.identity.signing_keys.sealing import PURPOSE, context
 

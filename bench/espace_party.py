@@ -21,7 +21,7 @@ from services.identity.delegation.parties import MayAnswerForCabinet, MayManageM
 from services.identity.delegation.terms import Terms, default_days, grants_of_bundle
 from services.identity.mail.enqueue import Mail
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE, ClientMetadata
-from services.identity.openid.register import register_client
+from services.identity.openid.write_client import register_client
 from services.identity.sign_in.session import Acr, cookie_name, open_session
 
 EVERYTHING = f"{SCOPE} declaration.read declaration.submit attestation.read attestation.request standing.read"

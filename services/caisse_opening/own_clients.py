@@ -14,8 +14,8 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid.client_rules import check_metadata
 from services.identity.openid.clients import CLIENT_CREDENTIALS, ClientMetadata
-from services.identity.openid.register import AT_THE_COMMAND_LINE, register_client, update_client
 from services.identity.openid.store import load_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, register_client, update_client
 from services.portal.relying_party.registration import CLIENT_ID as PORTAL
 from services.portal.relying_party.registration import portal_registration
 

@@ -36,7 +36,7 @@ from services.identity.floors import routes as floors
 from services.identity.letters.paper_secret import PaperSecrets
 from services.identity.mail.enqueue import Mail
 from services.identity.names import routes as names
-from services.identity.openid import back_channel, front_channel
+from services.identity.openid import browser_endpoint, program_endpoints
 from services.identity.openid import routes as openid
 from services.identity.openid.flow_pages import routes as openid_pages
 from services.identity.openid.guarded_fetcher import GuardedFetcher
@@ -141,7 +141,7 @@ def create_app(
         clock=clock,
         state={"proxies": proxy_networks(settings.trusted_proxies)},
         signature_types=TYPES,
-        thin=[*back_channel.ENDPOINTS, *front_channel.ENDPOINTS],
+        thin=[*program_endpoints.ENDPOINTS, *browser_endpoint.ENDPOINTS],
     )
     return app
 

@@ -25,7 +25,7 @@ from libs.common.values.identifiers import new_id, public_id
 from services.documents.attestations import store
 from services.documents.attestations.files import Files
 from services.identity.openid.clients import CLIENT_CREDENTIALS, ClientMetadata
-from services.identity.openid.register import register_client
+from services.identity.openid.write_client import register_client
 from services.identity.signing_keys import store as signing_keys
 from services.identity.signing_keys.rotation import create_keys
 from services.identity.signing_keys.sealing import open_key

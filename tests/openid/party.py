@@ -22,7 +22,7 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid.clients import CODE, REFRESH, ClientMetadata
-from services.identity.openid.register import open_registration, register_client
+from services.identity.openid.write_client import open_registration, register_client
 from services.identity.sign_in.session import cookie_name, open_session
 from tests.conftest import HeldClock, no_cache_keeps_a_redirect
 

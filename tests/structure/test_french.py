@@ -147,7 +147,7 @@ TO_PROGRAMS = (
     "services.identity.letters.make",
     "services.identity.letters.post_lot",
     "services.identity.letters.print_lot",
-    "services.identity.openid.register",
+    "services.identity.openid.write_client",
 )
 """Where refusals are met by callers of our APIs and by commands alone."""
 

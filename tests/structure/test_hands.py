@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2] / "services" / "identity"
-REGISTER = ROOT / "openid" / "register.py"
+REGISTER = ROOT / "openid" / "write_client.py"
 WRITES = {
     "add",
     "replace",
@@ -52,7 +52,7 @@ def test_only_use_cases_with_a_hand_write_clients() -> None:
         if stores & calls(ast.parse(path.read_text("utf-8")))
     }
 
-    assert writing == {"openid/register.py"}
+    assert writing == {"openid/write_client.py"}
     tables = ("INTO client ", "UPDATE client SET", "UPDATE client\n")
     in_sql = {
         path.relative_to(ROOT).as_posix()

@@ -114,7 +114,6 @@ class TokenCheck:
         introspect: Introspect | None,
         public_base: str,
         nonces: Nonces | None,
-        publishes_metadata: bool = True,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._verifier = verifier
@@ -123,7 +122,6 @@ class TokenCheck:
         self._introspect = introspect
         self._base = public_base
         self._nonces = nonces
-        self._publishes_metadata = publishes_metadata
         self._clock = clock
 
     async def check(self, request: ASGIConnection[Any, Any, Any, Any], wanted: Scopes) -> AccessToken:
@@ -170,9 +168,8 @@ class TokenCheck:
         if verdict is Verdict.UNKNOWN:
             raise RevocationsUnknown
 
-    def _metadata_address(self, caisse: CaisseSlug) -> str | None:
-        if not self._publishes_metadata:
-            return None
+    def _metadata_address(self, caisse: CaisseSlug) -> str:
+        """RFC 9728 §3.1."""
         return f"{self._base}/.well-known/oauth-protected-resource/{caisse}"
 
 

@@ -23,16 +23,14 @@ class AccessRefused(DomainError):
         self.parameters: dict[str, str] = dict(parameters)
         self.headers: dict[str, str] = {}
 
-    def challenge(self, *, resource_metadata: str | None = None, nonce: str | None = None) -> "AccessRefused":
+    def challenge(self, *, resource_metadata: str, nonce: str | None = None) -> "AccessRefused":
         """Write the `WWW-Authenticate` that tells the client what to bring (RFC 9449 §7.1, RFC 9728 §5.1)."""
         said: dict[str, str] = {}
         if self.error is not None:
             said["error"] = self.error
         if self.description is not None:
             said["error_description"] = self.description
-        said |= self.parameters | {"algs": " ".join(DPOP_ALGORITHMS)}
-        if resource_metadata is not None:
-            said["resource_metadata"] = resource_metadata
+        said |= self.parameters | {"algs": " ".join(DPOP_ALGORITHMS), "resource_metadata": resource_metadata}
         self.headers["WWW-Authenticate"] = "DPoP " + ", ".join(
             f'{name}="{value}"' for name, value in said.items()
         )

@@ -147,7 +147,6 @@ class ResourceServer:
             introspect=introspect,
             public_base=base,
             nonces=nonces_of(self._keys, self._service),
-            publishes_metadata=self._service != "identity",
             clock=self._clock,
         )
 

@@ -30,7 +30,7 @@ from services.identity.openid.client_keys import MOST_KEYS, Jwk, kept_keys, veri
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import TOKEN_EXCHANGE, ClientMetadata
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
-from services.identity.openid.register import AT_THE_COMMAND_LINE, Hand, disable_client, register_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, Hand, disable_client, register_client
 
 OPEN_TO_MACHINES = DELEGABLE - {PAYMENT_ORDER}
 """The firm that lets the cabinet's software act is told: never to order a payment."""

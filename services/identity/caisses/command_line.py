@@ -55,8 +55,17 @@ async def caisse_named(read: Reader, slug: CaisseSlug) -> Caisse:
     return await store.find(read, slug) or no_such_caisse(slug)
 
 
-def in_caisse(written: str, act: Callable[[Tx], Awaitable[Found]], *, name: str = "espace client") -> Found:
-    """All that `act` writes in the caisse named, or nothing. `name` is how PostgreSQL shows the connection."""
+def in_caisse(
+    written: str,
+    act: Callable[[Tx], Awaitable[Found]],
+    *,
+    name: str = "espace client",
+    first: Callable[[CaisseSlug], Awaitable[None]] | None = None,
+) -> Found:
+    """All that `act` writes in the caisse named, or nothing. `name` is how PostgreSQL shows the connection.
+
+    `first` may be slow: it is awaited before the transaction, once the caisse is known to exist.
+    """
     slug = slug_named(written)
 
     async def run() -> Found:
@@ -64,6 +73,9 @@ def in_caisse(written: str, act: Callable[[Tx], Awaitable[Found]], *, name: str 
         settings.require("identity.dsn")
         db = await Database.open(settings.identity.dsn, name=name, max_size=1)
         try:
+            if first is not None:
+                await caisse_named(db.one_statement(slug), slug)
+                await first(slug)
             async with db.transaction(slug) as tx:
                 await caisse_named(tx, slug)
                 return await act(tx)

@@ -64,6 +64,10 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     hinted_subject: str | None = None
     ui_locales: str | None = None
     display: str = "page"
+    was_pushed: bool | None = None
+    """Whether it came by PAR. The version before says nothing of this, nor of the next."""
+    was_signed: bool | None = None
+    """Whether it came in a request object (RFC 9101)."""
     pushed_as: bytes | None = None
     """The hash of the PAR handle, spent when the request completes."""
     pushed_in: Span = ANY_OF_FOUR
@@ -232,7 +236,13 @@ CHECKS = (
 
 
 def checked(
-    parameters: Parameters, client: Client, issuer: Issuer, address: ReturnAddress
+    parameters: Parameters,
+    client: Client,
+    issuer: Issuer,
+    address: ReturnAddress,
+    *,
+    was_pushed: bool,
+    was_signed: bool,
 ) -> AuthorizationRequest:
     """The request, believed. Raises the refusal of the first check that fails."""
     for check in CHECKS:
@@ -264,7 +274,17 @@ def checked(
         hinted_subject=_hinted_subject(parameters, client, issuer),
         ui_locales=parameters.get("ui_locales"),
         display=parameters.get("display") or "page",
+        was_pushed=was_pushed,
+        was_signed=was_signed,
     )
+
+
+def came_as_it_must(request: AuthorizationRequest, client: Client) -> None:
+    """openid.md line 8; RFC 9101 §10.5: what a client must push, or sign, counts in no other form."""
+    if client.needs_pushed_requests and request.was_pushed is False:
+        raise InvalidRequest("This client must push its requests.")
+    if client.metadata.require_signed_request_object and request.was_signed is False:
+        raise InvalidRequest("This client signs its requests.")
 
 
 def may_be_answered(request: AuthorizationRequest, client: Client) -> None:
@@ -280,6 +300,7 @@ def may_be_answered(request: AuthorizationRequest, client: Client) -> None:
 
 def is_still_allowed(request: AuthorizationRequest, client: Client, issuer: Issuer) -> None:
     """What was checked when the request came, judged by the client of this moment. Raises what the client hears."""
+    came_as_it_must(request, client)
     if not client.check_response_type("code") or not client.check_grant_type(CODE):
         raise UnauthorizedClient("The client is not registered for the code flow.")
     if request.code_challenge is None and client.needs_pkce:

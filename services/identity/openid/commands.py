@@ -1,5 +1,6 @@
 """`espace client add | change | list | show | rotate | disable | report | invite`, and the software of cabinets."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,13 +12,18 @@ from rich.table import Table
 from libs.common.database.transaction import Tx
 from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import load_settings
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.cabinets.commands import MACHINES
 from services.identity.caisses.caisse import OpenRegistration
 from services.identity.caisses.command_line import in_caisse, misused, now, refuse
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
-from services.identity.openid.register import (
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.judge_metadata import judge_metadata
+from services.identity.openid.provider import addresses
+from services.identity.openid.report import departures
+from services.identity.openid.write_client import (
     AT_THE_COMMAND_LINE,
     MOST_DAYS,
     MOST_USES,
@@ -30,8 +36,7 @@ from services.identity.openid.register import (
     rotate_secret,
     update_client,
 )
-from services.identity.openid.register import invite as invite_client
-from services.identity.openid.report import departures
+from services.identity.openid.write_client import invite as invite_client
 
 
 @click.group("client")
@@ -57,6 +62,7 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
             lambda tx: register_client(
                 tx, described, now=now(), client_id=client_id, plain_http=settings.demonstration
             ),
+            first=judging(described),
         )
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
         misused(f"{metadata} : {error}")
@@ -90,7 +96,7 @@ def change(caisse: str, client_id: str, metadata: Path, as_json: bool) -> None:
 
     try:
         described = msgspec.json.decode(metadata.read_bytes(), type=ClientMetadata)
-        changed = in_caisse(caisse, replaced)
+        changed = in_caisse(caisse, replaced, first=judging(described))
     except (msgspec.MsgspecError, InvalidClientMetadata) as error:
         misused(f"{metadata} : {error}")
     except ItIsAMachine:
@@ -216,6 +222,18 @@ def registration(caisse: str, choice: str, as_json: bool) -> None:
         print_json({"caisse": caisse, "registration": choice})
     else:
         click.echo(f"{caisse} : {choice}")
+
+
+def judging(described: ClientMetadata) -> Callable[[CaisseSlug], Awaitable[None]]:
+    """As registration and the Admin API judge it, with the addresses that the description names."""
+
+    async def judge(caisse: CaisseSlug) -> None:
+        settings = load_settings()
+        _, audiences = addresses(settings, caisse)
+        fetcher = GuardedFetcher.of(settings)
+        await judge_metadata(described, audiences, fetcher, plain_http=settings.demonstration)
+
+    return judge
 
 
 def _told(one: Client) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from libs.common.database.journal import Act
 from libs.common.database.pool import Database
 from libs.common.database.transaction import RaceLost
 from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.effect_store import shares_a_message, together, values_of
 from services.identity.openid.effects import Effect, NoteOnce, SpendPass
-from services.identity.openid.kernel import Answer, Decision, refusal_answer
 from services.identity.openid.remembered import Remembered
 from services.identity.openid.snapshot import Snapshot
 

@@ -66,6 +66,27 @@ def metadata(issuer: Issuer) -> dict[str, Any]:
     }
 
 
+def resource_metadata_address(issuer: Issuer) -> str:
+    """RFC 9728 §3.1: the well-known segment stands before the path."""
+    base = issuer.url.removesuffix(f"/{issuer.caisse}")
+    return f"{base}/.well-known/oauth-protected-resource/{issuer.caisse}"
+
+
+def resource_metadata(issuer: Issuer) -> dict[str, Any]:
+    """RFC 9728 §2, of the issuer as a resource server: UserInfo, which takes a posted form and a `compat` client's
+    bearer token too, and the APIs of administration and delegation, which take neither.
+    """
+    return {
+        "resource": issuer.url,
+        "resource_name": "Espace",
+        "authorization_servers": [issuer.url],
+        "scopes_supported": sorted(issuer.audiences[issuer.url].scopes),
+        "bearer_methods_supported": ["header", "body"],
+        "dpop_bound_access_tokens_required": False,
+        "dpop_signing_alg_values_supported": list(DPOP_ALGORITHMS),
+    }
+
+
 def _endpoints(issuer: Issuer) -> dict[str, str]:
     registers = (
         {"registration_endpoint": issuer.endpoint("/register")} if issuer.keys.opened.registers else {}

@@ -20,7 +20,7 @@ from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import Session, sid_of
 
 
-class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class UncheckedLogout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a client says: what counts of it, and of its hint. Kept so when it was posted, the hint itself is not."""
 
     client_id: str | None = None
@@ -43,10 +43,10 @@ class LogoutRequest(Struct, frozen=True, kw_only=True):
 OF_NOBODY = ""
 """In place of a client's name, in the table of pushed requests: no client pushed this one, none can ask for it."""
 
-_kept = msgspec.json.Decoder(Asked)
+_kept = msgspec.json.Decoder(UncheckedLogout)
 
 
-def read(parameters: Parameters, issuer: Issuer) -> Asked:
+def read(parameters: Parameters, issuer: Issuer) -> UncheckedLogout:
     """RP-Initiated Logout §2, hint first. Raises `InvalidRequest`, for a page.
 
     §4: an expired hint is good, a forged one an error. One that nobody can judge any more, its key being
@@ -60,11 +60,11 @@ def read(parameters: Parameters, issuer: Issuer) -> Asked:
         if text is not None and not may_have_been_ours(text, issuer):
             raise InvalidRequest("The id_token_hint is not an ID token of ours.")
         known = return_to if named is not None or text is None else None
-        return Asked(client_id=named, return_to=known, state=state, ui_locales=locales)
+        return UncheckedLogout(client_id=named, return_to=known, state=state, ui_locales=locales)
     audience = str(hint["aud"])
     if named is not None and named != audience:
         raise InvalidRequest("The id_token_hint was issued to another client.")
-    return Asked(
+    return UncheckedLogout(
         client_id=audience,
         return_to=return_to,
         state=state,
@@ -74,21 +74,21 @@ def read(parameters: Parameters, issuer: Issuer) -> Asked:
     )
 
 
-async def keep(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> str:
+async def keep(provider: Provider, issuer: Issuer, asked: UncheckedLogout, now: datetime) -> str:
     """A handle for what was posted: the browser comes back with it, and with its cookies."""
     handle, stored = kept(OF_NOBODY, msgspec.json.encode(asked), now)
     await write(provider.db, issuer.caisse, [stored])
     return handle
 
 
-async def recall(tx: Tx, handle: str, now: datetime) -> Asked:
+async def recall(tx: Tx, handle: str, now: datetime) -> UncheckedLogout:
     """What was kept under a handle; nothing when it is unknown or too old: then the person is asked."""
     text = await logout_store.kept(tx, handle_place(handle), OF_NOBODY, now)
-    return Asked() if text is None else _kept.decode(text)
+    return UncheckedLogout() if text is None else _kept.decode(text)
 
 
 async def check(
-    tx: Tx, provider: Provider, issuer: Issuer, asked: Asked, session: Session | None
+    tx: Tx, provider: Provider, issuer: Issuer, asked: UncheckedLogout, session: Session | None
 ) -> LogoutRequest:
     """Client, then return address. Raises `InvalidRequest`, for a page."""
     client = await store.load_client(tx, asked.client_id) if asked.client_id else None
@@ -109,7 +109,7 @@ async def check(
 
 
 def _is_about(
-    asked: Asked, client: Client, session: Session | None, provider: Provider, issuer: Issuer
+    asked: UncheckedLogout, client: Client, session: Session | None, provider: Provider, issuer: Issuer
 ) -> bool:
     """openid.md §4, "logout CSRF": the hint names this browser's own session and person."""
     if asked.sid is None:

@@ -90,6 +90,8 @@ class Became(NamedTuple):
     finished: bool
     client_name: str
     client_uri: str
+    initiate_login_uri: str
+    """Where the client begins a sign-in that somebody else asks for (OpenID Connect Core §4)."""
 
 
 async def what_became_of(read: Reader, flow_id: UUID) -> Became | None:
@@ -98,7 +100,8 @@ async def what_became_of(read: Reader, flow_id: UUID) -> Became | None:
         """
         SELECT flow.request->>'ui_locales' AS ui_locales, flow.finished_at IS NOT NULL AS finished,
                coalesce(client.metadata->>'client_name', '') AS client_name,
-               coalesce(client.metadata->>'client_uri', '') AS client_uri
+               coalesce(client.metadata->>'client_uri', '') AS client_uri,
+               coalesce(client.metadata->>'initiate_login_uri', '') AS initiate_login_uri
           FROM authorization_flow AS flow
           LEFT JOIN client ON client.client_id = flow.client_id AND client.state = 'active'
          WHERE flow.id = $1 AND flow.bucket BETWEEN $2 AND $3
@@ -114,7 +117,8 @@ async def what_became_of_pushed(read: Reader, client_id: str, pushed_at: Place) 
         """
         SELECT pushed.request->>'ui_locales' AS ui_locales, pushed.spent_at IS NOT NULL AS finished,
                coalesce(client.metadata->>'client_name', '') AS client_name,
-               coalesce(client.metadata->>'client_uri', '') AS client_uri
+               coalesce(client.metadata->>'client_uri', '') AS client_uri,
+               coalesce(client.metadata->>'initiate_login_uri', '') AS initiate_login_uri
           FROM pushed_request AS pushed
           LEFT JOIN client ON client.client_id = pushed.client_id AND client.state = 'active'
          WHERE pushed.handle_hash = $1 AND pushed.bucket BETWEEN $2 AND $3 AND pushed.client_id = $4

@@ -8,11 +8,12 @@ from libs.common.values.identifiers import public_id
 from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import power_for_exchange
 from services.identity.openid import audiences, store, subject_gate
+from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.bucket_names import refresh_place
+from services.identity.openid.caller import Caller, UnprovenRequest
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import (
     floors_of,
     grant_of_jti,
@@ -30,7 +31,7 @@ JWT_TYPE = "application/token-introspection+jwt"
 
 
 async def answer_introspection(
-    provider: Provider, issuer: Issuer, asked: Asked, accept: str, now: datetime
+    provider: Provider, issuer: Issuer, asked: UnprovenRequest, accept: str, now: datetime
 ) -> Answer:
     """RFC 7662 §2."""
     if asked.credentials is None:
@@ -40,7 +41,7 @@ async def answer_introspection(
     return await commit(provider.db, issuer.caisse, decision, snapshot)
 
 
-async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
+async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """The caller, the token's claims, the grant behind it, and for a delegated token its mandate as of now."""
     client_id = asked.credentials.client_id if asked.credentials else ""
     token = asked.parameters.get("token") or ""
@@ -53,8 +54,8 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
             client,
             found["grant"],
             found["presented_is_revoked"],
-            found["issued_to"],
             found["floor"],
+            found["issued_to"],
         ) = await store.load_presented(
             read,
             client_id,
@@ -77,18 +78,18 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 
-def decide(asked: Asked, snapshot: Snapshot, *, signed: bool) -> Decision:
+def decide(asked: UnprovenRequest, snapshot: Snapshot, *, signed: bool) -> Decision:
     """Client, then the token; whatever is wrong with the token is one answer, `inactive`."""
-    kernel = Kernel(snapshot, asked, {})
+    caller = Caller(asked, snapshot)
     try:
-        client = kernel.prove_client()
+        client = caller.prove()
         asked.parameters.need("token")
         if not client.is_confidential:
             raise InvalidClient
     except Refusal as error:
-        return Decision(refusal_answer(error, snapshot), tuple(kernel.effects))
+        return Decision(refusal_answer(error, snapshot), tuple(caller.effects))
     body = describe(client, snapshot)
-    return Decision(_answer(body, client, snapshot, signed=signed), tuple(kernel.effects))
+    return Decision(_answer(body, client, snapshot, signed=signed), tuple(caller.effects))
 
 
 def describe(client: Client, snapshot: Snapshot) -> dict[str, Any]:
@@ -138,17 +139,25 @@ def _alive(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> boo
     A service asks when it does not know what was revoked (delegation.md §4): whatever its floors would refuse, this
     does.
     """
+    by_itself = claims["sub"] == claims["client_id"]
+    if not by_itself and "act" not in claims:
+        return mandate_of(claims) is None and _own_in_force(claims, issued_to, snapshot)
     if snapshot.floor is not None and is_under(snapshot.floor.timestamp(), claims["iat"]):
         return False
-    scopes = frozenset(claims["scope"].split())
-    if claims["sub"] == claims["client_id"]:
-        return issued_to.state == "active" and scopes <= issued_to.scopes
-    if "act" in claims:
-        return _actor_in_force(claims, issued_to, snapshot) and _holds_the_power(claims, issued_to, snapshot)
-    grant = snapshot.grant
-    if mandate_of(claims) is not None or grant is None or not _in_force(grant, issued_to, snapshot.now):
+    if by_itself:
+        return issued_to.state == "active" and frozenset(claims["scope"].split()) <= issued_to.scopes
+    return _actor_in_force(claims, issued_to, snapshot) and _holds_the_power(claims, issued_to, snapshot)
+
+
+def _own_in_force(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:
+    """A person's own token, by the gate of UserInfo and of the exchange."""
+    if snapshot.grant is None:
         return False
-    return scopes <= subject_gate.allowed_scopes(scopes, issued_to, grant.subject)
+    try:
+        subject_gate.check_token(claims, snapshot.floor, snapshot.grant, issued_to, snapshot.now)
+    except Stopped:
+        return False
+    return True
 
 
 def _actor_in_force(claims: dict[str, Any], issued_to: Client, snapshot: Snapshot) -> bool:

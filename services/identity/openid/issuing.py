@@ -31,20 +31,27 @@ class AccessLasts(NamedTuple):
 
 
 def access_lasts(scopes: Iterable[str]) -> AccessLasts:
-    """By the very clocks of the grant (`authorize.completion`)."""
+    """By the very clocks of the grant (`completion.py`)."""
     if "offline_access" in scopes:
         return AccessLasts(days=OFFLINE_GRANT_LIFE.days)
     return AccessLasts(hours=SESSION_GRANT_LIFE // timedelta(hours=1))
 
 
-def pass_gate(kernel: Kernel, grant: Grant, client: Client) -> None:
-    """Whatever stops the subject reads as `invalid_grant` (openid.md §4, "gate missing in a sibling grant")."""
+def pass_gate(kernel: Kernel, grant: Grant, client: Client, shown: dict[str, Any] | None = None) -> None:
+    """Whatever stops the subject reads as `invalid_grant` (openid.md §4, "gate missing in a sibling grant").
+
+    `shown` are the claims of the access token by which the grant is known, if it is.
+    """
+    snapshot = kernel.snapshot
     try:
-        subject_gate.check_grant(grant, client, kernel.snapshot.now)
+        if shown is None:
+            subject_gate.check_grant(grant, client, snapshot.now)
+        else:
+            subject_gate.check_token(shown, snapshot.floor, grant, client, snapshot.now)
     except Stopped as stop:
         kernel.note_refusal(stop.reason, grant)
         raise InvalidGrant from stop
-    if grant.expires_at <= kernel.snapshot.now:
+    if grant.expires_at <= snapshot.now:
         raise InvalidGrant
 
 

@@ -13,67 +13,21 @@ from uuid import UUID
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request
 from authlib.oauth2.rfc6749.errors import OAuth2Error
-from msgspec import Struct
 
 from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act, Actor
 from libs.common.values.identifiers import public_id
 from services.identity.cabinets.machine_store import Machine
-from services.identity.openid import client_authentication, dpop_binding
-from services.identity.openid.client_authentication import Credentials
-from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE, Client
-from services.identity.openid.dpop_binding import ProofHeaders
-from services.identity.openid.effects import (
-    Effect,
-    Note,
-    NoteOnce,
-    RememberProof,
-    RevokeGrant,
-)
-from services.identity.openid.refusals import InvalidClient, InvalidRequest, SlowDown, UseDpopNonce
-from services.identity.openid.snapshot import Grant, Snapshot
+from services.identity.openid.answers import Answer, Decision, refusal_answer
+from services.identity.openid.caller import Caller, UnprovenRequest
+from services.identity.openid.clients import Client
+from services.identity.openid.effects import Note, NoteOnce, RevokeGrant
+from services.identity.openid.refusals import InvalidRequest, SlowDown, UseDpopNonce
+from services.identity.openid.snapshot import Grant
 from services.identity.openid.wire import Parameters
 
 UNTOLD = (UseDpopNonce, SlowDown)
 """Not refusals of anything: come back with the nonce, or in a second."""
-
-GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
-
-
-class Asked(Struct, frozen=True):
-    """One request to a back-channel endpoint, parsed strictly and not yet believed."""
-
-    parameters: Parameters
-    credentials: Credentials | None
-    proof: ProofHeaders = ProofHeaders()
-
-    @property
-    def assertion(self) -> str:
-        """The client's assertion, if that is how it authenticates."""
-        found = self.credentials
-        return found.proof if found is not None and found.method == "private_key_jwt" else ""
-
-    @property
-    def grant_type(self) -> str:
-        """The grant asked for, as the journal and the figures say it: whatever we do not know is `other`."""
-        said = self.parameters.get("grant_type")
-        return said if said in GRANT_TYPES else "other"
-
-
-class Answer(Struct, frozen=True):
-    """What the caller gets: a JSON body (or text, when `media_type` says so)."""
-
-    status: int
-    body: dict[str, Any] | str
-    headers: dict[str, str] = {}
-    media_type: str = "application/json"
-
-
-class Decision(Struct, frozen=True):
-    """The answer, and the effects that must be written for it to be true. Failures have effects too."""
-
-    answer: Answer
-    effects: Sequence[Effect] = ()
 
 
 class KernelPayload(OAuth2Payload):
@@ -94,7 +48,7 @@ class KernelPayload(OAuth2Payload):
 class KernelRequest(OAuth2Request):
     """authlib's view of a request. The address is ours, never the request's Host."""
 
-    def __init__(self, asked: Asked, url: str) -> None:
+    def __init__(self, asked: UnprovenRequest, url: str) -> None:
         # authlib refuses http addresses; whether plain http is served is a setting of the installation.
         super().__init__("POST", "https" + url[url.index(":") :])
         self.payload = KernelPayload(asked.parameters)
@@ -113,21 +67,23 @@ class KernelRequest(OAuth2Request):
 class Kernel(AuthorizationServer):
     """One decision. Hooks read the snapshot and add effects; nothing here waits."""
 
-    def __init__(self, snapshot: Snapshot, asked: Asked, grants: dict[str, type[Any]]) -> None:
+    def __init__(self, caller: Caller, grants: dict[str, type[Any]]) -> None:
         super().__init__()
-        self.snapshot = snapshot
-        self.asked = asked
-        self.effects: list[Effect] = []
-        self.proof: DpopProof | None = None
-        self._client: Client | None = None
+        self.caller = caller
+        self.snapshot = caller.snapshot
+        self.asked = caller.asked
+        self.effects = caller.effects
         self._token_grants = [(grant, None) for grant in grants.values()]
 
     @property
     def client(self) -> Client:
         """The client, proven. Raises `InvalidClient` before that."""
-        if self._client is None:
-            raise InvalidClient
-        return self._client
+        return self.caller.client
+
+    @property
+    def proof(self) -> DpopProof | None:
+        """Of the key that its tokens are bound to, once the client is proven."""
+        return self.caller.proof
 
     def decide_token(self) -> Decision:
         """Run the token endpoint; every refusal keeps the effects gathered before it."""
@@ -147,24 +103,9 @@ class Kernel(AuthorizationServer):
         self, request: OAuth2Request, methods: Sequence[str], endpoint: str = "token"
     ) -> Client:
         """Ours instead of authlib's: one method, the registered one, and assertions by FAPI's rules."""
-        client = self.prove_client()
+        client = self.caller.prove_with_its_key()
         request.auth_method = client.metadata.token_endpoint_auth_method
-        self.proof = dpop_binding.read_proof(self.asked.proof, client, self.snapshot)
-        if self.proof is not None:
-            self.effects.append(RememberProof(self.proof))
         return client
-
-    def prove_client(self) -> Client:
-        """Raises `InvalidClient`. A proven assertion is spent, whatever happens next."""
-        if self.asked.credentials is None:
-            raise InvalidClient
-        try:
-            self._client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
-        except InvalidClient:
-            self._note_unproven(self.asked.credentials)
-            raise
-        self.effects.extend(spent)
-        return self._client
 
     def note_refusal(self, reason: str, grant: Grant) -> None:
         """The precise reason goes to the journal; the caller gets the public one."""
@@ -215,24 +156,11 @@ class Kernel(AuthorizationServer):
             )
         )
 
-    def _note_unproven(self, credentials: Credentials) -> None:
-        """Somebody names a client and is not it. Clients that do not exist are only counted."""
-        if self.snapshot.client is None:
-            return
-        act = Act(
-            action="client.not_proven",
-            subject_kind="client",
-            subject_id=self.snapshot.client.client_id,
-            at=self.snapshot.now,
-            details={"method": credentials.method},
-        )
-        self.effects.append(NoteOnce(act, credentials.method))
-
     def _note_token_refused(self, error: OAuth2Error) -> None:
         """openid.md §2, audit events: a line a minute for this actor and error, unless a more precise one is there."""
         told = (Note, NoteOnce, RevokeGrant)
         if (
-            self._client is None
+            not self.caller.is_proven
             or isinstance(error, UNTOLD)
             or any(isinstance(one, told) for one in self.effects)
         ):
@@ -240,7 +168,7 @@ class Kernel(AuthorizationServer):
         grant_type = self.asked.grant_type
         machine, person_id = self.snapshot.machine, self._person_named()
         subject = (
-            ("client", self._client.client_id)
+            ("client", self.client.client_id)
             if machine is None
             else ("machine", public_id("mch", machine.id))
         )
@@ -252,7 +180,7 @@ class Kernel(AuthorizationServer):
             at=self.snapshot.now,
             actor=Actor(person_id=person_id, cabinet_id=machine and machine.cabinet_id),
             details={
-                "client_id": self._client.client_id,
+                "client_id": self.client.client_id,
                 "error": error.error or "",
                 "grant_type": grant_type,
                 **named,
@@ -287,24 +215,8 @@ class Kernel(AuthorizationServer):
         return request
 
     def handle_response(self, status: int, body: dict[str, Any], headers: list[tuple[str, str]]) -> Answer:
-        return Answer(status, body, dict(headers) | self.next_nonce())
-
-    def next_nonce(self) -> dict[str, str]:
-        return {} if self._client is None else dpop_binding.next_nonce(self._client, self.snapshot)
+        return Answer(status, body, dict(headers) | self.caller.next_nonce())
 
     def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Answer:
         self._note_token_refused(error)
         return refusal_answer(error, self.snapshot)
-
-
-def refusal_answer(error: OAuth2Error, snapshot: Snapshot | None = None) -> Answer:
-    """RFC 6749 §5.2, with the nonce when one is wanted (RFC 9449 §8)."""
-    headers = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-    if error.status_code == 401:
-        headers["WWW-Authenticate"] = f'Basic realm="{snapshot.issuer.caisse}"' if snapshot else "Basic"
-    if isinstance(error, UseDpopNonce) and snapshot is not None:
-        headers["DPoP-Nonce"] = snapshot.nonces.current(snapshot.now)
-    body = {"error": error.error, "error_description": error.get_error_description()}
-    if isinstance(error, SlowDown):
-        headers["Retry-After"] = "1"
-    return Answer(error.status_code, {name: value for name, value in body.items() if value}, headers)

@@ -6,12 +6,13 @@ import msgspec
 from msgspec.structs import replace
 
 from services.identity.openid import store
+from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.authorization_request import addressed, checked
 from services.identity.openid.bucket_names import handle_place, new_handle
+from services.identity.openid.caller import Caller, UnprovenRequest
 from services.identity.openid.commit import commit
 from services.identity.openid.effects import StorePushedRequest
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, KernelRequest, refusal_answer
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidClient, InvalidRequest, Refusal
 from services.identity.openid.request_objects import PUSHED, parameters_inside
@@ -22,7 +23,7 @@ PUSHED_FOR = timedelta(seconds=300)
 """openid.md line 8: under 600 seconds; long enough to find one's telephone for the code."""
 
 
-async def answer_par(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Answer:
+async def answer_par(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Answer:
     """RFC 9126 §2."""
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
@@ -32,31 +33,38 @@ async def answer_par(provider: Provider, issuer: Issuer, asked: Asked, now: date
     return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
 
 
-def decide(asked: Asked, snapshot: Snapshot) -> Decision:
+def decide(asked: UnprovenRequest, snapshot: Snapshot) -> Decision:
     """Client, proof, then the same checks as /authorize; nothing is stored that would fail there."""
-    kernel = Kernel(snapshot, asked, {})
+    caller = Caller(asked, snapshot)
     try:
-        return _push(kernel)
+        return _push(caller)
     except Refusal as error:
-        return Decision(refusal_answer(error, snapshot), tuple(kernel.effects))
+        return Decision(refusal_answer(error, snapshot), tuple(caller.effects))
 
 
-def _push(kernel: Kernel) -> Decision:
-    snapshot, asked = kernel.snapshot, kernel.asked
-    client = kernel.authenticate_client(KernelRequest(asked, snapshot.issuer.url), ())
+def _push(caller: Caller) -> Decision:
+    snapshot, asked = caller.snapshot, caller.asked
+    client = caller.prove_with_its_key()
     no_request_uri_inside(asked.parameters)
     parameters = parameters_inside(asked.parameters, client, snapshot)
     no_request_uri_inside(parameters)
-    request = checked(parameters, client, snapshot.issuer, addressed(parameters, client))
-    if kernel.proof is not None:
-        if request.dpop_jkt not in (None, kernel.proof.jkt):
+    request = checked(
+        parameters,
+        client,
+        snapshot.issuer,
+        addressed(parameters, client),
+        was_pushed=True,
+        was_signed=asked.parameters.get("request") is not None,
+    )
+    if caller.proof is not None:
+        if request.dpop_jkt not in (None, caller.proof.jkt):
             raise InvalidRequest("The dpop_jkt is not the thumbprint of the proof's key.")
-        request = replace(request, dpop_jkt=kernel.proof.jkt)
+        request = replace(request, dpop_jkt=caller.proof.jkt)
     handle, stored = kept(client.client_id, msgspec.json.encode(request), snapshot.now)
-    kernel.effects.append(stored)
+    caller.effects.append(stored)
     body = {"request_uri": PUSHED + handle, "expires_in": int(PUSHED_FOR.total_seconds())}
     return Decision(
-        Answer(201, body, {"Cache-Control": "no-store"} | kernel.next_nonce()), tuple(kernel.effects)
+        Answer(201, body, {"Cache-Control": "no-store"} | caller.next_nonce()), tuple(caller.effects)
     )
 
 

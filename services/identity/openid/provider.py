@@ -20,11 +20,15 @@ from services.identity.signing_keys.key_ring import KeyRings
 from services.identity.signing_keys.opened import Opened
 
 
+def addresses(settings: Settings, caisse: CaisseSlug) -> tuple[str, dict[str, Audience]]:
+    """A caisse's identifier and audiences; the caller does not change them."""
+    return _addresses(settings.identity.base, settings.adherent.base, settings.documents.base, caisse)
+
+
 @lru_cache(maxsize=4096)
 def _addresses(
     identity: str, adherent: str, documents: str, caisse: CaisseSlug
 ) -> tuple[str, dict[str, Audience]]:
-    """A caisse's identifier and audiences; the caller does not change them."""
     url = f"{identity}/{caisse}"
     return url, audiences_of(url, f"{adherent}/{caisse}", f"{documents}/{caisse}")
 
@@ -46,9 +50,7 @@ class Provider:
 
     async def issuer(self, caisse: CaisseSlug) -> Issuer:
         """The issuer of a caisse, with its keys as of this second."""
-        url, audiences = _addresses(
-            self.settings.identity.base, self.settings.adherent.base, self.settings.documents.base, caisse
-        )
+        url, audiences = addresses(self.settings, caisse)
         return Issuer(caisse, url, audiences, await self.rings.of(caisse))
 
     def published_once(self, issuer: Issuer, document: Callable[[Issuer], bytes]) -> bytes:

@@ -5,19 +5,22 @@ from typing import Any
 
 from libs.common.database.journal import Act, Actor
 from services.identity.openid import store
+from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.bucket_names import refresh_place
+from services.identity.openid.caller import Caller, UnprovenRequest
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.effects import Effect, NoteOnce, RevokeGrant, RevokeToken
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
 from services.identity.openid.presented import grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidClient, Refusal
 from services.identity.openid.snapshot import Snapshot
 
 
-async def answer_revocation(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Answer:
+async def answer_revocation(
+    provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime
+) -> Answer:
     """RFC 7009 §2."""
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
@@ -25,7 +28,7 @@ async def answer_revocation(provider: Provider, issuer: Issuer, asked: Asked, no
     return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
 
 
-async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
+async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """The hint is never needed: our two kinds of token cannot be mistaken for each other."""
     client_id = asked.credentials.client_id if asked.credentials else ""
     token = asked.parameters.get("token") or ""
@@ -34,24 +37,24 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
     read = provider.db.one_statement(issuer.caisse)
     if claims is not None and is_access_token(claims, issuer):
         found["presented"] = claims
-        client, found["grant"], _ = await store.load_for_token(
-            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"]
+        client, found["grant"], *_ = await store.load_for_token(
+            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"], []
         )
     else:
         client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)
 
 
-def decide(asked: Asked, snapshot: Snapshot) -> Decision:
+def decide(asked: UnprovenRequest, snapshot: Snapshot) -> Decision:
     """Client, then ownership. An unknown `token_type_hint` is ignored (§2.1), another client's token untouched."""
-    kernel = Kernel(snapshot, asked, {})
+    caller = Caller(asked, snapshot)
     try:
-        client = kernel.prove_client()
+        client = caller.prove()
         asked.parameters.need("token")
     except Refusal as error:
-        return Decision(refusal_answer(error, snapshot), tuple(kernel.effects))
-    kernel.effects.extend(_revocations(client, snapshot))
-    return Decision(Answer(200, {}, {"Cache-Control": "no-store"}), tuple(kernel.effects))
+        return Decision(refusal_answer(error, snapshot), tuple(caller.effects))
+    caller.effects.extend(_revocations(client, snapshot))
+    return Decision(Answer(200, {}, {"Cache-Control": "no-store"}), tuple(caller.effects))
 
 
 def _revocations(client: Client, snapshot: Snapshot) -> list[Effect]:

@@ -1,6 +1,6 @@
-"""Registration, the RFC 8414 address, and what every route of an issuer reads of its request.
+"""Registration, the addresses of RFC 8414 and RFC 9728, and what every route of an issuer reads of its request.
 
-The endpoints that programs call all day are in `back_channel.py`.
+The endpoints that programs call all day are in `program_endpoints.py`.
 """
 
 from typing import Any
@@ -14,15 +14,15 @@ from libs.common.http import csrf
 from libs.common.http.application import Clock
 from libs.common.http.problems import PROBLEMS, Problem
 from services.identity.openid import discovery
-from services.identity.openid.authorize import Visit
-from services.identity.openid.back_channel import issuer_of
+from services.identity.openid.answers import Answer, refusal_answer
+from services.identity.openid.dynamic_registration import answer_management, answer_register
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, refusal_answer
+from services.identity.openid.proceed import Visit
+from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
-from services.identity.openid.register import ClientAlreadyThere
-from services.identity.openid.registration import answer_management, answer_register
 from services.identity.openid.wire import Parameters, parse_encoded, parse_form
+from services.identity.openid.write_client import ClientAlreadyThere
 from services.identity.sign_in.session import cookie_name
 from services.identity.site.routes import network_seen
 
@@ -68,6 +68,14 @@ async def oauth_authorization_server(
     """RFC 8414 §3: the well-known segment before the path."""
     body = provider.published_once(await issuer_of(provider, slug), discovery.document)
     return ASGIResponse(body=body, media_type="application/json", headers=PUBLIC)
+
+
+@get("/.well-known/oauth-protected-resource/{slug:str}", access="protocol")
+async def oauth_protected_resource(
+    slug: FromPath[str], provider: NamedDependency[Provider]
+) -> Response[dict[str, Any]]:
+    """RFC 9728 §3: the issuer is a resource server too, as its own metadata say."""
+    return Response(discovery.resource_metadata(await issuer_of(provider, slug)), headers=PUBLIC)
 
 
 @post("/register", access="protocol", status_code=201)
@@ -126,4 +134,4 @@ def _ask_first(methods: str) -> Response[None]:
 ROUTES = [ask_before_registering, ask_before_managing, register, manage_registration]
 """Under `/{caisse}`. The framework answers OPTIONS itself for a path whose first handler does not."""
 
-ROOT_ROUTES = [oauth_authorization_server]
+ROOT_ROUTES = [oauth_authorization_server, oauth_protected_resource]

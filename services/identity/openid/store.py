@@ -53,14 +53,17 @@ IS_REVOKED = """
        EXISTS (SELECT FROM revoked_token AS revoked WHERE revoked.jti = $3 AND revoked.bucket = $5) AS token_is_revoked
 """
 
+FLOOR = """
+       (SELECT max(floor.not_before) FROM revocation_floor AS floor WHERE floor.name = ANY ($6)) AS floor
+"""
 OF_THE_PERSON = (
     """
   LEFT JOIN LATERAL ("""
-    + POWER.format(mandate="$6", person="g.person_id", now="$7", today="$8")
+    + POWER.format(mandate="$7", person="g.person_id", now="$8", today="$9")
     + """) AS power ON true
 """
 )
-"""What the person behind the grant holds under the mandate `$6` at `$7`, on the day `$8` in Paris."""
+"""What the person behind the grant holds under the mandate `$7` at `$8`, on the day `$9` in Paris."""
 
 
 MOST_METADATA = 8 * 1024 * 1024
@@ -215,23 +218,24 @@ async def load_for_refresh(
 
 
 async def load_for_token(
-    read: Reader, client_id: str, grant_id: UUID | None, jti: str | None, exp: int
-) -> tuple[Client | None, Grant | None, bool]:
-    """Client, the grant behind a presented access token, and whether that token was revoked by itself.
+    read: Reader, client_id: str, grant_id: UUID | None, jti: str | None, exp: int, floors: list[str]
+) -> tuple[Client | None, Grant | None, bool, datetime | None]:
+    """Client, the grant behind a presented access token, whether that token was revoked by itself, and the highest
+    of the `floors` that it stands under.
 
     `exp` is the token's own claim, in seconds: its revocation is where that says.
     """
     row = await read.one_row(
         f"""
-        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}
+        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, {FLOOR}
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
           LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
-        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp),
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), floors,
     )  # fmt: skip
-    return client_of(row), grant_of(row), row["token_is_revoked"]
+    return client_of(row), grant_of(row), row["token_is_revoked"], row["floor"]
 
 
 async def load_for_exchange(
@@ -240,45 +244,42 @@ async def load_for_exchange(
     grant_id: UUID | None,
     jti: str,
     exp: int,
+    floors: list[str],
     mandate_id: UUID | None,
     now: datetime,
-) -> tuple[Client | None, Grant | None, bool, MandatePower | None]:
+) -> tuple[Client | None, Grant | None, bool, datetime | None, MandatePower | None]:
     """As `load_for_token`, for an actor's: last, the power that the person has under the mandate at `now`."""
     row = await read.one_row(
         f"""
-        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, power.*
+        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, {FLOOR}, power.*
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
           LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         {OF_THE_PERSON}
         """,
-        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), mandate_id, now,
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), floors, mandate_id, now,
         paris_day(now),
     )  # fmt: skip
-    return client_of(row), grant_of(row), row["token_is_revoked"], joined_power(row)
+    return client_of(row), grant_of(row), row["token_is_revoked"], row["floor"], joined_power(row)
 
 
 async def load_presented(
     read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int, floors: list[str]
-) -> tuple[Client | None, Grant | None, bool, Client | None, datetime | None]:
-    """As `load_for_token`, for somebody else's token: last, the client that it was issued to, and the highest of
-    the `floors` that it stands under.
-    """
+) -> tuple[Client | None, Grant | None, bool, datetime | None, Client | None]:
+    """As `load_for_token`, for somebody else's token: last, the client that it was issued to."""
     row = await read.one_row(
         f"""
-        SELECT {CLIENT}, {GRANT}, {IS_REVOKED},
+        SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, {FLOOR},
                issued_to.client_id AS issued_to, issued_to.state AS issued_to_state,
-               issued_to.metadata::text AS issued_to_metadata, issued_to.not_before AS issued_to_not_before,
-               (SELECT max(floor.not_before) FROM revocation_floor AS floor WHERE floor.name = ANY ($7)) AS floor
+               issued_to.metadata::text AS issued_to_metadata, issued_to.not_before AS issued_to_not_before
           FROM (VALUES (1)) AS one
           LEFT JOIN client ON client.client_id = $1
-          LEFT JOIN client AS issued_to ON issued_to.client_id = $6
+          LEFT JOIN client AS issued_to ON issued_to.client_id = $7
           LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
-        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), issued_to,
-        floors,
+        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), floors, issued_to,
     )  # fmt: skip
     owner = None
     if row["issued_to_metadata"] is not None:
@@ -289,4 +290,4 @@ async def load_presented(
             metadata=_metadata(row["issued_to_metadata"]),
             not_before=row["issued_to_not_before"],
         )
-    return client_of(row), grant_of(row), row["token_is_revoked"], owner, row["floor"]
+    return client_of(row), grant_of(row), row["token_is_revoked"], row["floor"], owner

@@ -6,8 +6,10 @@ caller.
 """
 
 from datetime import datetime
+from typing import Any
 
 from libs.common.access import rights
+from libs.common.access.revocations import is_under
 from services.identity.cabinets.machine_store import Machine
 from services.identity.openid.clients import Client
 from services.identity.openid.issuer import OPENID_SCOPES
@@ -58,6 +60,22 @@ def check_grant(grant: Grant, client: Client, now: datetime) -> None:
             raise Stopped("grant_outdated")
     elif grant.subject.session_ends_at is None or grant.subject.session_ends_at <= now:
         raise Stopped("session_over")
+
+
+def check_token(
+    claims: dict[str, Any], floor: datetime | None, grant: Grant, client: Client, now: datetime
+) -> None:
+    """A person's own access token, wherever it is shown: no floor was raised above it, its grant is in force, and it
+    says no more than would be given today.
+
+    `floor` is the highest of those it stands under (`presented.floors_of`), as the services judge it.
+    """
+    if floor is not None and is_under(floor.timestamp(), claims["iat"]):
+        raise Stopped("token_under_a_floor")
+    check_grant(grant, client, now)
+    scopes = frozenset(claims["scope"].split())
+    if not scopes <= allowed_scopes(scopes, client, grant.subject):
+        raise Stopped("scope_withdrawn")
 
 
 def check_machine(machine: Machine, client: Client) -> None:

@@ -14,14 +14,16 @@ from libs.common.runtime.telemetry import counter
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
+from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.bucket_names import code_place, refresh_place
+from services.identity.openid.caller import Caller, UnprovenRequest
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.code_grant import CodeGrant
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Asked, Decision, Kernel, refusal_answer
-from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.kernel import Kernel
+from services.identity.openid.presented import floors_of, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.refresh_grant import RefreshGrant
 from services.identity.openid.refusals import InvalidClient
@@ -39,12 +41,12 @@ GRANTS: dict[str, type[Any]] = {
 ANSWERED = counter("token_requests", "Requests for tokens, by what they came to", "grant_type", "error")
 
 
-def decide(asked: Asked, snapshot: Snapshot) -> Decision:
+def decide(asked: UnprovenRequest, snapshot: Snapshot) -> Decision:
     """Pure: same request and snapshot, same checks; only new secrets differ."""
-    return Kernel(snapshot, asked, GRANTS).decide_token()
+    return Kernel(Caller(asked, snapshot), GRANTS).decide_token()
 
 
-async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Answer:
+async def answer_token(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Answer:
     """RFC 6749 §3.2."""
     if asked.credentials is None:
         return refusal_answer(InvalidClient())
@@ -54,7 +56,7 @@ async def answer_token(provider: Provider, issuer: Issuer, asked: Asked, now: da
     return answer
 
 
-def _count(asked: Asked, answer: Answer) -> None:
+def _count(asked: UnprovenRequest, answer: Answer) -> None:
     """What the journal does not tell line by line: docs/reference/journal.md."""
     error = answer.body.get("error", "") if isinstance(answer.body, dict) else ""
     _answered(asked.grant_type, error).inc()
@@ -66,7 +68,7 @@ def _answered(grant_type: str, error: str) -> Counter:
     return ANSWERED.labels(grant_type, error)
 
 
-async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) -> Snapshot:
+async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """Everything the grant will read. Jwks_uri, if the client has one, is fetched after the transaction."""
     client_id = asked.credentials.client_id if asked.credentials else ""
     began = datetime.now(UTC)
@@ -90,16 +92,18 @@ async def load(provider: Provider, issuer: Issuer, asked: Asked, now: datetime) 
         case grant_type if grant_type == TOKEN_EXCHANGE:
             claims = issuer.keys.read_own_jwt(parameters.get("actor_token") or "", typ="at+jwt")
             found["presented"] = claims if claims and is_access_token(claims, issuer) else None
-            known = found["presented"] or {"jti": "", "exp": 0}
+            known: dict[str, Any] = found["presented"] or {"jti": "", "exp": 0}
+            floors = floors_of(known) if found["presented"] else []
             jti: str = known["jti"]
             mandate_id = _mandate_id(parameters.get("subject_token") or "")
             (
                 client,
                 found["grant"],
                 found["presented_is_revoked"],
+                found["floor"],
                 found["power"],
             ) = await store.load_for_exchange(
-                read, client_id, grant_of_jti(jti), jti, known["exp"], mandate_id, now
+                read, client_id, grant_of_jti(jti), jti, known["exp"], floors, mandate_id, now
             )
         case _:
             client = await store.load_client(read, client_id)

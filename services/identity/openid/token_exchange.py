@@ -132,7 +132,7 @@ def actor_used_two_factors(kernel: Kernel) -> None:
 
 
 def person_passes_the_gate(kernel: Kernel) -> None:
-    pass_gate(kernel, actor_of(kernel), kernel.client)
+    pass_gate(kernel, actor_of(kernel), kernel.client, kernel.snapshot.presented)
 
 
 # Of a machine's.

@@ -5,14 +5,14 @@ from typing import Any
 
 from libs.common.access import refusals as access
 from libs.common.access.dpop import Nonces, verify_proof
-from services.identity.openid import store, subject_gate, tokens
+from services.identity.openid import discovery, store, subject_gate, tokens
+from services.identity.openid.answers import Answer, Decision
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonces_for
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Decision
-from services.identity.openid.presented import bound_key, grant_of_jti, is_access_token
+from services.identity.openid.presented import bound_key, floors_of, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.subject_gate import Stopped
@@ -50,20 +50,21 @@ async def answer_userinfo(
     scheme, token = presented
     try:
         claims = _own_claims(issuer, token, now)
-        client, grant, revoked = await store.load_for_token(
+        client, grant, revoked, floor = await store.load_for_token(
             provider.db.one_statement(issuer.caisse),
             claims["client_id"],
             grant_of_jti(claims["jti"]),
             claims["jti"],
             claims["exp"],
+            floors_of(claims),
         )
         if client is None or grant is None or revoked:
             raise Presented("invalid_token")
         nonces = nonces_for(client, provider.nonces)
         effects = _check_proof(scheme, token, claims, proof, now, nonces)
-        _check_gate(grant, client, now)
+        _check_gate(claims, floor, grant, client, now)
     except Presented as refusal:
-        return challenge(refusal)
+        return challenge(refusal, issuer, scheme)
     snapshot = await provider.snapshot(issuer, now, None)
     body = userinfo_claims(grant, client, claims["scope"].split())
     return await commit(
@@ -118,9 +119,11 @@ def _check_proof(
     return (RememberProof(verified),)
 
 
-def _check_gate(grant: Grant, client: Client, now: datetime) -> None:
+def _check_gate(
+    claims: dict[str, Any], floor: datetime | None, grant: Grant, client: Client, now: datetime
+) -> None:
     try:
-        subject_gate.check_grant(grant, client, now)
+        subject_gate.check_token(claims, floor, grant, client, now)
     except Stopped as stop:
         raise Presented("invalid_token") from stop
 
@@ -146,13 +149,20 @@ def _answer(body: dict[str, Any], client: Client, snapshot: Snapshot) -> Answer:
     return Answer(200, signed, headers, "application/jwt")
 
 
-def challenge(refusal: Presented) -> Answer:
-    """RFC 6750 §3, RFC 9449 §7.1."""
-    algorithms = " ".join(access.DPOP_ALGORITHMS)
-    said = f'error="{refusal.error}"' if refusal.error else ""
-    schemes = [f"Bearer {said}".strip(), f'DPoP {said + ", " if said else ""}algs="{algorithms}"']
-    body = {"error": refusal.error} if refusal.error else {}
+def challenge(refusal: Presented, issuer: Issuer, scheme: str = "") -> Answer:
+    """RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1: who shows a token hears what is wrong by the scheme they used; who
+    shows it with a proof, of no other: a bound token is no bearer token.
+    """
+    said = {"error": refusal.error} if refusal.error else {}
+    where = {"resource_metadata": discovery.resource_metadata_address(issuer)}
+    algorithms = {"algs": " ".join(access.DPOP_ALGORITHMS)}
+    by_proof = _challenge("DPoP", (said if scheme == "dpop" else {}) | algorithms | where)
+    schemes = [by_proof] if scheme == "dpop" else [_challenge("Bearer", said | where), by_proof]
     headers = {"WWW-Authenticate": ", ".join(schemes), "Cache-Control": "no-store"}
     if refusal.nonce is not None:
         headers["DPoP-Nonce"] = refusal.nonce
-    return Answer(refusal.status, body, headers)
+    return Answer(refusal.status, said, headers)
+
+
+def _challenge(scheme: str, parameters: dict[str, str]) -> str:
+    return f"{scheme} " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())

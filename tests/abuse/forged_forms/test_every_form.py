@@ -1,11 +1,9 @@
 """Every form of every page, posted by somebody else's page: refused, whatever it was to do."""
 
-from typing import Any
-
 import pytest
 from litestar import Litestar
 
-from libs.common.http.csrf import PROTECTED_ACCESS
+from tests.addresses import addresses
 from tests.identity.sign_in.visitors import CAISSE, Visitor
 
 FORGERIES: dict[str, tuple[str, dict[str, str]]] = {
@@ -20,18 +18,7 @@ FORGERIES: dict[str, tuple[str, dict[str, str]]] = {
 
 def posted_pages(app: Litestar) -> list[str]:
     """The address of each protected POST, its parameters filled in."""
-    found: set[str] = set()
-    for route in app.routes:
-        for handler in getattr(route, "route_handlers", []):
-            is_page = handler.opt.get("access") in PROTECTED_ACCESS and handler.opt.get("csrf", True)
-            if "POST" in handler.http_methods and is_page:
-                parts: Any = getattr(route, "path_components", [])
-                said = [
-                    CAISSE if getattr(part, "name", "") == "slug" else getattr(part, "name", part)
-                    for part in parts
-                ]
-                found.add("/" + "/".join(said))
-    return sorted(found)
+    return [one.path for one in addresses(app, slug=CAISSE) if one.is_form]
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.values.one_line import is_one_line
-from services.identity.openid.register import open_registration
+from services.identity.openid.write_client import open_registration
 from tests.openid.party import Issuer
 
 HOSTILE = [

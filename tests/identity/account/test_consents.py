@@ -9,7 +9,7 @@ from libs.common.database.pool import Database
 from libs.common.values.identifiers import new_id
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.consents import given_by
-from services.identity.openid.register import register_client
+from services.identity.openid.write_client import register_client
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import CAISSE, Visitor, a_person, sign_in, told
 
@@ -33,8 +33,8 @@ async def a_consent(db: Database, clock: HeldClock, person_id: Any, client_name:
         )
         await tx.execute(
             """
-            INSERT INTO consent (caisse, id, person_id, client_id, scopes, details, given_at, expires_at)
-            VALUES ($1, $2, $3, $4, '{openid,attestation.read}', '[]', $5, $6)
+            INSERT INTO consent (caisse, id, person_id, client_id, scopes, given_at, expires_at)
+            VALUES ($1, $2, $3, $4, '{openid,attestation.read}', $5, $6)
             """,
             CAISSE, new_id(), person_id, client.client_id, now, now + timedelta(days=90),
         )  # fmt: skip

@@ -66,6 +66,9 @@ async def test_nobody_comes_in_without_a_token(issuer: Issuer, method: str, path
 
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("DPoP ")
+    # RFC 9728 §5.1: it says where to learn what to bring.
+    where = f"{issuer.settings.identity.base}/.well-known/oauth-protected-resource/{issuer.caisse}"
+    assert f'resource_metadata="{where}"' in refused.headers["www-authenticate"]
 
 
 async def test_a_token_of_one_caisse_opens_nothing_at_another(machine: Machine, elsewhere: Issuer) -> None:
@@ -205,6 +208,20 @@ async def test_what_breaks_a_rule_is_told(machine: Machine, body: Any, status: i
     assert refused.status_code == status, refused.text
     assert refused.headers["content-type"] == "application/problem+json"
     assert (refused.json().get("detail") is not None) == (status == 422)
+
+
+async def test_an_audience_that_the_caisse_does_not_have_is_named(machine: Machine) -> None:
+    party = machine.party
+    mistyped = party.issuer.adherent + "e"
+    wrong = a_client(resources=[party.issuer.documents, mistyped])
+    refusals = [
+        await machine.ask("POST", "/clients", {"metadata": wrong}, key=A_KEY),
+        await machine.ask("PUT", f"/clients/{party.client_id}", wrong),
+    ]
+
+    assert [one.status_code for one in refusals] == [422, 422]
+    for told in (one.json()["detail"] for one in refusals):
+        assert mistyped in told and party.issuer.documents not in told
 
 
 async def test_a_body_nested_without_end_is_the_callers_fault(machine: Machine) -> None:

@@ -1,16 +1,33 @@
-"""`espace client change`, as an operator types it: what no program may do."""
+"""`espace client add` and `change`, as an operator types them: what no program may do, and by every program's rules."""
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from libs.common.runtime.settings import to_environment
 from services.identity.openid import store
 from services.identity.openid.commands import client
 from tests.identity.admin.machines import described
+from tests.openid.listener import Listener, listening
 from tests.openid.party import Issuer
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    """A client's own server on loopback."""
+    async with listening() as server:
+        yield server
+
+
+async def typed(issuer: Issuer, *words: str) -> Result:
+    """By an operator whose installation lets clients' addresses on loopback through."""
+    environment = to_environment(replace(issuer.settings, outbound_hosts=("127.0.0.1",)))
+    return await asyncio.to_thread(CliRunner().invoke, client, words, env=environment)
 
 
 async def test_an_operator_changes_what_no_program_may(issuer: Issuer, tmp_path: Path) -> None:
@@ -34,3 +51,40 @@ async def test_an_operator_changes_what_no_program_may(issuer: Issuer, tmp_path:
         found = await store.load_client(tx, portal.client_id)
     assert found is not None
     assert (found.metadata.client_name, found.metadata.consent) == ("Portail", "implicit")
+
+
+@pytest.mark.parametrize("door", ["add", "change"])
+async def test_the_sector_s_document_is_read_at_the_command_line_too(
+    issuer: Issuer, listener: Listener, tmp_path: Path, door: str
+) -> None:
+    """OpenID Connect Core §8.1: else two hosts share their subjects by saying so themselves."""
+    known, file = await issuer.client(), tmp_path / "client.json"
+    pairwise = {"subject_type": "pairwise", "sector_identifier_uri": listener.url("/sector")}
+    file.write_text(json.dumps(described(known.metadata) | pairwise))
+    words = [door, issuer.caisse, *([known.client_id] if door == "change" else []), str(file)]
+
+    absent = await typed(issuer, *words)
+    listener.pages["/sector"] = json.dumps(["https://elsewhere.example/cb"]).encode()
+    another_s = await typed(issuer, *words)
+    listener.pages["/sector"] = json.dumps(known.metadata.redirect_uris).encode()
+    its_own = await typed(issuer, *words)
+
+    assert [absent.exit_code, another_s.exit_code, its_own.exit_code] == [2, 2, 0], its_own.output
+    assert "sector" in absent.output and "sector" in another_s.output
+
+
+@pytest.mark.parametrize("door", ["add", "change"])
+@pytest.mark.parametrize("member", ["resources", "introspects"])
+async def test_an_audience_that_the_caisse_does_not_have_is_named(
+    issuer: Issuer, tmp_path: Path, door: str, member: str
+) -> None:
+    """A letter mistyped would be kept in silence, and the client refused at its first request."""
+    known, file = await issuer.client(), tmp_path / "client.json"
+    mistyped = issuer.adherent.replace("mediterranee", "mediteranee")
+    file.write_text(json.dumps(described(known.metadata) | {member: [issuer.documents, mistyped]}))
+    words = [door, issuer.caisse, *([known.client_id] if door == "change" else []), str(file)]
+
+    refused = await typed(issuer, *words)
+
+    assert refused.exit_code == 2
+    assert mistyped in refused.output.replace("\n", "") and member in refused.output

@@ -29,8 +29,8 @@ from services.identity.cabinets.machines import (
 from services.identity.delegation.offer import CabinetNotEligible
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import TOKEN_EXCHANGE
-from services.identity.openid.register import AT_THE_COMMAND_LINE, ItIsAMachine, update_client
 from services.identity.openid.store import load_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, ItIsAMachine, update_client
 from tests.conftest import HeldClock
 from tests.identity import killed
 from tests.identity.cabinets.software import SCOPES, a_machine, a_public_key

@@ -9,8 +9,8 @@ from litestar import Litestar
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from services.identity.openid.clients import ClientMetadata
-from services.identity.openid.register import register_client
 from services.identity.openid.steps import FLOW_LASTS
+from services.identity.openid.write_client import register_client
 from services.identity.signing_keys.rotation import create_keys
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import (

@@ -1,10 +1,12 @@
 """How a flow ends: once, with one answer, at an address the client of the moment still has."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
-from services.identity.openid.register import disable_client
+from libs.common.access.signatures import SigningKey, sign_compact
+from services.identity.openid.write_client import disable_client
 from tests.openid.flow.test_claims_and_consent import changed
 from tests.openid.party import Issuer, Party, Somebody, callback
 
@@ -74,6 +76,41 @@ async def test_what_the_client_lost_meanwhile_is_lost(
     flow = await at_sign_in(client, stranger := await issuer.person(), resource=issuer.adherent)
     await changed(issuer, client, **changes)
     assert callback(await signed_in(stranger, flow))["error"] == error
+
+
+@pytest.mark.parametrize("came", ["by GET", "by POST", "at the sign-in page"])
+@pytest.mark.parametrize("rule", ["require_pushed_authorization_requests", "require_signed_request_object"])
+async def test_a_request_under_way_came_as_its_client_must_ask_now(
+    issuer: Issuer, who: Somebody, rule: str, came: str
+) -> None:
+    """openid.md line 8, RFC 9101 §10.5: a client put under the rule since is answered as if it always was."""
+    keys = {"jwks": {"keys": [SigningKey.generate("ES256").published_jwk()]}}
+    client = await issuer.client(token_endpoint_auth_method="none", consent="explicit", **keys)
+    if came == "by POST":
+        posted = await who.post(f"/{issuer.caisse}/authorize", client.request())
+        await changed(issuer, client, **{rule: True})
+        answer = await who.get(posted.headers["location"])
+    elif came == "by GET":
+        page = await client.authorize(who)
+        await changed(issuer, client, **{rule: True})
+        answer = await who.get((await who.submit(page, choice="accept")).headers["location"])
+    else:
+        flow = await at_sign_in(client, stranger := await issuer.person())
+        await changed(issuer, client, **{rule: True})
+        answer = await signed_in(stranger, flow)
+    assert callback(answer)["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("rule", ["require_pushed_authorization_requests", "require_signed_request_object"])
+async def test_a_request_that_came_as_it_must_goes_on(issuer: Issuer, who: Somebody, rule: str) -> None:
+    client = await issuer.client()
+    said = client.request() | {"iss": client.client_id, "aud": issuer.url}
+    dates = {"nbf": client.now(), "exp": client.now() + 60}
+    signed = sign_compact(client.key, {"kid": client.key.kid}, said | dates)
+    pushed = await client.post("/par", {"client_id": client.client_id, "request": signed})
+    query = {"client_id": client.client_id, "request_uri": pushed.json()["request_uri"]}
+    await changed(issuer, client, **{rule: True})
+    assert "code" in callback(await who.get(f"/{issuer.caisse}/authorize?{urlencode(query)}"))
 
 
 async def test_a_refusal_is_final(issuer: Issuer, who: Somebody) -> None:

@@ -3,12 +3,13 @@
 import re
 from datetime import timedelta
 from html import unescape
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
 from libs.common.pages.formats import day
-from services.identity.openid.authorize import CONSENT_LASTS
+from services.identity.openid.completion import CONSENT_LASTS
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE
 from services.identity.openid.rights_in_words import ACTING, READING, rights_in_words
 from services.identity.openid.steps import FLOW_LASTS
@@ -145,6 +146,24 @@ async def test_a_request_left_too_long_blames_nobody(issuer: Issuer, who: Somebo
     assert heading(late) == "Cette demande n’est plus valable"
     assert "Vous êtes bien connecté." in told(late)
     assert f'href="{HOME_PAGE}"' in late.text and 'id="home"' in late.text
+
+
+async def test_a_request_left_too_long_begins_again_at_the_application(issuer: Issuer, who: Somebody) -> None:
+    """OpenID Connect Core §4: the application is told who asks it to begin a sign-in; without script, by one link."""
+    begins = "https://client.example/login?from=espace"
+    client = await issuer.client(consent="explicit", client_uri=HOME_PAGE, initiate_login_uri=begins)
+    page = await client.authorize(who)
+    issuer.clock.now += FLOW_LASTS + timedelta(seconds=1)
+    late = await who.submit(page, choice="accept")
+    led = re.search('id="client" href="([^"]+)"', late.text)
+    assert led is not None
+    assert unescape(led[1]) == f"{begins}&{urlencode({'iss': issuer.url})}"
+    # What was answered is over, and nothing to begin again.
+    another = await (await issuer.person()).sign_in()
+    page = await client.authorize(another)
+    await another.submit(page, choice="refuse")
+    over = await another.submit(page, choice="accept")
+    assert f'href="{HOME_PAGE}"' in over.text and "login?from" not in over.text
 
 
 @pytest.mark.parametrize("flow", ["", "not-a-flow", "0194fd1c-8a1b-7c3d-9e4f-123456789abc"])

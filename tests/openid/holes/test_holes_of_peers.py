@@ -230,7 +230,7 @@ async def test_scope_removed_offline_token_lives_not(issuer: Issuer, who: Somebo
     from msgspec.structs import replace
 
     from services.identity.openid import store
-    from services.identity.openid.register import AT_THE_COMMAND_LINE, update_client
+    from services.identity.openid.write_client import AT_THE_COMMAND_LINE, update_client
 
     client = await issuer.client(consent="explicit")
     tokens = await client.tokens(who, scope="openid email offline_access")

@@ -15,11 +15,11 @@ from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import new_id
 from services.identity.openid import effects
+from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.bucket_names import Place, code_place, new_code, new_grant_id
 from services.identity.openid.commit import LostRace, commit, write
 from services.identity.openid.effect_store import CHANGES, together, values_of
 from services.identity.openid.effects import Effect
-from services.identity.openid.kernel import Answer, Decision, refusal_answer
 from tests.openid.kernel.world import snapshot
 from tests.openid.party import Issuer
 

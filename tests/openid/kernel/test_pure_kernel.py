@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from services.identity.openid.answers import Answer
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
-from services.identity.openid.effects import ConsumeCode, RememberJti, RememberProof, RevokeGrant
-from services.identity.openid.kernel import Answer
+from services.identity.openid.effects import ConsumeCode, Note, RememberJti, RememberProof, RevokeGrant
 from services.identity.openid.token import GRANTS, decide
 from tests.openid.kernel import world
 from tests.openid.party import claims_of
@@ -134,9 +134,9 @@ scopes = st.lists(words, unique=True, max_size=6).map(" ".join)
 
 @given(asked=scopes, mandate=scopes, ceiling=scopes)
 def test_an_exchange_is_within_each_of_its_inputs(asked: str, mandate: str, ceiling: str) -> None:
-    snapshot = world.whole_snapshot(
-        client=world.client(scope=ceiling), power=world.power(scopes=frozenset(mandate.split()))
-    )
+    # What the actor's own token says is never withdrawn here.
+    client = world.client(scope=f"{ceiling} openid")
+    snapshot = world.whole_snapshot(client=client, power=world.power(scopes=frozenset(mandate.split())))
     form = {"scope": asked} if asked else {}
     answer = decide(world.asked(TOKEN_EXCHANGE, **form), snapshot).answer
     if answer.status != 200:
@@ -147,6 +147,17 @@ def test_an_exchange_is_within_each_of_its_inputs(asked: str, mandate: str, ceil
     assert granted <= set(mandate.split()) & set(ceiling.split())
     assert not asked or granted <= set(asked.split())
     assert granted <= world.issuer().audiences[world.ADHERENT].scopes
+
+
+@pytest.mark.parametrize(
+    "withdrawn", [{"floor": world.NOW}, {"client": world.client(scope="declaration.read")}]
+)
+def test_an_actor_s_token_is_judged_as_introspection_does(withdrawn: dict[str, Any]) -> None:
+    """A floor raised above it, or a scope it says that would not be given today."""
+    decision = decide(world.asked(TOKEN_EXCHANGE), world.whole_snapshot(**withdrawn))
+    assert body(decision.answer)["error"] == "invalid_grant"
+    told = [one.act.details["reason"] for one in decision.effects if isinstance(one, Note)]
+    assert told in (["token_under_a_floor"], ["scope_withdrawn"])
 
 
 @given(asked=scopes, granted=scopes, ceiling=scopes, rights=scopes, is_administrator=st.booleans())

@@ -13,6 +13,7 @@ from libs.common.access.signatures import SigningKey, b64url, sign_compact
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.delegation.power import MandatePower
 from services.identity.openid.bucket_names import code_place, refresh_place
+from services.identity.openid.caller import UnprovenRequest
 from services.identity.openid.client_authentication import credentials_of
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
@@ -24,7 +25,6 @@ from services.identity.openid.clients import (
 )
 from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.issuer import Issuer, audiences_of
-from services.identity.openid.kernel import Asked
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Snapshot, Subject
 from services.identity.openid.tokens import own_token
 from services.identity.openid.wire import Parameters
@@ -192,7 +192,7 @@ def assertion(**changes: Any) -> str:
     return sign_compact(keys()["client"], {"kid": keys()["client"].kid}, said)
 
 
-def asked(grant_type: str, **changes: str) -> Asked:
+def asked(grant_type: str, **changes: str) -> UnprovenRequest:
     """A right request of a right client; `changes` are its form's."""
     form = {
         "grant_type": grant_type,
@@ -204,7 +204,9 @@ def asked(grant_type: str, **changes: str) -> Asked:
     resource = form.pop("resource", None)
     parameters = Parameters(form, (resource,) if resource else ())
     proof = dpop_proof(keys()["dpop"], "POST", f"{URL}/token", clock=NOW.timestamp)
-    return Asked(parameters, credentials_of(parameters, None), ProofHeaders((proof,), "POST", f"{URL}/token"))
+    return UnprovenRequest(
+        parameters, credentials_of(parameters, None), ProofHeaders((proof,), "POST", f"{URL}/token")
+    )
 
 
 def whole_snapshot(the_grant: Grant | None = None, **changes: Any) -> Snapshot:

@@ -1,7 +1,8 @@
 """openid.md §3, RFC 9700 and FAPI 2.0: lines 1 to 15 by their number, where no module of §6 already holds it.
 
-Lines 2, 5, 8, 9, 11, 14, 15 and 25 are held in tests/openid/fapi2 as well; the
-lines about TLS (22), consoles and forms (20) and APIs (parts of 13, 14, 17, 24)
+Lines 2, 5, 8, 9, 11, 14, 15 and 25 are held in tests/openid/fapi2 as well; lines 18
+to 20 in `test_lines_of_browsers.py` here and in tests/portal, line 21 in
+tests/identity/sign_in; the lines about TLS (22) and APIs (parts of 13, 14, 17, 24)
 also stand in tests/access, tests/identity and tests/journeys.
 """
 
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from libs.common.access.signatures import SigningKey
+from libs.common.access.signatures import SigningKey, sign_compact
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import CLIENT_CREDENTIALS, REFRESH
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, discovered
@@ -238,10 +239,33 @@ async def test_line_14_userinfo_wants_a_nonce_where_registered(issuer: Issuer, w
 
     asked = await ask()
     assert (asked.status_code, asked.json()["error"]) == (401, "use_dpop_nonce")
-    assert 'error="use_dpop_nonce"' in asked.headers["www-authenticate"]
+    # One challenge: some clients look for this error in an answer that holds no other (RFC 9449 §7.1).
+    assert asked.headers["www-authenticate"].startswith('DPoP error="use_dpop_nonce"')
+    assert "Bearer" not in asked.headers["www-authenticate"]
     answered = await ask(nonce=asked.headers["dpop-nonce"])
     assert answered.status_code == 200 and answered.headers["dpop-nonce"]
     assert (await ask(nonce="forged")).json()["error"] == "use_dpop_nonce"
+
+
+async def test_userinfo_challenges_by_the_scheme_that_was_used(issuer: Issuer, who: Somebody) -> None:
+    """RFC 6750 §3, §3.1, RFC 9449 §7.1: the codes of proofs are DPoP's alone, and nothing shown is no error."""
+    client = await issuer.client()
+    token = (await client.tokens(who))["access_token"]
+    where = f'resource_metadata="{issuer.settings.identity.base}/.well-known/oauth-protected-resource/{issuer.caisse}"'
+    by_proof = f'algs="ES256 EdDSA Ed25519 PS256", {where}'
+
+    async def challenged(status: int, **headers: str) -> str:
+        async with issuer.http() as http:
+            answer = await http.get(f"/{issuer.caisse}/userinfo", headers=headers)
+        assert answer.status_code == status
+        return answer.headers["www-authenticate"]
+
+    assert await challenged(401) == f"Bearer {where}, DPoP {by_proof}"
+    shown = {"Authorization": f"DPoP {token}"}
+    assert await challenged(401, **shown) == f'DPoP error="invalid_dpop_proof", {by_proof}'
+    for bearer in (token, "x"):
+        wrong = await challenged(401, Authorization=f"Bearer {bearer}")
+        assert wrong == f'Bearer error="invalid_token", {where}, DPoP {by_proof}'
 
 
 async def test_two_methods_of_authentication_are_refused(issuer: Issuer, who: Somebody) -> None:
@@ -254,3 +278,53 @@ async def test_two_methods_of_authentication_are_refused(issuer: Issuer, who: So
 
 def error_of(answer: httpx.Response) -> str:
     return answer.json()["error"]
+
+
+@pytest.mark.parametrize("way", ["by GET", "by POST", "in a request object", "pushed", "pushed with a proof"])
+async def test_line_15_the_key_said_in_the_request_is_the_key_of_the_redemption(
+    issuer: Issuer, who: Somebody, way: str
+) -> None:
+    """RFC 9449 §10: whatever way `dpop_jkt` came, a code that leaks is worth nothing without that key."""
+    key = SigningKey.generate("ES256")
+    public = await issuer.client(
+        token_endpoint_auth_method="none", consent="explicit", key=key, jwks={"keys": [key.published_jwk()]}
+    )
+    authorize = f"/{issuer.caisse}/authorize"
+    request, bound = public.request(), public.request(dpop_jkt=public.dpop.kid)
+    if way == "by GET":
+        page = await who.get(f"{authorize}?{urlencode(bound)}")
+    elif way == "by POST":
+        page = await who.get((await who.post(authorize, bound)).headers["location"])
+    elif way == "in a request object":
+        now = public.now()
+        inside = {"iss": public.client_id, "aud": issuer.url, "exp": now + 60, "nbf": now, **bound}
+        signed = sign_compact(key, {"kid": key.kid}, inside)
+        # RFC 9101 §6.3: what stands outside counts for nothing, another key no more than any other.
+        outside = {**request, "dpop_jkt": SigningKey.generate("ES256").kid, "request": signed}
+        page = await who.get(f"{authorize}?{urlencode(outside)}")
+    else:
+        pushed = await (
+            public.post("/par", request) if "proof" in way else public.post("/par", bound, proof=None)
+        )
+        handle = {"client_id": public.client_id, "request_uri": pushed.json()["request_uri"]}
+        page = await who.get(f"{authorize}?{urlencode(handle)}")
+    onward = await who.submit(page, choice="accept")
+    code = callback(await who.get(onward.headers["location"]))["code"]
+
+    its_own, public.dpop = public.dpop, SigningKey.generate("ES256")
+    stolen = await public.redeem(code)
+    assert (stolen.status_code, stolen.json()["error"]) == (400, "invalid_grant")
+    public.dpop = its_own
+    assert claims_of((await public.redeem(code)).json()["access_token"])["cnf"] == {"jkt": its_own.kid}
+
+
+@pytest.mark.parametrize("wrong", ["x", "A" * 42, "A" * 44, "A" * 42 + "=", "é" * 43])
+async def test_line_15_what_is_no_thumbprint_is_no_key(
+    client: Party, public: Party, who: Somebody, wrong: str
+) -> None:
+    assert (await client.push(dpop_jkt=wrong)).json()["error"] == "invalid_request"
+    answer = await public.authorize(who, dpop_jkt=wrong)
+    if wrong.isascii():
+        assert callback(answer)["error"] == "invalid_request"
+    else:
+        assert answer.status_code == 400 and "location" not in answer.headers

@@ -5,7 +5,7 @@ import pytest
 
 from libs.common.database.transaction import Tx
 from services.identity.openid import store
-from services.identity.openid.register import AT_THE_COMMAND_LINE, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, update_client
 from tests.openid.party import Issuer, Party, Somebody
 
 SCOPE = "openid declaration.read attestation.read"

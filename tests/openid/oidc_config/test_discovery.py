@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from libs.common.access.signatures import SIGNING_ALGORITHMS, SigningKey
+from services.adherent import app as adherent
+from services.documents import app as documents
 from services.identity.openid import discovery
 from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from services.identity.openid.clients import CLIENT_CREDENTIALS, REFRESH, ClientMetadata
@@ -217,6 +220,25 @@ async def test_every_resource_advertised_may_be_asked_and_no_other(
         assert claims_of(tokens["access_token"])["aud"] == resource
     other = await client.redeem(await client.code(who), resource=issuer.url + "/other")
     assert other.json()["error"] == "invalid_target"
+
+
+async def test_every_resource_advertised_says_what_it_is(issuer: Issuer, told: dict[str, Any]) -> None:
+    """RFC 9728 §3, §4: the well-known segment before the path, and each names the other."""
+    others: dict[str, Any] = {
+        issuer.adherent: adherent.create_app(issuer.settings),
+        issuer.documents: documents.create_app(issuer.settings),
+    }
+    for resource in told["protected_resources"]:
+        served = httpx.ASGITransport(app=others[resource]) if resource in others else issuer.transport
+        base = resource.removesuffix(f"/{issuer.caisse}")
+        async with httpx.AsyncClient(transport=served, base_url=base) as http:
+            answer = await http.get(f"/.well-known/oauth-protected-resource/{issuer.caisse}")
+        assert answer.status_code == 200, resource
+        itself = answer.json()
+        assert itself["resource"] == resource
+        assert itself["authorization_servers"] == [told["issuer"]]
+        assert set(itself["scopes_supported"]) <= set(told["scopes_supported"])
+        assert itself["dpop_signing_alg_values_supported"] == told["dpop_signing_alg_values_supported"]
 
 
 @pytest.mark.parametrize("subject_type", ["public", "pairwise"])

@@ -21,7 +21,7 @@ from services.identity.app import create_app
 from services.identity.caisses.caisse import OpenRegistration
 from services.identity.openid import client_store, discovery
 from services.identity.openid.clients import CLIENT_CREDENTIALS
-from services.identity.openid.register import disable_client
+from services.identity.openid.write_client import disable_client
 from services.identity.signing_keys.rotation import create_keys
 from tests.openid.listener import Listener
 from tests.openid.party import Issuer, Somebody, add_row_of_caisse

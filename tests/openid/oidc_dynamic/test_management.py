@@ -8,7 +8,7 @@ import pytest
 from libs.common.access.signatures import SigningKey
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
-from services.identity.openid.register import ITSELF, rotate_secret, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, ITSELF, rotate_secret, update_client
 from tests.openid.oidc_dynamic.registering import invitation, manage, register
 from tests.openid.party import Issuer, Party, Somebody, callback
 
@@ -172,3 +172,60 @@ async def test_a_secret_changed_during_an_update_stays_changed(issuer: Issuer) -
             assert await rotate_secret(other, client.client_id, now=issuer.clock())
         await update_client(tx, before, client.metadata, now=issuer.clock(), plain_http=True, by=ITSELF)
     assert (await client.refresh("x")).json()["error"] == "invalid_client", "the former secret is dead"
+
+
+async def given_by_an_operator(issuer: Issuer, client_id: str, **given: object) -> None:
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        known = await client_store.held(tx, client_id)
+        assert known is not None
+        metadata = msgspec.structs.replace(known.metadata, **given)
+        await update_client(tx, known, metadata, now=issuer.clock(), plain_http=True, by=AT_THE_COMMAND_LINE)
+
+
+async def registered(issuer: Issuer, client_id: str) -> ClientMetadata:
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        known = await client_store.held(tx, client_id)
+    assert known is not None
+    return known.metadata
+
+
+async def test_an_update_neither_loses_nor_widens_what_an_operator_gave(
+    issuer: Issuer, who: Somebody
+) -> None:
+    """RFC 7592 §2.2: the client's PUT replaces the client's own members, and no others."""
+    key = SigningKey.generate()
+    keys = {"key": key, "jwks": {"keys": [key.published_jwk()]}}
+    client, told = await register(issuer, "standard", token_endpoint_auth_method="private_key_jwt", **keys)
+    given = {"resources": (issuer.adherent,), "introspects": (issuer.documents,), "consent": "implicit"}
+    more = {"scope": told["scope"] + " declaration.read", **given}
+    await given_by_an_operator(issuer, client.client_id, **more)
+    tokens = await client.tokens(who, scope="openid declaration.read", resource=issuer.adherent)
+    widened = {
+        "client_name": "Renommé", "scope": told["scope"] + " declaration.submit payment.order", "profile": "compat",
+        "resources": [issuer.documents], "introspects": [issuer.adherent],
+    }  # fmt: skip
+
+    for body in (told | widened, {name: said for name, said in told.items() if name != "scope"}):
+        assert (await manage(issuer, told, "PUT", body)).status_code == 200
+        now = await registered(issuer, client.client_id)
+        assert {name: getattr(now, name) for name in given} == given
+        assert (now.profile, "declaration.read" in now.scope.split()) == ("standard", True)
+        assert not {"declaration.submit", "payment.order"} & set(now.scope.split())
+    introspected = (await client.post("/introspect", {"token": tokens["access_token"]})).json()
+    assert introspected["active"] is True, "nothing was lost, so no floor was raised"
+    # Its own scopes are its own to give up.
+    assert (await manage(issuer, told, "PUT", {**told, "scope": "openid"})).status_code == 200
+    assert (await registered(issuer, client.client_id)).scope == "openid declaration.read"
+
+
+async def test_consent_implied_for_one_address_is_implied_for_no_other(issuer: Issuer, who: Somebody) -> None:
+    """An operator vouched for who is answered there: an address that the client gives itself is nobody's yet."""
+    client, told = await register(issuer)
+    await given_by_an_operator(issuer, client.client_id, consent="implicit")
+    elsewhere = [*told["redirect_uris"], "https://thief.example/cb"]
+
+    assert (await manage(issuer, told, "PUT", {**told, "redirect_uris": elsewhere})).status_code == 200
+
+    assert (await registered(issuer, client.client_id)).consent == "explicit"
+    silent = callback(await client.authorize(who, redirect_uri=elsewhere[-1], prompt="none"))
+    assert silent["error"] == "consent_required"

@@ -8,7 +8,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.keys.key_encryption import KeyEncryption
-from services.identity.openid.register import disable_client
+from services.identity.openid.write_client import disable_client
 from services.identity.sign_in.session import cookie_name
 from services.identity.signing_keys.rotation import rotate, sweep_keys
 from tests.openid.party import Issuer, Party, Somebody, callback, claims_of, header_of

@@ -16,7 +16,7 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
-from services.identity.openid.register import open_registration, register_client
+from services.identity.openid.write_client import open_registration, register_client
 from services.identity.signing_keys import key_ring, store
 from services.identity.signing_keys.key_ring import FRESH_FOR, KeyRing, KeyRings
 from services.identity.signing_keys.rotation import SIGNS_FOR, VERIFIES_FOR, create_keys, rotate, sweep_keys

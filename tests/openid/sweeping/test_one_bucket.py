@@ -119,7 +119,7 @@ def steps(now: datetime) -> Sequence[tuple[str, Step, set[str]]]:
         ("write", written, {"revoked_token"}),
         ("code", lambda tx: store.load_for_code(tx, "c", grant.code), {"authorization_code", "authorization_grant"}),
         ("refresh", lambda tx: store.load_for_refresh(tx, "c", token.place), both),
-        ("token", lambda tx: store.load_for_token(tx, "c", grant.grant_id, "jti", exp),
+        ("token", lambda tx: store.load_for_token(tx, "c", grant.grant_id, "jti", exp, ["sid/s"]),
          {"authorization_grant", "revoked_token"}),
         ("visited", lambda tx: visited(tx, "c", now, session=SOUGHT, pushed_at=handle), {"pushed_request"}),
         ("spend pushed", writing(effects.SpendPushedRequest(handle, now)), {"pushed_request"}),
@@ -197,7 +197,7 @@ async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer,
     asked: dict[str, Callable[[Reader], Awaitable[object]]] = {
         "code": lambda read: store.load_for_code(read, "c", grant.code),
         "refresh": lambda read: store.load_for_refresh(read, "c", token.place),
-        "token": lambda read: store.load_for_token(read, "c", grant.grant_id, "jti", exp),
+        "token": lambda read: store.load_for_token(read, "c", grant.grant_id, "jti", exp, ["sid/s"]),
         "visited": lambda read: visited(read, "c", now, session=(a_hash, YEAR_2000, YEAR_2000)),
         "presented": lambda read: store.load_presented(read, "c", "c", grant.grant_id, "jti", exp, ["sid/s"]),
     }

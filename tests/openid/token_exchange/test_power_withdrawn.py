@@ -21,7 +21,7 @@ from services.identity.cabinets.leave import remove_collaborator
 from services.identity.delegation.parties import MayAnswerForCabinet
 from services.identity.floors.raise_floor import raise_floor
 from services.identity.openid import store as clients
-from services.identity.openid.register import ITSELF, update_client
+from services.identity.openid.write_client import AT_THE_COMMAND_LINE, update_client
 from services.identity.sign_in.session import end_session
 from tests.identity.delegation.parties import a_scene, an_active_mandate
 from tests.openid.party import Issuer, Party, claims_of
@@ -258,7 +258,12 @@ async def test_a_refresh_during_a_narrowing_is_under_the_floor_and_the_next_gets
         assert found is not None
         less = found.metadata.scope.replace(" declaration.submit", "")
         await update_client(
-            tx, found, replace(found.metadata, scope=less), now=issuer.clock(), plain_http=True, by=ITSELF
+            tx,
+            found,
+            replace(found.metadata, scope=less),
+            now=issuer.clock(),
+            plain_http=True,
+            by=AT_THE_COMMAND_LINE,
         )
         await a_second_later(issuer)
         during = await client.refresh(tokens["refresh_token"])

@@ -14,7 +14,7 @@ from services.identity.cabinets.leave import remove_collaborator
 from services.identity.delegation.narrow import narrow, what_remains
 from services.identity.delegation.revoke import revoke
 from services.identity.delegation.suspend import suspend
-from services.identity.openid.register import disable_client
+from services.identity.openid.write_client import disable_client
 from tests.identity.delegation.parties import a_key, a_scene, an_active_mandate, an_offer, notices
 from tests.openid.party import Issuer, claims_of
 from tests.openid.token_exchange.delegations import Delegation, delegated, refused

@@ -1,7 +1,7 @@
 """What a program may do to the clients of its caisse: what an operator does at the command line.
 
 One rule is added, which the use cases themselves ask of whoever calls them
-(`register.Hand`): nobody grants what they lack (openid.md §2, delegated
+(`write_client.Hand`): nobody grants what they lack (openid.md §2, delegated
 administration), else `client.manage` would be every right at once.
 """
 
@@ -12,12 +12,13 @@ from typing import Any
 from libs.common.access.access_token import AccessToken
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid import store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, may_name_a_client
-from services.identity.openid.provider import Provider
-from services.identity.openid.register import Hand
-from services.identity.openid.registration import judge_metadata
+from services.identity.openid.judge_metadata import judge_metadata
+from services.identity.openid.provider import Provider, addresses
+from services.identity.openid.write_client import Hand
 
 
 class MetadataRefused(DomainError):
@@ -45,14 +46,17 @@ def hand_of(token: AccessToken) -> Hand:
     return Hand(token.client_id, token.jti, token.scopes)
 
 
-async def judge(provider: Provider, metadata: ClientMetadata, by: Hand) -> None:
+async def judge(provider: Provider, caisse: CaisseSlug, metadata: ClientMetadata, by: Hand) -> None:
     """Every rule of registration, the sector's document included; before any transaction, for it may be slow.
 
     Raises `MetadataRefused`, and what `Hand.writes` does: nothing is fetched for who may not.
     """
     by.writes(metadata)
+    _, audiences = addresses(provider.settings, caisse)
     with metadata_judged():
-        await judge_metadata(provider, metadata)
+        await judge_metadata(
+            metadata, audiences, provider.fetcher, plain_http=provider.settings.demonstration
+        )
 
 
 async def client_named(tx: Tx, client_id: str) -> Client:

@@ -29,7 +29,8 @@ from services.identity.openid import client_store
 from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import Client, ClientMetadata, Profile
 from services.identity.openid.provider import Provider
-from services.identity.openid.register import (
+from services.identity.openid.report import departures
+from services.identity.openid.write_client import (
     MOST_DAYS,
     MOST_USES,
     BeyondOwnRights,
@@ -41,7 +42,6 @@ from services.identity.openid.register import (
     rotate_secret,
     update_client,
 )
-from services.identity.openid.report import departures
 
 PROBLEMS.update(
     {
@@ -161,7 +161,7 @@ async def add_client(
 ) -> ClientAdded:
     """Register a client."""
     now, by = clock(), hand_of(token)
-    await judge(provider, data.metadata, by)
+    await judge(provider, caisse.slug, data.metadata, by)
     async with db.transaction(caisse.slug) as tx:
 
         async def register() -> ClientAdded:
@@ -221,7 +221,7 @@ async def change_client(
 ) -> ClientShown:
     """Replace the whole metadata, judged as a new client's is. A right it loses is dead within a second."""
     by = hand_of(token)
-    await judge(provider, data, by)
+    await judge(provider, caisse.slug, data, by)
     async with db.transaction(caisse.slug) as tx:
         client = await client_named(tx, client_id)
         try:

@@ -32,7 +32,7 @@ from services.identity.cabinets.machines import (
 from services.identity.caisses.caisse import Caisse
 from services.identity.openid.audiences import of_services
 from services.identity.openid.provider import Provider
-from services.identity.openid.register import ItIsAMachine
+from services.identity.openid.write_client import ItIsAMachine
 
 PROBLEMS.update(
     {

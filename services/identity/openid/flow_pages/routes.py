@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from litestar import Response, get, post
@@ -22,22 +22,14 @@ from libs.common.pages.formats import siret
 from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from libs.common.values.sentence import Sentence
-from services.identity.openid import flow_store, front_channel, logo_store
-from services.identity.openid.authorize import (
-    CONSENT_LASTS,
-    ToClient,
-    ToPage,
-    continue_flow,
-    ended,
-    keep_posted,
-    look,
-    pushed_handle,
-    under_way,
-)
-from services.identity.openid.back_channel import issuer_of
+from services.identity.openid import browser_endpoint, flow_store, logo_store
+from services.identity.openid.authorize import keep_posted, pushed_handle
+from services.identity.openid.completion import CONSENT_LASTS
 from services.identity.openid.flow import origin_of
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import access_lasts
+from services.identity.openid.proceed import ToClient, ToPage, continue_flow, ended, look, under_way
+from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import rights_in_words
@@ -67,8 +59,8 @@ async def authorize(
     provider: NamedDependency[Provider],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """RFC 6749 §3.1: the page of an outcome that `front_channel.py` left to us."""
-    outcome = front_channel.outcome_of(request.scope)
+    """RFC 6749 §3.1: the page of an outcome that `browser_endpoint.py` left to us."""
+    outcome = browser_endpoint.outcome_of(request.scope)
     if isinstance(outcome, Refusal):
         return await _error_of(request, site, provider, clock, outcome)
     return await shown(request, site, provider, outcome)
@@ -286,7 +278,16 @@ async def _error_of(
         description=error.get_error_description() or "",
         client_name=found.client_name if found else "",
         client_uri=found.client_uri if found else "",
+        begin_again=_begin_again(found.initiate_login_uri, site) if found else "",
     )
+
+
+def _begin_again(initiate_login_uri: str, site: Site) -> str:
+    """OpenID Connect Core §4: the client is told which issuer asks it to begin; nothing else is said for it."""
+    if not initiate_login_uri:
+        return ""
+    said = urlencode({"iss": f"{site.identity}/{site.slug}"})
+    return f"{initiate_login_uri}{'&' if '?' in initiate_login_uri else '?'}{said}"
 
 
 def error_page(
@@ -307,6 +308,7 @@ def error_page(
         at=now,
         client_name="",
         client_uri="",
+        begin_again="",
     )
 
 

@@ -13,10 +13,10 @@ from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
 from libs.common.pages.environment import speak
 from services.identity.openid import end_session
-from services.identity.openid.back_channel import issuer_of
 from services.identity.openid.end_session import LogoutRequest
 from services.identity.openid.flow import origin_of
 from services.identity.openid.flow_pages.routes import error_page
+from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
 from services.identity.openid.routes import AnyRequest, posted, queried
@@ -64,7 +64,7 @@ async def end_session_posted(
         asked = end_session.read(parameters, issuer)
     except Refusal as error:
         return error_page(request, site, error, clock(), "sign_out")
-    if asked == end_session.Asked():
+    if asked == end_session.UncheckedLogout():
         return Redirect(address, status_code=303)
     handle = await end_session.keep(provider, issuer, asked, clock())
     return Redirect(f"{address}?{urlencode({ASKED: handle})}", status_code=303)

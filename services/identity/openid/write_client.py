@@ -6,6 +6,8 @@ import secrets
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from libs.common.access import rights
 from libs.common.database import journal
 from libs.common.database.journal import Act, Actor
@@ -17,6 +19,7 @@ from services.identity.floors.raise_floor import raise_floor
 from services.identity.openid import client_store, store
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import CLIENT_ID, Client, ClientMetadata, Profile
+from services.identity.openid.issuer import OPENID_SCOPES
 
 NAMEABLE = f"(?!(per|adh|cab|mch|acc|mdt)_){CLIENT_ID}"
 """A client's own subject can never be mistaken for a person's or a firm's (openid.md, line 23)."""
@@ -41,7 +44,7 @@ class Hand(NamedTuple):
     token_jti: str | None = None
     held: frozenset[str] | None = None
     """The rights of a program's token. None bounds the others: the operator may all, and what a
-    client says of itself is read within its profile (`registration.read_metadata`)."""
+    client says of itself is read within its profile (`dynamic_registration.read_metadata`)."""
 
     @property
     def actor(self) -> Actor:
@@ -78,6 +81,22 @@ class Hand(NamedTuple):
         if self.is_a_program:
             return _hears_elsewhere(before, after) or _proves_otherwise(before, after)
         return self == ITSELF and _hears_elsewhere(before, after)
+
+    def keeps(self, before: ClientMetadata, after: ClientMetadata) -> ClientMetadata:
+        """RFC 7592 §2.2: a client's own update replaces what is the client's to say. What an operator gave it is
+        neither lost nor widened: consent that is implied by who answers at its addresses is implied at no other.
+        """
+        if self != ITSELF:
+            return after
+        own = [word for word in after.scope.split() if word in OPENID_SCOPES]
+        given = [word for word in before.scope.split() if word not in OPENID_SCOPES]
+        return replace(
+            after,
+            resources=before.resources,
+            introspects=before.introspects,
+            consent="explicit" if _hears_elsewhere(before, after) else before.consent,
+            scope=" ".join(own + given),
+        )
 
     def gives(self, profile: Profile) -> None:
         """openid.md §1: `compat` is off until an operator sets it. Raises `OnlyTheOperators`."""
@@ -152,7 +171,7 @@ async def update_client(
     # Whatever was written since it was read counts: a secret taken away meanwhile does not come back.
     client = await client_store.held(tx, client.client_id) or client
     by.writes(client.metadata, metadata)
-    metadata = check_metadata(metadata, plain_http=plain_http)
+    metadata = check_metadata(by.keeps(client.metadata, metadata), plain_http=plain_http)
     secret = secrets.token_urlsafe(32) if metadata.has_a_secret and client.secret_hash is None else None
     kept = client.secret_hash if metadata.has_a_secret else None
     loses_its_proof = client.is_confidential and not metadata.is_confidential

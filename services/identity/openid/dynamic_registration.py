@@ -16,23 +16,23 @@ from libs.common.database.transaction import Tx
 from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.caisses import store as caisses
 from services.identity.openid import client_store
-from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
+from services.identity.openid.answers import Answer
+from services.identity.openid.client_rules import InvalidClientMetadata
 from services.identity.openid.clients import CODE, Client, ClientMetadata, Profile, may_name_a_client
-from services.identity.openid.guarded_fetcher import FetchRefused
 from services.identity.openid.issuer import OPENID_SCOPES, Issuer
-from services.identity.openid.kernel import Answer
+from services.identity.openid.judge_metadata import judge_metadata
 from services.identity.openid.provider import Provider
-from services.identity.openid.register import ITSELF, disable_client, register_client, update_client
+from services.identity.openid.write_client import ITSELF, disable_client, register_client, update_client
 from services.identity.sign_in import throttle
 
 OURS = frozenset({"profile", "consent", "introspects", "resources"})
-"""What a client never says of itself: an operator, or the initial access token, does."""
+"""What a client never says of itself: an operator, or the initial access token, does. Nor of its scope, what is more
+than `OPENID_SCOPES`. An update leaves all that as it is (`write_client.Hand.keeps`)."""
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 KNOWN = frozenset(ClientMetadata.__struct_fields__)
 
 _objects = msgspec.json.Decoder(dict[str, Any])
-_addresses = msgspec.json.Decoder(list[str])
 
 
 def refused(error: str, description: str, status: int = 400) -> Answer:
@@ -80,7 +80,7 @@ async def answer_register(
         if profile is None:
             return NO_TOKEN
         metadata = read_metadata(body, profile)
-        await judge_metadata(provider, metadata)
+        await _judge(provider, issuer, metadata)
         async with provider.db.transaction(issuer.caisse) as tx:
             if await profile_spent(tx, authorization, now) != profile:
                 return NO_TOKEN
@@ -145,7 +145,7 @@ async def answer_management(
         secret = None
         if method == "PUT":
             metadata = read_metadata(body, client.profile, managed=client)
-            await judge_metadata(provider, metadata)
+            await _judge(provider, issuer, metadata)
             async with provider.db.transaction(issuer.caisse) as tx:
                 # As it is now: disabled meanwhile, it is managed no more.
                 client = await client_store.registered_with(tx, client_id, token_hash)
@@ -205,28 +205,10 @@ def _with_defaults(asked: dict[str, Any], profile: Profile) -> dict[str, Any]:
     return asked
 
 
-async def judge_metadata(provider: Provider, metadata: ClientMetadata) -> None:
-    """Every rule of registration, then what the client's own addresses say: slow, so before any transaction.
-
-    Raises `InvalidClientMetadata`.
-    """
-    check_metadata(metadata, plain_http=provider.settings.demonstration)
-    await check_sector(provider, metadata)
-
-
-async def check_sector(provider: Provider, metadata: ClientMetadata) -> None:
-    """OpenID Connect Core §8.1: the sector's document lists every redirect address."""
-    if metadata.sector_identifier_uri is None:
-        return
-    try:
-        body, _ = await provider.fetcher.get(metadata.sector_identifier_uri)
-        listed = read_json(body, _addresses)
-    except (FetchRefused, UnreadableJson) as error:
-        raise InvalidClientMetadata(
-            "The sector_identifier_uri does not answer a list of addresses."
-        ) from error
-    if not set(metadata.redirect_uris) <= set(listed):
-        raise InvalidClientMetadata("A redirect_uri is not in the sector's list.")
+async def _judge(provider: Provider, issuer: Issuer, metadata: ClientMetadata) -> None:
+    """Raises `InvalidClientMetadata`."""
+    plain_http = provider.settings.demonstration
+    await judge_metadata(metadata, issuer.audiences, provider.fetcher, plain_http=plain_http)
 
 
 def described(

@@ -9,11 +9,12 @@ from libs.common.http.thin import Call, Handler, Reply, thin
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import parse_caisse_slug
 from services.identity.openid import discovery
+from services.identity.openid.answers import Answer, refusal_answer
+from services.identity.openid.caller import UnprovenRequest
 from services.identity.openid.client_authentication import credentials_of
 from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.introspection import answer_introspection
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.kernel import Answer, Asked, refusal_answer
 from services.identity.openid.par import answer_par
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidRequest, Refusal
@@ -73,11 +74,11 @@ def proof_headers(call: Call, issuer: Issuer, path: str) -> ProofHeaders:
     return ProofHeaders(call.headers(b"dpop"), call.method, issuer.endpoint(path))
 
 
-async def asked(call: Call, issuer: Issuer, path: str) -> Asked:
+async def asked(call: Call, issuer: Issuer, path: str) -> UnprovenRequest:
     """Raises a `Refusal`: two methods of authentication, a doubled parameter, no client at all."""
     parameters = await posted(call)
     credentials = credentials_of(parameters, authorization_of(call))
-    return Asked(parameters, credentials, proof_headers(call, issuer, path))
+    return UnprovenRequest(parameters, credentials, proof_headers(call, issuer, path))
 
 
 def as_reply(answer: Answer) -> Reply:
@@ -168,7 +169,7 @@ async def userinfo(call: Call) -> Reply:
     try:
         presented = token_of(authorization_of(call), in_form)
     except Presented as refusal:
-        return as_reply(challenge(refusal))
+        return as_reply(challenge(refusal, issuer))
     proof = proof_headers(call, issuer, "/userinfo")
     return as_reply(await answer_userinfo(provider, issuer, presented, proof, call.now()))
 

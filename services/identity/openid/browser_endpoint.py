@@ -5,8 +5,9 @@ from typing import Any
 
 from libs.common.http import csrf
 from libs.common.http.thin import Call, Reply, thin
-from services.identity.openid.authorize import ToClient, ToPage, Visit, answer_authorize
-from services.identity.openid.back_channel import issuer_of, provider_of
+from services.identity.openid.authorize import answer_authorize
+from services.identity.openid.proceed import ToClient, ToPage, Visit
+from services.identity.openid.program_endpoints import issuer_of, provider_of
 from services.identity.openid.refusals import Refusal
 from services.identity.openid.wire import parse_encoded
 from services.identity.sign_in.session import cookie_name
