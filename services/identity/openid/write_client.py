@@ -84,11 +84,14 @@ class Hand(NamedTuple):
 
     def keeps(self, before: ClientMetadata, after: ClientMetadata) -> ClientMetadata:
         """RFC 7592 §2.2: a client's own update replaces what is the client's to say. What an operator gave it is
-        neither lost nor widened: consent that is implied by who answers at its addresses is implied at no other.
+        neither lost nor widened: consent that is implied by who answers at its addresses is implied at no other, and
+        all of it goes with the proof it was given for. Who holds a registration access token may be anybody.
         """
         if self != ITSELF:
             return after
         own = [word for word in after.scope.split() if word in OPENID_SCOPES]
+        if _proves_otherwise(before, after):
+            return replace(after, resources=(), introspects=(), consent="explicit", scope=" ".join(own))
         given = [word for word in before.scope.split() if word not in OPENID_SCOPES]
         return replace(
             after,

@@ -218,6 +218,22 @@ async def test_an_update_neither_loses_nor_widens_what_an_operator_gave(
     assert (await registered(issuer, client.client_id)).scope == "openid declaration.read"
 
 
+async def test_what_an_operator_gave_goes_with_the_proof_it_was_given_for(issuer: Issuer) -> None:
+    """Whoever found a registration access token may write other keys, and proves then to be the client."""
+    key, another = SigningKey.generate(), SigningKey.generate()
+    keys = {"key": key, "jwks": {"keys": [key.published_jwk()]}}
+    client, told = await register(issuer, "standard", token_endpoint_auth_method="private_key_jwt", **keys)
+    given = {"resources": (issuer.adherent,), "introspects": (issuer.documents,), "consent": "implicit"}
+    await given_by_an_operator(issuer, client.client_id, scope=told["scope"] + " declaration.read", **given)
+
+    stolen = {**told, "jwks": {"keys": [another.published_jwk()]}}
+    assert (await manage(issuer, told, "PUT", stolen)).status_code == 200
+
+    now = await registered(issuer, client.client_id)
+    assert (now.resources, now.introspects, now.consent) == ((), (), "explicit")
+    assert set(now.scope.split()) == set(told["scope"].split())
+
+
 async def test_consent_implied_for_one_address_is_implied_for_no_other(issuer: Issuer, who: Somebody) -> None:
     """An operator vouched for who is answered there: an address that the client gives itself is nobody's yet."""
     client, told = await register(issuer)
