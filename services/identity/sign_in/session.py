@@ -104,10 +104,15 @@ async def open_session(
     now: datetime,
     user_agent: str = "",
     second_factor_at: datetime | None = None,
+    over: Session | None = None,
 ) -> OpenedSession:
-    """A new session for somebody who has just proven who they are. Whatever cookie they came with is not kept."""
+    """The session of somebody who has just proven who they are. Whatever cookie they came with is not kept.
+
+    `over` is one of theirs, alive in this browser: it goes on under the same `sid`, with what is proven now, no
+    more and no less, and the clocks of a new one. Another tab, and the clients that live by it, lose nothing.
+    """
     session = Session(
-        id=new_id(),
+        id=new_id() if over is None else over.id,
         caisse=tx.the_caisse,
         person_id=person_id,
         auth_time=now,
@@ -119,7 +124,11 @@ async def open_session(
         user_agent_family=family_of(user_agent),
     )
     cookie = new_secret()
-    await session_store.add(tx, session, hash_of(cookie))
+    if over is not None and not await session_store.begin_anew(tx, session, hash_of(cookie)):
+        # Ended meanwhile, by another browser of theirs: it stays ended.
+        over, session = None, session._replace(id=new_id())
+    if over is None:
+        await session_store.add(tx, session, hash_of(cookie))
     return OpenedSession(session, cookie)
 
 

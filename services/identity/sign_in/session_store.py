@@ -59,6 +59,29 @@ async def add(tx: Tx, session: Session, token_hash: bytes) -> None:
     )
 
 
+async def begin_anew(tx: Tx, session: Session, token_hash: bytes) -> bool:
+    """Write `session` over the row of its id, under another cookie. False when that one was revoked meanwhile."""
+    done = await tx.execute(
+        """
+        UPDATE session
+           SET token_hash = $2, auth_time = $3, acr = $4, amr = $5, second_factor_at = $6,
+               created_at = $7, last_seen_at = $8, user_agent_family = $9
+         WHERE id = $1 AND person_id = $10 AND revoked_at IS NULL
+        """,
+        session.id,
+        token_hash,
+        session.auth_time,
+        session.acr,
+        session.amr,
+        session.second_factor_at,
+        session.created_at,
+        session.last_seen_at,
+        session.user_agent_family,
+        session.person_id,
+    )
+    return done == 1
+
+
 LIVE = f"""session.token_hash = $1
            AND session.revoked_at IS NULL
            AND session.last_seen_at > $2

@@ -23,11 +23,13 @@ from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.refused import REFUSED, note_refused_later
 from services.identity.sign_in.session import (
     OpenedSession,
+    Session,
     end_session,
     family_of,
     hash_of,
     new_secret,
     open_session,
+    sought,
 )
 from services.identity.sign_in.stages import (
     MAILED_CODE_PROVEN,
@@ -236,11 +238,9 @@ async def spend_a_try(
 async def finish(
     tx: Tx, mail: Mail, person: Person, proven: frozenset[str], *, browser: Browser, now: datetime
 ) -> SignedIn:
-    """Open the session. The one this browser held ends: its cookie was never ours to keep."""
-    if browser.session_cookie:
-        former = await session_store.find_by_cookie(tx, hash_of(browser.session_cookie))
-        if former is not None:
-            await end_session(tx, former, now=now)
+    """Open the session. One that this person has here goes on under another cookie; any other that this browser held
+    ends, since it is not theirs.
+    """
     opened = await open_session(
         tx,
         person_id=person.id,
@@ -249,6 +249,7 @@ async def finish(
         now=now,
         user_agent=browser.user_agent,
         second_factor_at=now if proven & {TOTP_PROVEN, MAILED_CODE_PROVEN} else None,
+        over=await _theirs_here(tx, person, browser, now=now),
     )
     device_cookie = await _remember_device(tx, mail, person, browser, now=now)
     await journal.record(
@@ -263,6 +264,18 @@ async def finish(
         ),
     )
     return SignedIn(opened, device_cookie)
+
+
+async def _theirs_here(tx: Tx, person: Person, browser: Browser, *, now: datetime) -> Session | None:
+    if not browser.session_cookie:
+        return None
+    held = await session_store.find(tx, *sought(browser.session_cookie, now))
+    if held is not None and held.person_id == person.id:
+        return held
+    former = await session_store.find_by_cookie(tx, hash_of(browser.session_cookie))
+    if former is not None:
+        await end_session(tx, former, now=now)
+    return None
 
 
 async def _remember_device(

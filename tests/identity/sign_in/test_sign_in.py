@@ -1,6 +1,7 @@
 """Signing in: one answer for every failure, one state machine behind every page."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 from litestar import Litestar
@@ -10,7 +11,9 @@ from libs.common.database.pool import Database
 from libs.common.runtime.settings import Settings
 from libs.common.values.identifiers import public_id
 from services.identity.app import create_app
+from services.identity.sign_in import session_store
 from services.identity.sign_in.refused import LONGEST_AFTER
+from services.identity.sign_in.session import end_session, open_session, sought
 from tests.conftest import HeldClock
 from tests.identity.sign_in.visitors import (
     CAISSE,
@@ -68,6 +71,50 @@ async def test_unknown_wrong_and_suspended_have_one_answer(
         assert title(answer).startswith("Erreur\u00a0:")
         bodies.add(answer.text.replace(email, "…"))
     assert len(bodies) == 1
+
+
+async def sessions_of(db: Database, person_id: UUID) -> list[tuple[UUID, str, bool]]:
+    """Id, level, and whether it is over."""
+    async with db.transaction(CAISSE) as tx:
+        rows = await tx.fetch(
+            "SELECT id, acr, revoked_at IS NOT NULL FROM session WHERE person_id = $1 ORDER BY id", person_id
+        )
+    return [tuple(row) for row in rows]
+
+
+async def test_who_signs_in_over_their_own_session_goes_on_in_it(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    """Three tabs, three passwords: what the first two live by is not taken from them."""
+    person = await a_person(identity_db, clock, "tabs@exemple.fr")
+    await sign_in(visitor, "tabs@exemple.fr")
+    first = await sessions_of(identity_db, person)
+    async with identity_db.transaction(CAISSE) as tx:
+        await tx.execute("UPDATE session SET acr = 'mfa', amr = '{otp,pwd}' WHERE person_id = $1", person)
+    clock.forward(hours=11)
+    async with identity_db.transaction(CAISSE) as tx:
+        await tx.execute("UPDATE session SET last_seen_at = $2 WHERE person_id = $1", person, clock())
+    assert (await sign_in(visitor, "tabs@exemple.fr")).status_code == 303
+    # What is proven now, no more; and a whole day of it.
+    assert await sessions_of(identity_db, person) == first == [(first[0][0], "pwd", False)]
+    clock.forward(minutes=90)
+    assert (await visitor.get(f"/{CAISSE}/account")).status_code == 200
+
+
+async def test_a_session_ended_while_its_person_signs_in_over_it_stays_ended(
+    identity_db: Database, clock: HeldClock, visitor: Visitor
+) -> None:
+    person = await a_person(identity_db, clock, "ended@exemple.fr")
+    await sign_in(visitor, "ended@exemple.fr")
+    async with identity_db.transaction(CAISSE) as tx:
+        held = await session_store.find(tx, *sought(visitor.cookie(SESSION) or "", clock()))
+        assert held is not None
+        assert await end_session(tx, held.id, now=clock())
+        again = await open_session(tx, person_id=person, acr="pwd", amr=["pwd"], now=clock(), over=held)
+    assert again.session.id != held.id
+    assert {(one, over) for one, _, over in await sessions_of(identity_db, person)} == {
+        (held.id, True), (again.session.id, False),
+    }  # fmt: skip
 
 
 async def test_a_planted_session_cookie_is_not_the_one_kept(
