@@ -103,8 +103,12 @@ def test_a_plain_name_is_one_visible_line_and_stays_so(name: str) -> None:
     assert not set(shown) & set("\n\r\t\x00\u202e\u2066\u2028")
 
 
+IGNORABLE = "\u034f\u115f\u1160\u17b4\u180b\u3164\ufe0f\uffa0\U000e0100\u2800"
+"""Letters and marks by their category, of which nothing is shown."""
+
+
 @pytest.mark.parametrize(
-    "nothing_seen", ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u2062", "\U000e0041", "\u202e"]
+    "nothing_seen", ["\u200b", "\u200d", "\u00ad", "\ufeff", "\u2062", "\U000e0041", "\u202e", *IGNORABLE]
 )
 def test_a_mark_that_nobody_sees_makes_no_other_name(nothing_seen: str) -> None:
     assert plain_name(f"MAÇONNERIE DU{nothing_seen}PRÉ") == "MAÇONNERIE DUPRÉ"

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import parse_caisse_slug
 from services.portal.caisses.brands import FRESH as LIST_FRESH
 from services.portal.caisses.brands import Brands
@@ -30,7 +31,7 @@ class Identity:
     def __init__(self, far_side: FarSide) -> None:
         self.far_side = far_side
         self.silent = False
-        self.kept_waiting = asyncio.Event()
+        self.kept_waiting, self.released = asyncio.Event(), asyncio.Event()
         self.asked = 0
         self.now = 0.0
 
@@ -38,7 +39,7 @@ class Identity:
         self.asked += 1
         if self.silent:
             self.kept_waiting.set()
-            await asyncio.sleep(3600)
+            await self.released.wait()
         return await self.far_side.answer(request)
 
     def http(self) -> httpx.AsyncClient:
@@ -84,3 +85,36 @@ async def test_after_a_failure_nobody_asks_again_at_once(
     far_side.down, identity.now = set(), identity.now + fresh
     assert await ask() == known
     assert identity.asked == 3
+
+
+async def test_a_new_caisse_asked_for_during_a_reading_is_in_what_is_read(far_side: FarSide) -> None:
+    """Whoever asks for a caisse that the old list has not cannot do with the old list."""
+    identity = Identity(far_side)
+    brands = Brands(identity.http(), IDENTITY, clock=lambda: identity.now)
+    await brands.every()
+    identity.silent, identity.now = True, LIST_FRESH + 1
+    async with asyncio.timeout(60), asyncio.TaskGroup() as visitors:
+        visitors.create_task(brands.every())
+        await identity.kept_waiting.wait()
+        far_side.answers[f"{IDENTITY}/api/caisses"]["caisses"].append(
+            {"slug": "bretagne", "name": "Bretagne"}
+        )
+        new = visitors.create_task(brands.of(parse_caisse_slug("bretagne")))
+        identity.released.set()
+    assert new.result().name == "Bretagne"
+    assert identity.asked == 2
+
+
+async def test_after_a_failure_no_stranger_asks_for_each_word_again(far_side: FarSide) -> None:
+    identity = Identity(far_side)
+    brands = Brands(identity.http(), IDENTITY, clock=lambda: identity.now)
+    await brands.every()
+    identity.silent, identity.now = True, LIST_FRESH + 1
+    words = [parse_caisse_slug(f"nobody-{number}") for number in range(20)]
+    async with asyncio.timeout(60):
+        asking = asyncio.gather(*(brands.of(word) for word in words), return_exceptions=True)
+        await identity.kept_waiting.wait()
+        far_side.down = {"identity"}
+        identity.released.set()
+        assert {type(one) for one in await asking} == {NotFound}
+    assert identity.asked == 2

@@ -118,6 +118,16 @@ def test_the_operator_can_open_a_caisse_and_examine_everything(secrets: Path):
     assert CONTAINERS["operator"]["profiles"] == ["operator"], "it does not run beside the services"
 
 
+def test_the_operator_can_have_facts_heard_again(secrets: Path):
+    """`espace facts replay` speaks to the broker as the service whose facts were laid aside."""
+    told = settings_of("operator", secrets)
+    for service in (service for service in SERVICES if service.work):
+        its_own = settings_of(service.name, secrets).service(service.name)
+        known = told.service(service.name)
+        assert known.nats_password
+        assert (known.nats_user, known.nats_password) == (its_own.nats_user, its_own.nats_password)
+
+
 def test_what_our_containers_write_to_is_theirs():
     """A new volume takes the owner of the folder of the image that it covers; where there is none it is root's."""
     made = {

@@ -1,4 +1,4 @@
-"""Queries, forms and cookies as a stranger wrote them: read for one request, and kept no longer than it.
+"""Queries, forms and cookies as a stranger wrote them: read for one request, and kept here no longer than it.
 
 The framework's own readers remember the last thousand of each in a process. Those of a stranger, as large as they may
 be, were gigabytes; those of a person, the passwords and session cookies of everybody who came.

@@ -22,7 +22,7 @@ class UnreadableBody(DomainError):
 
 class StrictRequest(Request[Any, Any, Any]):
     """The request of every route: one reader of JSON bodies, whose refusal is the caller's to hear, and of queries,
-    forms and cookies, none of which is remembered (`encoded.py`).
+    forms and cookies, which it does not remember (`encoded.py`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -18,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
 import rich_click as click
 
 from libs.common.runtime.child_process import StartRefused
@@ -120,8 +121,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def print_json(answer: object) -> None:
-    """The one JSON object that a command answers with."""
-    print(json.dumps(answer, ensure_ascii=False, indent=2, default=str))  # noqa: T201 - the answer itself
+    """The one JSON answer of a command; instants as the APIs tell them (RFC 3339 §5.6)."""
+    plain = msgspec.to_builtins(answer, enc_hook=str)
+    print(json.dumps(plain, ensure_ascii=False, indent=2))  # noqa: T201 - the answer itself
 
 
 def _log_beside_the_answer() -> None:

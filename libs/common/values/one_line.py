@@ -2,8 +2,9 @@
 
 import unicodedata
 
-_DECEIVING = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
-"""Controls, marks that reorder or that nobody sees, and other lines: they make two names look like one."""
+from libs.common.values.seen import is_seen
+
+_OTHER_LINES = frozenset({"Zl", "Zp"})
 
 
 def is_one_line(name: str, *, longest: int) -> bool:
@@ -11,5 +12,5 @@ def is_one_line(name: str, *, longest: int) -> bool:
     return (
         0 < len(name) <= longest
         and name == name.strip()
-        and not any(unicodedata.category(letter) in _DECEIVING for letter in name)
+        and all(is_seen(letter) and unicodedata.category(letter) not in _OTHER_LINES for letter in name)
     )

@@ -12,11 +12,10 @@ from datetime import date, datetime
 
 import msgspec
 
+from libs.common.values.seen import is_seen
+
 TYP = "cibtp.attestation-a-jour.v1"
 LEGAL_BASIS = "code de la commande publique, article L. 2141-2 ; arrêté du 22 mars 2019."
-
-# Controls, and marks that reorder what follows or that nobody sees: in a name they only serve to deceive the reader.
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Cn", "Co"})
 
 
 class PayloadCaisse(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -114,8 +113,6 @@ def number_of(caisse: str, year: int, number: int) -> str:
 def plain_name(name: str) -> str:
     """A name as one line of visible text: NFC, no control, reordering or invisible character, single spaces."""
     shown = "".join(
-        " " if letter.isspace() else letter
-        for letter in name
-        if letter.isspace() or unicodedata.category(letter) not in _INVISIBLE
+        " " if letter.isspace() else letter for letter in name if letter.isspace() or is_seen(letter)
     )
     return unicodedata.normalize("NFC", re.sub(" +", " ", shown).strip())

@@ -9,14 +9,12 @@ from libs.common.access.dpop import DpopProof
 from libs.common.database.journal import Act
 from services.identity.openid import client_authentication, dpop_binding
 from services.identity.openid.client_authentication import Credentials
-from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE, Client
+from services.identity.openid.clients import GRANT_TYPES, Client
 from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.effects import Effect, NoteOnce, RememberProof
 from services.identity.openid.refusals import InvalidClient
 from services.identity.openid.snapshot import Snapshot
 from services.identity.openid.wire import Parameters
-
-GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 
 
 class UnprovenRequest(Struct, frozen=True):

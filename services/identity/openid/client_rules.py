@@ -19,7 +19,7 @@ from services.identity.openid.client_keys import MOST_KEYS, kept_keys
 from services.identity.openid.clients import (
     CLIENT_CREDENTIALS,
     CODE,
-    REFRESH,
+    GRANT_TYPES,
     TOKEN_EXCHANGE,
     ClientMetadata,
     sector_of,
@@ -28,7 +28,6 @@ from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
 from services.identity.openid.issuer import supported_scopes
 from services.identity.sign_in.session import ACR_RANK
 
-GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MOST_URIS = 20
 LONGEST_URI = 2000

@@ -18,6 +18,7 @@ CODE = "authorization_code"
 REFRESH = "refresh_token"
 CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+GRANT_TYPES = frozenset({CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE})
 
 CLIENT_ID = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Every client's name; anything else is nobody's, and is looked for nowhere."""

@@ -147,7 +147,8 @@ async def answer_management(
             metadata = read_metadata(body, client.profile, managed=client)
             await _judge(provider, issuer, metadata)
             async with provider.db.transaction(issuer.caisse) as tx:
-                # As it is now: disabled meanwhile, it is managed no more.
+                # As it is now, and stays until this is written: disabled meanwhile, it is managed no more.
+                await client_store.held(tx, client_id)
                 client = await client_store.registered_with(tx, client_id, token_hash)
                 if client is None or client.profile != metadata.profile:
                     return NOT_MANAGED

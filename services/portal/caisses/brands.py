@@ -45,7 +45,7 @@ class Brands:
         """The brand of one caisse. Raises `NotFound`, or `ServiceDown` when the list was never read."""
         await self._refresh(FRESH)
         if caisse not in self._known:
-            await self._refresh(RETRY)
+            await self._refresh(RETRY, an_old_list_does=False)
         brand = self._known.get(caisse)
         if brand is None:
             raise NotFound
@@ -62,14 +62,15 @@ class Brands:
         """What is already known, without asking: for pages that tell of an outage."""
         return self._known.get(caisse)
 
-    async def _refresh(self, age: float) -> None:
+    async def _refresh(self, age: float, *, an_old_list_does: bool = True) -> None:
         if self._clock() - self._read_at < age:
             return
         # Whoever can do with an old list waits for nobody's reading.
-        if self._known and (self._reading.locked() or self._clock() < self._not_before):
+        if an_old_list_does and self._known and self._reading.locked():
             return
         async with self._reading:
-            if self._clock() - self._read_at < age:
+            now = self._clock()
+            if now - self._read_at < age or (self._known and now < self._not_before):
                 return
             try:
                 answer = await self._http.get(self._url)

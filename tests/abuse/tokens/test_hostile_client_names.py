@@ -12,6 +12,8 @@ HOSTILE = [
     "Ma banque\u202e",
     "\u2066Ma banque\u2069",
     "Ma\u200b banque",
+    "Ma\ufe0f banque",
+    "\u3164",
     "Ma\nbanque",
     "Ma\u2028banque",
     " ",

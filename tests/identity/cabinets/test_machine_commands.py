@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from libs.common.database.pool import Database
 from libs.common.runtime.settings import Settings, to_environment
-from libs.common.values.identifiers import public_id
+from libs.common.values.identifiers import parse_public_id, public_id
 from services.identity.openid.commands import client
 from tests.conftest import HeldClock
 from tests.identity.cabinets.software import a_public_key
@@ -83,6 +84,25 @@ async def test_an_operator_registers_a_machine_rotates_its_key_and_changes_its_s
     assert [one["kids"] for one in listed if one["id"] == its["id"]] == [[second["kid"]]]
     assert "Paie & Co" in (await typed("machines", HERE)).output
     assert (await typed("disable", HERE, its["client_id"])).exit_code == 0
+
+
+async def test_an_instant_is_told_as_programs_read_it(
+    typed: Type, scene: Scene, identity_db: Database, clock: HeldClock, a_file: Callable[[object], str]
+) -> None:
+    """RFC 3339 §5.6, as the Admin API tells it."""
+    siren, email = await siren_and_email(identity_db, scene)
+    added = await typed("machine", HERE, "--cabinet", siren, "--name", "Paie", "--sponsor", email, "--scope",
+                        "declaration.read", "--keys", a_file({"keys": [a_public_key()]}), "--json")  # fmt: skip
+    its = json.loads(added.output)
+    async with identity_db.transaction(HERE) as tx:
+        await tx.execute(
+            "UPDATE machine_client SET last_used_at = $2 WHERE id = $1",
+            parse_public_id("mch", its["id"]),
+            clock(),
+        )
+    listed = json.loads((await typed("machines", HERE, "--json")).output)
+    [used] = [one["last_used_at"] for one in listed if one["id"] == its["id"]]
+    assert used == msgspec.to_builtins(clock())
 
 
 async def test_a_key_that_may_not_be_retired_keeps_the_one_added_beside_it_out(

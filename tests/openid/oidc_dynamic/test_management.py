@@ -1,5 +1,6 @@
 """RFC 7592: what a client may do to itself, by its registration access token."""
 
+import asyncio
 import hashlib
 
 import msgspec
@@ -9,6 +10,7 @@ from libs.common.access.signatures import SigningKey
 from services.identity.openid import client_store
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.write_client import AT_THE_COMMAND_LINE, ITSELF, rotate_secret, update_client
+from tests.openid.lines.test_lines_of_tokens import somebody_awaits_a_row
 from tests.openid.oidc_dynamic.registering import invitation, manage, register
 from tests.openid.party import Issuer, Party, Somebody, callback
 
@@ -172,6 +174,22 @@ async def test_a_secret_changed_during_an_update_stays_changed(issuer: Issuer) -
             assert await rotate_secret(other, client.client_id, now=issuer.clock())
         await update_client(tx, before, client.metadata, now=issuer.clock(), plain_http=True, by=ITSELF)
     assert (await client.refresh("x")).json()["error"] == "invalid_client", "the former secret is dead"
+
+
+async def test_a_profile_changed_during_an_update_stays_changed(issuer: Issuer) -> None:
+    """An operator takes `compat` back while the client's update waits for the row."""
+    client, told = await register(issuer, token_endpoint_auth_method="none")
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        known = await client_store.held(tx, client.client_id)
+        assert known is not None and known.profile == "compat"
+        safer = msgspec.structs.replace(
+            known.metadata, profile="standard", id_token_signed_response_alg="ES256"
+        )
+        await update_client(tx, known, safer, now=issuer.clock(), plain_http=True, by=AT_THE_COMMAND_LINE)
+        updating = asyncio.create_task(manage(issuer, told, "PUT", told))
+        await somebody_awaits_a_row(issuer)
+    assert (await updating).status_code == 401, "what it was judged by is gone"
+    assert (await registered(issuer, client.client_id)).profile == "standard"
 
 
 async def given_by_an_operator(issuer: Issuer, client_id: str, **given: object) -> None:

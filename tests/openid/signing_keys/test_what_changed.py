@@ -121,8 +121,9 @@ async def test_a_database_restored_from_a_copy_is_read_again(
     identity_db: Database, keys: KeyEncryption, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A copy may have counted as many changes as the process has heard of, and hold others."""
-    monkeypatch.setattr(key_ring, "REREAD_AFTER", 2.5)
     here = await new_caisse(identity_db, keys)
+    await settled(KeyRings(identity_db, keys), here)
+    monkeypatch.setattr(key_ring, "REREAD_AFTER", 2.5)
     rings = KeyRings(identity_db, keys)
     before = await rings.of(here)
     async with identity_db.transaction(here) as tx:
