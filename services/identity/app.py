@@ -109,10 +109,12 @@ def create_app(
             async with access.opened(db):
                 yield
         finally:
-            await write_what_is_owed(db)
-            await db.close()
-            passwords.close()
-            paper.close()
+            try:
+                await write_what_is_owed(db)
+            finally:
+                await db.close()
+                passwords.close()
+                paper.close()
 
     async def database_answers() -> bool:
         return await app.state.db.answers()

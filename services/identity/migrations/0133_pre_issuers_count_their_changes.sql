@@ -18,12 +18,13 @@ DO $$ BEGIN
     EXECUTE format('ALTER FUNCTION count_issuer_change() SET search_path = %I, pg_temp', current_schema());
 END $$;
 
--- The columns that `told` reads. What the sweep deletes had no use left, or had expired: it told nothing any more.
-CREATE TRIGGER its_issuer_changed AFTER INSERT OR DELETE OR UPDATE OF settings ON caisse
-    FOR EACH ROW EXECUTE FUNCTION count_issuer_change('slug');
-CREATE TRIGGER its_issuer_changed AFTER INSERT OR DELETE OR UPDATE OF state ON signing_key
-    FOR EACH ROW EXECUTE FUNCTION count_issuer_change('caisse');
-CREATE TRIGGER its_issuer_changed AFTER INSERT OR DELETE OR UPDATE OF state, metadata ON client
-    FOR EACH ROW EXECUTE FUNCTION count_issuer_change('caisse');
-CREATE TRIGGER its_issuer_changed AFTER INSERT OR UPDATE OF profile, uses_left, expires_at ON initial_access_token
-    FOR EACH ROW EXECUTE FUNCTION count_issuer_change('caisse');
+-- Counted as the transaction ends: this row is the last that it locks, so whoever holds it waits for nobody. The columns
+-- are those that `told` reads. What the sweep deletes had no use left, or had expired: it told nothing any more.
+CREATE CONSTRAINT TRIGGER its_issuer_changed AFTER INSERT OR DELETE OR UPDATE OF settings ON caisse
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_issuer_change('slug');
+CREATE CONSTRAINT TRIGGER its_issuer_changed AFTER INSERT OR DELETE OR UPDATE OF state ON signing_key
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_issuer_change('caisse');
+CREATE CONSTRAINT TRIGGER its_issuer_changed AFTER INSERT OR DELETE OR UPDATE OF state, metadata ON client
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_issuer_change('caisse');
+CREATE CONSTRAINT TRIGGER its_issuer_changed AFTER INSERT OR UPDATE OF profile, uses_left, expires_at
+    ON initial_access_token DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION count_issuer_change('caisse');

@@ -181,6 +181,11 @@ def read_metadata(body: bytes, profile: Profile, *, managed: Client | None = Non
         if secret is not None and not (isinstance(secret, str) and managed.check_client_secret(secret)):
             raise InvalidClientMetadata("The client_secret does not match.")
     asked = {name: value for name, value in said.items() if name in KNOWN - OURS and value is not None}
+    if managed is not None:
+        # What we told of its profile, said back to us, is no wish of its own: it would outlive the profile.
+        for name in told_of_the_profile(managed):
+            if asked.get(name) is True and not getattr(managed.metadata, name):
+                del asked[name]
     asked.setdefault("client_name", "Client")
     asked.setdefault("scope", " ".join(sorted(OPENID_SCOPES)))
     try:
@@ -212,6 +217,14 @@ async def _judge(provider: Provider, issuer: Issuer, metadata: ClientMetadata) -
     await judge_metadata(metadata, issuer.audiences, provider.fetcher, plain_http=plain_http)
 
 
+def told_of_the_profile(client: Client) -> dict[str, bool]:
+    """What the profile demands, whatever was asked (RFC 9126 §6, RFC 9449 §5.2)."""
+    return {
+        "require_pushed_authorization_requests": client.needs_pushed_requests,
+        "dpop_bound_access_tokens": client.needs_dpop,
+    }
+
+
 def described(
     issuer: Issuer, client: Client, management: str, secret: str | None, issued_at: datetime | None
 ) -> dict[str, Any]:
@@ -219,9 +232,7 @@ def described(
     metadata = {name: value for name, value in asdict(client.metadata).items() if value is not None}
     told: dict[str, Any] = {name: value for name, value in metadata.items() if name not in OURS - {"profile"}}
     told |= {
-        # What the profile demands, whatever was asked (RFC 9126 §6, RFC 9449 §5.2).
-        "require_pushed_authorization_requests": client.needs_pushed_requests,
-        "dpop_bound_access_tokens": client.needs_dpop,
+        **told_of_the_profile(client),
         "client_id": client.client_id,
         "registration_access_token": management,
         "registration_client_uri": issuer.endpoint(f"/register/{client.client_id}"),

@@ -133,8 +133,8 @@ async def test_a_client_that_proves_nothing_more_loses_its_grants(
     )  # fmt: skip
     before = await client.tokens(who)
     pending = await client.code(who)
-    # Its profile demanded of it to push; sent back, that would be a wish of its own.
-    proofless = {"token_endpoint_auth_method": "none", "require_pushed_authorization_requests": False}
+    # Its profile demanded of it to push, which it sends back as it was told: no wish of its own.
+    proofless = {"token_endpoint_auth_method": "none"}
     assert (await manage(issuer, told, "PUT", {**told, **proofless})).status_code == 200
     public = msgspec.structs.replace(client.metadata, token_endpoint_auth_method="none")
     thief = Party(issuer, client.client_id, SigningKey.generate(), public, verifier=client.verifier)

@@ -77,19 +77,21 @@ async def settled(rings: KeyRings, *slugs: CaisseSlug) -> list[KeyRing]:
 
 
 async def test_the_caisses_of_a_process_ask_one_question_a_second(
-    identity_db: Database, keys: KeyEncryption, questions: Questions
+    identity_db: Database, keys: KeyEncryption, questions: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slugs = [await new_caisse(identity_db, keys) for _ in range(3)]
     rings = KeyRings(identity_db, keys)
     first = await settled(rings, *slugs)
     await a_second()
+    # However slow the machine, what is asked now is asked within one second of that.
+    monkeypatch.setattr(key_ring, "FRESH_FOR", 60.0)
     questions.since()
     assert [await rings.of(slug) for slug in slugs] == first
     assert questions.since() == ["version"]
 
 
 async def test_a_change_is_asked_of_each_and_makes_the_ring_of_its_caisse_alone(
-    identity_db: Database, keys: KeyEncryption, questions: Questions
+    identity_db: Database, keys: KeyEncryption, questions: Questions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = await new_caisse(identity_db, keys), await new_caisse(identity_db, keys)
     rings = KeyRings(identity_db, keys)
@@ -97,6 +99,7 @@ async def test_a_change_is_asked_of_each_and_makes_the_ring_of_its_caisse_alone(
     async with identity_db.transaction(here) as tx:
         await rotate(tx, keys, "ES256", datetime.now(UTC))
     await a_second()
+    monkeypatch.setattr(key_ring, "FRESH_FOR", 60.0)
     questions.since()
     after = [await rings.of(here), await rings.of(there)]
     assert questions.since() == ["version", "told", "published", "told"]
@@ -108,11 +111,11 @@ async def test_an_invitation_that_ends_by_itself_is_open_no_longer(
 ) -> None:
     here, now = await new_caisse(identity_db, keys), datetime.now(UTC)
     async with identity_db.transaction(here) as tx:
-        await give(tx, "standard", now + timedelta(seconds=1.5), now)
+        await give(tx, "standard", now + timedelta(seconds=8), now)
     rings = KeyRings(identity_db, keys)
     assert (await rings.of(here)).opened.registers
     counted = await version(identity_db, here)
-    await asyncio.sleep((now + timedelta(seconds=1.6) - datetime.now(UTC)).total_seconds())
+    await asyncio.sleep((now + timedelta(seconds=8.1) - datetime.now(UTC)).total_seconds())
     assert not (await rings.of(here)).opened.registers
     assert await version(identity_db, here) == counted
 
