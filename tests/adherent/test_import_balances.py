@@ -135,3 +135,24 @@ async def test_a_file_that_is_none_is_refused_before_anything_is_written(
     async with adherent_db.transaction(slug) as tx:
         assert await tx.fetchval("SELECT count(*) FROM statement") == 0
         assert await tx.fetchval("SELECT count(*) FROM accounts_loading") == 0
+
+
+async def test_the_accounts_of_a_firm_that_took_anothers_number_are_refused(
+    adherent_db: Database, tmp_path: Path
+):
+    for file, text in THE_ACCOUNTS.items():
+        (tmp_path / file).write_text(text)
+    told: list[Verdict] = []
+    reports = await import_balances(
+        adherent_db,
+        parse_caisse_slug("autre-siren"),
+        tmp_path,
+        numbers_of_other_firms=frozenset({"7000001"}),
+        tell=told.append,
+    )
+    assert {(verdict.file, verdict.code) for verdict in told} == {
+        (file, "unknown_adherent") for file in THE_ACCOUNTS
+    }
+    assert all(report.counts.is_reconciled for report in reports.values())
+    async with adherent_db.transaction(parse_caisse_slug("autre-siren")) as tx:
+        assert await tx.fetchval("SELECT count(*) FROM statement") == 0

@@ -22,6 +22,10 @@ from services.identity.legacy_import.store import (
 )
 
 
+class NumberTakenMeanwhile(Exception):
+    """An import beside this one gave the number to a firm with another SIREN: run again, this one refuses its line."""
+
+
 class _Merged(NamedTuple):
     """A member file next to its rows: `adherent` as it must be, and which establishments to write."""
 
@@ -44,7 +48,8 @@ async def write_batch(
     A firm that the export strikes off loses its live mandates here, with the floors that
     end the tokens under them (domain.md, invariants 5 and 6).
 
-    Records `AdherentImported`, `MandateVoided` and floors.
+    Records `AdherentImported`, `MandateVoided` and floors. Raises `NumberTakenMeanwhile`:
+    whoever judged the rows saw the firms of before, and only the lock taken here is sure.
     """
     await store.one_import_at_a_time(tx)
     numbers = [file.adherent.adherent_number for file in batch]
@@ -56,6 +61,8 @@ async def write_batch(
     merged: list[_Merged] = []
     for file in batch:
         before = known.get(file.adherent.adherent_number)
+        if before and is_other_firm(before.siren, file.adherent.siren):
+            raise NumberTakenMeanwhile
         merged.append(_merge(file, before, establishments.get(before.id, []) if before else [], counts))
     changed = [file for file in merged if file.is_changed]
     if changed:
@@ -68,6 +75,11 @@ async def write_batch(
     ids = [file.adherent.id for file in merged]
     await _write_attached(tx, batch, ids, counts)
     return ids
+
+
+def is_other_firm(known_siren: str | None, siren: str | None) -> bool:
+    """A SIREN is permanent (domain.md, §3). A foreign firm may be given its first one later; none is given back."""
+    return known_siren is not None and siren != known_siren
 
 
 def _merge(
