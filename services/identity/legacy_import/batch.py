@@ -10,7 +10,7 @@ from libs.common.database.transaction import Tx
 from libs.common.events.identity import AdherentImported, ImportedEstablishment
 from libs.common.legacy_export.tally import FileCounts
 from libs.common.values.identifiers import new_id
-from services.identity.delegation.void import void_of_adherent
+from services.identity.delegation.void import void_of_adherents
 from services.identity.legacy_import import mapping, store
 from services.identity.legacy_import.mapping import EstablishmentRow
 from services.identity.legacy_import.spill import MemberFile
@@ -69,9 +69,9 @@ async def write_batch(
         await store.write_adherents(tx, [file.adherent for file in changed], now)
         await store.write_establishments(tx, [row for file in changed for row in file.to_write])
         await outbox.record_all(tx, [_announcement(file, now) for file in changed])
-    for file in changed:
-        if file.is_newly_struck_off:
-            await void_of_adherent(tx, file.adherent.id, "adherent_struck_off", now)
+    left = [file.adherent.id for file in changed if file.is_newly_struck_off]
+    if left:
+        await void_of_adherents(tx, left, "adherent_struck_off", now)
     ids = [file.adherent.id for file in merged]
     await _write_attached(tx, batch, ids, counts)
     return ids

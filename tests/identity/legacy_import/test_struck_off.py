@@ -109,4 +109,4 @@ async def test_a_batch_taken_back_ends_no_mandate(
 
     await import_export(identity_db, scene.caisse, after, now=NOW)
     async with identity_db.transaction(scene.caisse) as tx:
-        assert await store.live_of_adherent(tx, scene.adherent_id) == []
+        assert await store.live_of_adherents(tx, [scene.adherent_id]) == []
