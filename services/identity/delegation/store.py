@@ -338,6 +338,13 @@ async def may_be_given_power(tx: Tx, cabinet_id: UUID) -> bool:
     )
 
 
+async def stays_member(tx: Tx, adherent_id: UUID) -> bool:
+    """Whether the firm is a member, and until the end of the transaction: whoever strikes it off waits, and then finds
+    what was written here; whoever comes behind the striking off waits for it, and is answered no.
+    """
+    return await tx.fetchval("SELECT state FROM adherent WHERE id = $1 FOR SHARE", adherent_id) == "member"
+
+
 async def establishments_of(read: Reader, adherent_id: UUID) -> frozenset[str]:
     """Public ids of every establishment of the firm, closed ones included: their past is declared too."""
     rows = await read.fetch("SELECT id FROM establishment WHERE adherent_id = $1", adherent_id)

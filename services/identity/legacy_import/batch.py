@@ -20,6 +20,7 @@ from services.identity.legacy_import.store import (
     KnownContact,
     KnownEstablishment,
 )
+from services.identity.letters.revoke_letters import revoke_letters
 
 
 class NumberTakenMeanwhile(Exception):
@@ -46,7 +47,7 @@ async def write_batch(
     no longer names stays: a caisse closes it with a date, never by leaving it out.
 
     A firm that the export strikes off loses its live mandates here, with the floors that
-    end the tokens under them (domain.md, invariants 5 and 6).
+    end the tokens under them, and its letters open nothing more (domain.md, invariants 5 and 6).
 
     Records `AdherentImported`, `MandateVoided` and floors. Raises `NumberTakenMeanwhile`:
     whoever judged the rows saw the firms of before, and only the lock taken here is sure.
@@ -72,6 +73,7 @@ async def write_batch(
     left = [file.adherent.id for file in changed if file.is_newly_struck_off]
     if left:
         await void_of_adherents(tx, left, "adherent_struck_off", now)
+        await revoke_letters(tx, left, "adherent_struck_off", now)
     ids = [file.adherent.id for file in merged]
     await _write_attached(tx, batch, ids, counts)
     return ids

@@ -1,20 +1,27 @@
 """Whoever holds several mandates takes them in the order of their ids: nobody waits for somebody who waits for him."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
+import pytest
+
 from libs.common.database.pool import Database
+from libs.common.database.transaction import Tx
+from libs.common.refusals import NotFound
 from libs.common.runtime.settings import Settings
 from services.identity.delegation import store
 from services.identity.delegation.accept import accept_offer
 from services.identity.delegation.record_former import record_former
 from services.identity.delegation.renew_former import renew_former
+from services.identity.delegation.request import request
 from services.identity.delegation.void import void_of_adherents, void_of_cabinet
 from tests.conftest import HeldClock
 from tests.gate import GATE, gate, somebody_waits
 from tests.identity.delegation.parties import (
     HERE,
+    Scene,
     a_cabinet,
     a_firm,
     a_key,
@@ -23,7 +30,16 @@ from tests.identity.delegation.parties import (
     an_offer,
     current,
     notices,
+    terms,
 )
+
+
+async def somebody_waits_for_a_row(owner: Any) -> None:
+    async with asyncio.timeout(30):
+        while not await owner.fetchval(  # noqa: ASYNC110 - what is waited for is the database's
+            "SELECT true FROM pg_locks WHERE locktype <> 'advisory' AND NOT granted"
+        ):
+            await asyncio.sleep(0.02)
 
 
 async def one_behind_the_other(owner: Any, first: Awaitable[Any], second: Awaitable[Any]) -> None:
@@ -31,11 +47,7 @@ async def one_behind_the_other(owner: Any, first: Awaitable[Any], second: Awaita
     begun = asyncio.ensure_future(first)
     await somebody_waits(owner)
     behind = asyncio.ensure_future(second)
-    async with asyncio.timeout(30):
-        while not await owner.fetchval(  # noqa: ASYNC110 - what is waited for is the database's
-            "SELECT true FROM pg_locks WHERE locktype <> 'advisory' AND NOT granted"
-        ):
-            await asyncio.sleep(0.02)
+    await somebody_waits_for_a_row(owner)
     await owner.execute("SELECT pg_advisory_unlock($1)", GATE)
     await asyncio.gather(begun, behind)
 
@@ -107,3 +119,72 @@ async def test_two_firms_and_their_cabinet_are_struck_off_at_once(
         await one_behind_the_other(owner, firms(), cabinet())
 
     assert {(await current(identity_db, scene, mandate)).state for mandate in (first, second)} == {"void"}
+
+
+async def struck_off(tx: Tx, scene: Scene, clock: HeldClock) -> None:
+    """As an import does: the file first, then what hangs on it."""
+    await tx.execute("UPDATE adherent SET state = 'struck_off' WHERE id = $1", scene.adherent_id)
+    await void_of_adherents(tx, [scene.adherent_id], "adherent_struck_off", clock())
+
+
+async def offers(db: Database, scene: Scene, clock: HeldClock) -> str:
+    try:
+        return (await an_offer(db, scene, clock())).state
+    except NotFound:
+        return "refused"
+
+
+async def asks(db: Database, scene: Scene, clock: HeldClock) -> str:
+    try:
+        async with db.transaction(HERE) as tx:
+            receipt = await request(
+                tx, scene.cabinet, scene.adherent_id, terms(clock()), key=a_key(), now=clock()
+            )
+        return receipt.mandate.state
+    except NotFound:
+        return "refused"
+
+
+@pytest.mark.parametrize("proposes", [offers, asks])
+async def test_nothing_is_proposed_of_a_firm_that_is_being_struck_off(
+    identity_db: Database,
+    settings: Settings,
+    clock: HeldClock,
+    proposes: Callable[[Database, Scene, HeldClock], Awaitable[str]],
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    owner = await asyncpg.connect(settings.identity.owner_dsn)
+    try:
+        async with identity_db.transaction(HERE) as tx:
+            await struck_off(tx, scene, clock)
+            proposal = asyncio.ensure_future(proposes(identity_db, scene, clock))
+            await somebody_waits_for_a_row(owner)
+    finally:
+        await owner.close()
+
+    assert await proposal == "refused"
+    async with identity_db.transaction(HERE) as tx:
+        assert await store.live_of_adherents(tx, [scene.adherent_id]) == []
+
+
+@pytest.mark.parametrize("proposes", [offers, asks])
+async def test_what_was_proposed_just_before_ends_with_the_firm(
+    identity_db: Database,
+    settings: Settings,
+    clock: HeldClock,
+    proposes: Callable[[Database, Scene, HeldClock], Awaitable[str]],
+) -> None:
+    scene = await a_scene(identity_db, clock())
+
+    async def leaves() -> None:
+        async with identity_db.transaction(HERE) as tx:
+            await struck_off(tx, scene, clock)
+
+    async with gate(
+        settings.identity.owner_dsn, "mandate", when="NEW.state IN ('offered', 'requested')"
+    ) as owner:
+        await one_behind_the_other(owner, proposes(identity_db, scene, clock), leaves())
+
+    async with identity_db.transaction(HERE) as tx:
+        assert await store.live_of_adherents(tx, [scene.adherent_id]) == []
+        assert await tx.fetchval("SELECT count(*) FROM mandate WHERE state = 'void'") >= 1
