@@ -24,6 +24,7 @@ from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.adherent.legacy_import.import_balances import import_balances
 from services.identity.caisses.command_line import no_such_caisse, slug_named
+from services.identity.legacy_import.batch import NumberTakenMeanwhile
 from services.identity.legacy_import.import_export import NoSuchCaisse, import_export
 
 SHOWN = 20
@@ -72,6 +73,10 @@ def import_(slug: str, folder: Path, dry_run: bool, report: Path | None, as_json
             files = asyncio.run(_import(load_settings(), caisse, folder, dry_run, telling, progress))
         except NotAnExport as error:
             raise click.ClickException(str(error)) from error
+        except NumberTakenMeanwhile as error:
+            raise click.ClickException(
+                "Un autre import a donné entre-temps un numéro d'adhérent à une autre entreprise. Relancez l'import."
+            ) from error
         except NoSuchCaisse:
             no_such_caisse(slug)
     is_reconciled = all(file.counts.is_reconciled for file in files.values())
@@ -114,7 +119,13 @@ async def _import(
     )
     try:
         balances = await import_balances(
-            adherent, caisse, folder, is_dry_run=is_dry_run, tell=telling.tell, progress=progress
+            adherent,
+            caisse,
+            folder,
+            is_dry_run=is_dry_run,
+            numbers_of_other_firms=report.numbers_of_other_firms,
+            tell=telling.tell,
+            progress=progress,
         )
     finally:
         await adherent.close()

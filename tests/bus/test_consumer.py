@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -135,6 +136,62 @@ async def test_a_fact_that_always_fails_is_laid_aside_after_five_attempts_and_th
 
     assert len(attempts) == 5
     assert await dead_letters(adherent_db, durable) == [(poison.event_id, "ZeroDivisionError")]
+
+
+async def test_what_was_delivered_and_never_tried_counts_for_nothing(
+    identity_bus: Bus, adherent_bus: Bus, identity_db: Database, identity_relay: Database, adherent_db: Database,
+    durable: str,
+) -> None:  # fmt: skip
+    """Behind a slow fact of its batch, a message is delivered anew every thirty seconds."""
+    fact = an_account()
+    tries: list[UUID] = []
+
+    async def fails(tx: Tx, event: AccountActivated) -> None:
+        if event.event_id == fact.event_id:
+            tries.append(event.event_id)
+            raise ZeroDivisionError
+
+    async with relaying(identity_bus, identity_relay):
+        async with consuming(adherent_bus, adherent_db, durable, {AccountActivated: fails}):
+            await until(lambda: _exists(adherent_bus, durable))
+            await until(lambda: _all_acknowledged(adherent_bus, durable))
+        await record(identity_db, fact)
+        delivered = 0
+        pull = await adherent_bus.jetstream.pull_subscribe_bind(durable, "IDENTITY")
+        while delivered < 6:
+            for message in await pull.fetch(1, timeout=10):
+                delivered = message.metadata.num_delivered or 0
+                await message.nak()
+        await pull.unsubscribe()
+        async with consuming(adherent_bus, adherent_db, durable, {AccountActivated: fails}):
+            await until(lambda: _has_dead_letter(adherent_db, durable))
+
+    assert len(tries) == 5
+
+
+async def test_an_outage_before_it_takes_no_try_from_a_fact(
+    identity_bus: Bus, adherent_bus: Bus, identity_db: Database, identity_relay: Database, adherent_db: Database,
+    durable: str,
+) -> None:  # fmt: skip
+    fact = an_account()
+    heard: list[str] = []
+
+    async def is_away_then_fails(tx: Tx, event: AccountActivated) -> None:
+        if event.event_id != fact.event_id:
+            return
+        heard.append("away" if len(heard) < 5 else "failed")
+        if heard[-1] == "away":
+            raise Unavailable("the outside")
+        raise ZeroDivisionError
+
+    async with (
+        relaying(identity_bus, identity_relay),
+        consuming(adherent_bus, adherent_db, durable, {AccountActivated: is_away_then_fails}),
+    ):
+        await record(identity_db, fact)
+        await until(lambda: _has_dead_letter(adherent_db, durable), within=timedelta(seconds=30))
+
+    assert heard.count("failed") == 5
 
 
 async def test_once_the_cause_is_mended_what_was_laid_aside_is_heard_again_and_nothing_twice(

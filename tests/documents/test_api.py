@@ -118,6 +118,21 @@ async def test_the_file_is_the_sealed_pdf(
     assert [(one["id"], one["state"]) for one in listed] == [(told["id"], "valid")]
 
 
+async def test_one_paper_downloaded_again_and_again_hides_no_older_act(
+    documents_api: httpx.AsyncClient, caller: Caller, firms: Firms
+) -> None:
+    firm = await firms.settled()
+    token = caller.delegated(firm, PERSON, CABINET, MANDATE, "attestation.request", "attestation.read")
+    made = (await asked(documents_api, caller, firm, token)).json()
+    for _ in range(6):
+        await caller.ask(documents_api, "GET", f"/attestations/{made['id']}/file", token)
+
+    own = caller.own(firm, PERSON, "attestation.read")
+    acts = (await caller.ask(documents_api, "GET", f"{of(firm)}/acts", own)).json()["acts"]
+    # The minute may turn over on the way.
+    assert [act["action"] for act in acts].count("attestation.downloaded") in (1, 2)
+
+
 @pytest.mark.parametrize("left", [None, b"", b"half of it"], ids=["gone", "empty", "truncated"])
 async def test_a_file_that_the_store_lost_is_printed_again(
     documents_api: httpx.AsyncClient, caller: Caller, firms: Firms, settings: Settings, left: bytes | None

@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 ATTEMPTS: Final = 5
 BATCH: Final = 50
+MOST_UNDER_WAY: Final = 4 * BATCH
+"""Delivered and not answered, of one durable: the broker delivers no more."""
+
 FETCH_SECONDS: Final = 1.0
 """Short, so that a stop is heard and a lost consumer noticed."""
 
@@ -40,6 +43,30 @@ Reaction = Callable[[Tx, Any], Awaitable[None]]
 """What a fact causes here: `async fn(tx, event)`, in a transaction of the fact's caisse."""
 
 HEARD = Counter("espace_facts_heard", "Facts delivered to a consumer", ["consumer", "outcome"])
+
+
+class _Tries:
+    """How often each fact failed here, of its own fault.
+
+    The broker's count is another one: it counts each delivery of what waits behind a slow fact of its batch, and each
+    outage. Kept by the process: of several on one durable, each tries a fact at most five times, and one that was
+    started again begins anew. A fact is laid aside late by that, never early.
+    """
+
+    def __init__(self) -> None:
+        self._failed: dict[UUID, int] = {}
+
+    def failed(self, key: UUID) -> int:
+        """Count this failure; how many that makes."""
+        tries = self._failed.pop(key, 0) + 1
+        self._failed[key] = tries
+        # No more than that are under way on one durable: the oldest beyond them was done by another process.
+        if len(self._failed) > MOST_UNDER_WAY:
+            del self._failed[next(iter(self._failed))]
+        return tries
+
+    def over(self, key: UUID) -> None:
+        self._failed.pop(key, None)
 
 
 async def consume(
@@ -58,6 +85,7 @@ async def consume(
     handled once; a handler that raises is called again, in a new transaction.
     """
     reactions = dict(handlers)
+    tries = _Tries()
     subjects = sorted(f"{service_of(kind)}.*.{tag_of(kind)}" for kind in reactions)
     while stop is None or not stop.is_set():
         heed_cancellation()
@@ -65,7 +93,7 @@ async def consume(
             if not await bus.wait_connected(FETCH_SECONDS):
                 continue
             async with _pulling(bus, stream, durable, subjects) as pull:
-                await _react_while_it_lasts(pull, db, durable, reactions, stop)
+                await _react_while_it_lasts(pull, db, durable, reactions, tries, stop)
         except (BusUnavailable, NotFoundError) as error:
             log.info("consumer.waiting", consumer=durable, stream=stream, reason=type(error).__name__)
             await asyncio.sleep(1)
@@ -79,7 +107,7 @@ async def _pulling(bus: Bus, stream: str, durable: str, subjects: list[str]) -> 
         deliver_policy=DeliverPolicy.ALL,
         ack_wait=30,
         max_deliver=-1,
-        max_ack_pending=4 * BATCH,
+        max_ack_pending=MOST_UNDER_WAY,
         filter_subjects=subjects,
     )
     try:
@@ -100,7 +128,12 @@ async def _pulling(bus: Bus, stream: str, durable: str, subjects: list[str]) -> 
 
 
 async def _react_while_it_lasts(
-    pull: Any, db: Database, durable: str, reactions: dict[type[Event], Reaction], stop: asyncio.Event | None
+    pull: Any,
+    db: Database,
+    durable: str,
+    reactions: dict[type[Event], Reaction],
+    tries: _Tries,
+    stop: asyncio.Event | None,
 ) -> None:
     quiet = 0
     while stop is None or not stop.is_set():
@@ -120,7 +153,7 @@ async def _react_while_it_lasts(
             await _still_there(pull)
         for message in messages:
             heed_cancellation()
-            await _react(message, db, durable, reactions)
+            await _react(message, db, durable, reactions, tries)
 
 
 async def _still_there(pull: Any) -> None:
@@ -132,31 +165,36 @@ async def _still_there(pull: Any) -> None:
         raise BusUnavailable("consumer") from error
 
 
-async def _react(message: Msg, db: Database, durable: str, reactions: dict[type[Event], Reaction]) -> None:
-    attempt = message.metadata.num_delivered or 1
+async def _react(
+    message: Msg, db: Database, durable: str, reactions: dict[type[Event], Reaction], tries: _Tries
+) -> None:
+    key = _id_of(message)
     try:
         caisse, event = decode(message.subject, message.data)
         async with db.transaction(caisse) as tx:
             is_new = await inbox.first_time(tx, event.event_id, consumer=durable)
             if is_new:
                 await reactions[type(event)](tx, event)
+        tries.over(key)
         await _answer(message.ack)
         HEARD.labels(durable, "done" if is_new else "known").inc()
     except (Unavailable, DatabaseUnavailable) as error:
         # Not the fact's fault: as often as it takes.
         log.info("consumer.postponed", consumer=durable, subject=message.subject, reason=type(error).__name__)
-        await _answer(lambda: message.nak(delay=min(5.0, 0.25 * attempt)))
+        delivered = message.metadata.num_delivered or 1
+        await _answer(lambda: message.nak(delay=min(5.0, 0.25 * delivered)))
     except Exception as error:
         HEARD.labels(durable, "failed").inc()
+        attempt = tries.failed(key)
         if not isinstance(error, UnknownEvent):
             log.exception("consumer.failed", consumer=durable, subject=message.subject, attempt=attempt)
         if attempt >= ATTEMPTS or isinstance(error, UnknownEvent):
-            await _lay_aside(message, db, durable, error)
+            await _lay_aside(message, db, durable, error, tries)
         else:
             await _answer(lambda: message.nak(delay=0.1 * 2**attempt))
 
 
-async def _lay_aside(message: Msg, db: Database, durable: str, error: Exception) -> None:
+async def _lay_aside(message: Msg, db: Database, durable: str, error: Exception, tries: _Tries) -> None:
     try:
         caisse = parse_caisse_slug(message.subject.split(".")[1])
         async with db.transaction(caisse) as tx:
@@ -174,6 +212,8 @@ async def _lay_aside(message: Msg, db: Database, durable: str, error: Exception)
     except (Unavailable, DatabaseUnavailable):
         await _answer(lambda: message.nak(delay=5))
         return
+    # Heard again once the cause is mended, it has five tries like any other.
+    tries.over(_id_of(message))
     log.error("consumer.dead_letter", consumer=durable, subject=message.subject, reason=type(error).__name__)
     HEARD.labels(durable, "dead_letter").inc()
     await _answer(message.term)

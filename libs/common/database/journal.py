@@ -83,9 +83,12 @@ def values_once(act: Act, what: str, caisse: CaisseSlug) -> tuple[object, ...]:
     return slug, id_once(act, what, caisse), *others
 
 
-async def record_once(tx: Tx, act: Act, what: str) -> None:
-    """As `record`, at most one line a minute for this subject and `what`, which no caller chooses freely."""
-    await tx.execute(APPEND_ONCE, *values_once(act, what, tx.the_caisse))
+async def record_once(tx: Tx, act: Act, what: str) -> bool:
+    """As `record`, at most one line a minute for this subject and `what`, which no caller chooses freely.
+
+    False when the line of this minute was there: what goes with it was told with it.
+    """
+    return await tx.execute(APPEND_ONCE, *values_once(act, what, tx.the_caisse)) == 1
 
 
 async def record(tx: Tx, act: Act) -> None:

@@ -16,11 +16,14 @@ async def note_delegated_read(
 ) -> None:
     """Write down a read made under a mandate; one's own reads are nobody's business (delegation.md §3, check 7).
 
-    Records `ActNoted`, for the ledger of the mandate.
+    The same read again within the minute, by the same person or software under the same version of the mandate,
+    is in that line: a software that asks all day would push every older act off the firm's page (decision 0121).
+
+    Records `ActNoted` with a new line, for the ledger of the mandate.
     """
     if token.actor is None or token.mandate is None:
         return
-    await journal.record(
+    is_new = await journal.record_once(
         tx,
         journal.Act(
             action=action,
@@ -37,7 +40,10 @@ async def note_delegated_read(
             ),
             details=of_software(token.actor.machine_id, token.actor.sponsor_id),
         ),
+        f"{token.actor.machine_id or token.person_id}/{token.mandate.id}/{token.mandate.version}",
     )
+    if not is_new:
+        return
     await outbox.record(
         tx,
         ActNoted(

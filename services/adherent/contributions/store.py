@@ -54,20 +54,33 @@ async def statements_of(
     """Newest due date first; of some `establishments`, or of them all and of the firm as a whole.
 
     A statement names the SIRET of its day: one that the establishment has no more is the whole firm's to read.
+    A payment names a period and a kind, no establishment: as in `read_inputs`, what fell due first is paid first
+    (Code civil, art. 1342-10), each cent once, and what is left over stands with the last.
     """
     rows = await tx.fetch(
         """
+        WITH paid AS (
+            SELECT period, kind, sum(amount_cents) AS cents
+              FROM payment
+             WHERE adherent_number = $1 AND state = 'settled'
+             GROUP BY period, kind
+        ), called AS (
+            SELECT period, kind, establishment_siret, amount_cents, due_on, collection,
+                   coalesce(sum(greatest(amount_cents, 0))
+                            OVER (debts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS cents_before,
+                   lead(true) OVER debts IS NULL AS is_last
+              FROM statement
+             WHERE adherent_number = $1
+            WINDOW debts AS (PARTITION BY period, kind ORDER BY due_on, establishment_siret NULLS FIRST)
+        )
         SELECT s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
-               coalesce(sum(p.amount_cents), 0)::bigint AS paid_cents
-          FROM statement AS s
-          LEFT JOIN payment AS p
-            ON p.adherent_number = s.adherent_number AND p.period = s.period AND p.kind = s.kind
-           AND p.state = 'settled'
-         WHERE s.adherent_number = $1
-           AND ($3::uuid[] IS NULL OR s.establishment_siret IN (
-                SELECT siret FROM establishment WHERE member_id = $2 AND id = ANY ($3::uuid[])))
-         GROUP BY s.caisse, s.adherent_number, s.period, s.kind
-         ORDER BY s.due_on DESC, s.period DESC, s.kind
+               greatest(0, least(coalesce(paid.cents, 0) - s.cents_before,
+                                 CASE WHEN NOT s.is_last THEN greatest(s.amount_cents, 0) END))::bigint AS paid_cents
+          FROM called AS s
+          LEFT JOIN paid ON paid.period = s.period AND paid.kind = s.kind
+         WHERE $3::uuid[] IS NULL OR s.establishment_siret IN (
+               SELECT siret FROM establishment WHERE member_id = $2 AND id = ANY ($3::uuid[]))
+         ORDER BY s.due_on DESC, s.period DESC, s.kind, s.establishment_siret NULLS FIRST
         """,
         adherent_number,
         member_id,
@@ -82,9 +95,8 @@ async def keep_statements(tx: Tx, statements: Sequence[StatementToKeep]) -> None
         INSERT INTO statement (caisse, adherent_number, period, kind, establishment_siret, amount_cents, due_on,
                                collection)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        ON CONFLICT (caisse, adherent_number, period, kind) DO UPDATE
-           SET establishment_siret = excluded.establishment_siret, amount_cents = excluded.amount_cents,
-               due_on = excluded.due_on, collection = excluded.collection
+        ON CONFLICT (caisse, adherent_number, period, kind, establishment_siret) DO UPDATE
+           SET amount_cents = excluded.amount_cents, due_on = excluded.due_on, collection = excluded.collection
         """,
         [
             (

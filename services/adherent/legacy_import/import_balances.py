@@ -26,6 +26,7 @@ async def import_balances(
     folder: Path,
     *,
     is_dry_run: bool = False,
+    numbers_of_other_firms: frozenset[str] = frozenset(),
     tell: Tell = lambda verdict: None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, FileReport]:
@@ -33,7 +34,9 @@ async def import_balances(
 
     Rows are kept by adhérent number, known here or not yet: the member files come from
     identity in their own time. Batches are whole or absent, and a second import of the
-    same files changes nothing. A key seen twice in one file keeps its first line.
+    same files changes nothing. A key seen twice in one file keeps its first line. Rows of
+    `numbers_of_other_firms` are refused: the export gives there the accounts of a firm that
+    is not the one known by the number.
 
     Until the last batch is in, no standing is judged in this caisse; killed on the way, not
     before an import comes to its end. Raises `NotAnExport` before anything is written.
@@ -55,7 +58,9 @@ async def import_balances(
 
     # 3. Batch after batch. A death here leaves the caisse silent until the files are imported again.
     reports = {
-        file: await _import_file(db, caisse, read, MAPPINGS[file], is_dry_run, tell, progress)
+        file: await _import_file(
+            db, caisse, read, MAPPINGS[file], is_dry_run, numbers_of_other_firms, tell, progress
+        )
         for file, read in found.items()
     }
 
@@ -72,6 +77,7 @@ async def _import_file(
     read: Profile,
     map_row: Callable[[Row], BalanceRow],
     is_dry_run: bool,
+    numbers_of_other_firms: frozenset[str],
     tell: Tell,
     progress: Progress,
 ) -> FileReport:
@@ -79,6 +85,8 @@ async def _import_file(
     with SeenKeys() as seen:
 
         def check(row: Row, mapped: BalanceRow) -> None:
+            if mapped.adherent_number in numbers_of_other_firms:
+                row.refuse("NUM_ADHERENT", "unknown_adherent", "Aucun adhérent accepté ne porte ce numéro.")
             if not seen.first_time(*mapped.key):
                 row.refuse("", "already_seen", "La même ligne figure déjà plus haut.")
 

@@ -35,7 +35,7 @@ class StatementRow(NamedTuple):
 
     @property
     def key(self) -> tuple[str | None, ...]:
-        return (self.adherent_number, self.period, self.kind)
+        return (self.adherent_number, self.period, self.kind, self.establishment_siret)
 
 
 class PaymentRow(NamedTuple):

@@ -54,11 +54,10 @@ async def _write_statements(tx: Tx, batch: Sequence[StatementRow]) -> list[Row]:
         SELECT $1, adherent_number, period, kind, establishment_siret, amount_cents, due_on, collection
           FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::date[], $8::text[])
                AS row (adherent_number, period, kind, establishment_siret, amount_cents, due_on, collection)
-        ON CONFLICT (caisse, adherent_number, period, kind) DO UPDATE
-           SET establishment_siret = excluded.establishment_siret, amount_cents = excluded.amount_cents,
-               due_on = excluded.due_on, collection = excluded.collection
-         WHERE (known.establishment_siret, known.amount_cents, known.due_on, known.collection) IS DISTINCT FROM
-               (excluded.establishment_siret, excluded.amount_cents, excluded.due_on, excluded.collection)
+        ON CONFLICT (caisse, adherent_number, period, kind, establishment_siret) DO UPDATE
+           SET amount_cents = excluded.amount_cents, due_on = excluded.due_on, collection = excluded.collection
+         WHERE (known.amount_cents, known.due_on, known.collection) IS DISTINCT FROM
+               (excluded.amount_cents, excluded.due_on, excluded.collection)
         RETURNING xmax = 0 AS is_new
         """,
         tx.the_caisse,

@@ -59,6 +59,10 @@ async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
 
     Adhérents sharing the SIREN in this caisse are judged together; without a
     SIREN, the adhérent alone. No member gives empty lists.
+
+    A payment names a period and a kind, no establishment: what fell due first is paid
+    first (Code civil, art. 1342-10), each cent once, so that one establishment's payment
+    hides no other's debt; what is left over stands with the last.
     """
     text: str = await tx.fetchval(
         """
@@ -73,16 +77,30 @@ async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
               FROM declaration AS d
               JOIN unit ON unit.adherent_number = d.adherent_number
              WHERE d.due_on < $2
-        ), owed AS (
-            SELECT s.adherent_number, s.period, s.kind, s.establishment_siret, s.amount_cents,
-                   coalesce((SELECT sum(p.amount_cents)
-                               FROM payment AS p
-                              WHERE p.adherent_number = s.adherent_number AND p.period = s.period
-                                AND p.kind = s.kind AND p.state = 'settled' AND p.received_on <= $2), 0)::bigint
-                       AS paid_cents,
-                   s.due_on, s.collection
+        ), paid AS (
+            SELECT p.adherent_number, p.period, p.kind, sum(p.amount_cents) AS cents
+              FROM payment AS p
+              JOIN unit ON unit.adherent_number = p.adherent_number
+             WHERE p.state = 'settled' AND p.received_on <= $2
+             GROUP BY p.adherent_number, p.period, p.kind
+        ), called AS (
+            SELECT s.adherent_number, s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
+                   coalesce(sum(greatest(s.amount_cents, 0))
+                            OVER (debts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS cents_before,
+                   lead(true) OVER debts IS NULL AS is_last
               FROM statement AS s
               JOIN unit ON unit.adherent_number = s.adherent_number
+            WINDOW debts AS (PARTITION BY s.adherent_number, s.period, s.kind
+                             ORDER BY s.due_on, s.establishment_siret NULLS FIRST)
+        ), owed AS (
+            SELECT s.adherent_number, s.period, s.kind, s.establishment_siret, s.amount_cents,
+                   greatest(0, least(coalesce(paid.cents, 0) - s.cents_before,
+                                     CASE WHEN NOT s.is_last THEN greatest(s.amount_cents, 0) END))::bigint
+                       AS paid_cents,
+                   s.due_on, s.collection
+              FROM called AS s
+              LEFT JOIN paid ON paid.adherent_number = s.adherent_number AND paid.period = s.period
+                            AND paid.kind = s.kind
              WHERE s.due_on < $2
         )
         SELECT jsonb_build_object(
@@ -91,7 +109,7 @@ async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
                                                        filed.period, filed.kind, filed.establishment_siret)
                                         FROM filed), '[]'),
             'statements', coalesce((SELECT jsonb_agg(owed ORDER BY owed.due_on, owed.adherent_number,
-                                                     owed.period, owed.kind)
+                                                     owed.period, owed.kind, owed.establishment_siret)
                                       FROM owed), '[]'),
             'contributions_known', (EXISTS (SELECT FROM statement) OR EXISTS (SELECT FROM declaration))
                                    AND NOT EXISTS (SELECT FROM accounts_loading)

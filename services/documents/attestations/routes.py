@@ -139,8 +139,10 @@ async def attestation_file(
     by = may_read_attestations(token, row.adherent_id)
     content = await sealed_file(shop, by.caisse, row)
     number = opened(shop.keys, by.caisse, row).payload.id
+    who = acted_by(token)
     async with shop.db.transaction(by.caisse) as tx:
-        await journal.record(
+        # A line a minute for one paper and reader: downloads without end would hide older acts (decision 0121).
+        await journal.record_once(
             tx,
             journal.Act(
                 action="attestation.downloaded",
@@ -148,9 +150,10 @@ async def attestation_file(
                 subject_id=public_id("att", row.id),
                 adherent_id=row.adherent_id,
                 at=clock(),
-                actor=actor_of(acted_by(token)),
-                details={"number": number, **software_of(acted_by(token))},
+                actor=actor_of(who),
+                details={"number": number, **software_of(who)},
             ),
+            f"{who.machine_id or who.person_id}/{who.mandate_id}/{who.mandate_version}",
         )
     return Response(
         content,

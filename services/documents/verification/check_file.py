@@ -23,6 +23,9 @@ PATIENCE: Final = 10.0
 LARGEST: Final = 3 * 1024 * 1024
 AT_ONCE: Final = 2
 WAITING: Final = 10
+BEING_READ: Final = 40
+"""More than can be checked: most of a slow body has not come, and few networks must not be all of them."""
+
 OF_ONE_NETWORK: Final = 4
 
 _places = asyncio.Semaphore(AT_ONCE)
@@ -32,21 +35,17 @@ class CheckBusy(Unavailable):
     """Every place to open a stranger's file is taken, or this one took too long."""
 
 
-class Line:
-    """Who may hand a file in: so many at once, few of them of one network. The others keep their file.
+class Places:
+    """So many at once, few of them of one network."""
 
-    A place is taken before the body is read, and given back once it is judged: what a process holds of
-    strangers' files is `places` times the largest.
-    """
-
-    def __init__(self, *, places: int = AT_ONCE + WAITING, of_one_network: int = OF_ONE_NETWORK) -> None:
-        self._places, self._of_one = places, of_one_network
+    def __init__(self, places: int) -> None:
+        self._places = places
         self._taken: Counter[str] = Counter()
 
     @contextmanager
     def place(self, network: str) -> Generator[None]:
         """Raises `CheckBusy`."""
-        if self._taken.total() >= self._places or self._taken[network] >= self._of_one:
+        if self._taken.total() >= self._places or self._taken[network] >= OF_ONE_NETWORK:
             raise CheckBusy
         self._taken[network] += 1
         try:
@@ -55,6 +54,19 @@ class Line:
             self._taken[network] -= 1
             # An empty count is forgotten: networks are many.
             self._taken = +self._taken
+
+
+class Line:
+    """Who may hand a file in. The others keep their file.
+
+    One place while the body comes, another from then until it is judged: a body sent drop by drop lasts ten
+    seconds, and three networks of such would keep everybody else from a check of milliseconds. What a process
+    holds of strangers' files is both counts times the largest, most of it on disk.
+    """
+
+    def __init__(self) -> None:
+        self.reading = Places(BEING_READ)
+        self.waiting = Places(AT_ONCE + WAITING)
 
 
 async def check_content(shop: Workshop, caisse: CaisseSlug, content: bytes) -> Examined:

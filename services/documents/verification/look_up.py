@@ -71,7 +71,7 @@ def _code_or_none(typed: str) -> str:
 async def _checked(shop: Workshop, tx: Tx, row: Attestation, by: By, now: datetime) -> Checked:
     payload = opened(shop.keys, tx.the_caisse, row).payload
     # Anybody who holds a paper may press this button, without end: neither the journal nor the hundred acts that its
-    # firm is shown are theirs to fill.
+    # firm is shown are theirs to fill (decision 0121).
     await journal.record_once(
         tx,
         journal.Act(

@@ -84,12 +84,13 @@ async def check_file(
 ) -> Response[Any]:
     """Somebody dropped a PDF: it is read in memory, judged, and forgotten.
 
-    Without a place in the line it is not even read.
+    Without a place among those being read it is not even read; without one in the line, not opened.
     """
     caisse = await _caisse(shop, caisse_slug)
-    with line.place(_network_of(request)):
-        form = await request.form()
-        sent = form.get("file")
+    network = _network_of(request)
+    with line.reading.place(network):
+        sent = (await request.form()).get("file")
+    with line.waiting.place(network):
         content = await sent.read() if isinstance(sent, UploadFile) else b""
         examined = await check_content(shop, caisse_slug, content)
     checked = None

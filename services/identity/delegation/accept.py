@@ -60,12 +60,15 @@ async def _accept(
 async def replace_principal(tx: Tx, new: Mandate, by: Hand, now: datetime) -> tuple[Mandate, ...]:
     """Make room for `new`: the principal in force leaves, booked on whoever accepted, not on whoever lost.
 
-    It comes first, since only one principal may stand in the index at any statement.
+    It comes first, since only one principal may stand in the index at any statement. Both are held
+    before, the older id first: a renewed authorisation is older than the principal it replaces, and a sweep
+    that voids both takes it first.
     """
     if new.role != "principal" or new.state not in ("requested", "offered"):
         return ()
     former = await store.principal_in_force(tx, new.adherent_id, new.family)
     if former is None:
         return ()
+    await store.hold(tx, [former.id, new.id])
     told = {"replaced_by": new.id}
     return (await write_down.move(tx, former, "replaced", by, now, told=told),)

@@ -47,7 +47,7 @@ async def offer(
     before the cabinet accepts, within 30 days; due at noon is over at noon.
 
     Records `MandateOffered` for each. Raises `StepUpRequired`, `InvalidTerms`,
-    `CabinetNotEligible`, `TwinExists`, `NotPossible`, `KeyReused`.
+    `CabinetNotEligible`, `TwinExists`, `NotPossible`, `KeyReused`; `NotFound` for a firm struck off.
     """
     by = by.stepped_up()
     families = tuple(terms.grants)
@@ -58,6 +58,8 @@ async def offer(
     asked = (by.adherent_id, cabinet_id, former_id, terms)
     if done := await already_done(tx, key, "offer", by.person_id, list(ids.values()), now, asked=asked):
         return done
+    if not await store.stays_member(tx, by.adherent_id):
+        raise NotFound
     own = await store.establishments_of(tx, by.adherent_id)
     terms = check_terms(terms, establishments=own, now=now)
     if not await store.may_be_given_power(tx, cabinet_id):

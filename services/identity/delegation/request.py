@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.common.database.transaction import Tx
+from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id
 from services.identity.delegation import store, write_down
 from services.identity.delegation.begun import begun_mandate
@@ -22,12 +23,14 @@ async def request(
 
     The caller has already shown that it knows this client: an unknown adhérent must
     answer like a known one. Records `MandateRequested`. Raises `InvalidTerms`,
-    `CabinetNotEligible`, `TwinExists`, `KeyReused`.
+    `CabinetNotEligible`, `TwinExists`, `KeyReused`; `NotFound` for a firm struck off.
     """
     ids = {family: new_id() for family in terms.grants}
     asked = (by.cabinet_id, adherent_id, terms)
     if done := await already_done(tx, key, "request", by.person_id, list(ids.values()), now, asked=asked):
         return done
+    if not await store.stays_member(tx, adherent_id):
+        raise NotFound
     own = await store.establishments_of(tx, adherent_id)
     terms = check_terms(terms, establishments=own, now=now)
     if not await store.may_be_given_power(tx, by.cabinet_id):

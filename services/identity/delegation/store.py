@@ -224,6 +224,13 @@ async def principal_in_force(tx: Tx, adherent_id: UUID, family: Family) -> Manda
     return read_mandate(row) if row else None
 
 
+async def hold(tx: Tx, mandate_ids: Sequence[UUID]) -> None:
+    """Hold mandates until the end of the transaction, in the order in which every sweep takes them: by id."""
+    await tx.execute(
+        "SELECT id FROM mandate WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE", mandate_ids
+    )
+
+
 async def live_twin(tx: Tx, adherent_id: UUID, cabinet_id: UUID, family: Family) -> Mandate | None:
     """The live mandate of this cabinet in this family, of which there is at most one."""
     row = await tx.fetchrow(
@@ -272,16 +279,16 @@ async def live_of_cabinet(tx: Tx, cabinet_id: UUID) -> list[Mandate]:
     return [read_mandate(row) for row in rows]
 
 
-async def live_of_adherent(tx: Tx, adherent_id: UUID) -> list[Mandate]:
+async def live_of_adherents(tx: Tx, adherent_ids: Sequence[UUID]) -> list[Mandate]:
     """Held until the end of the transaction: nobody moves one between its reading and its end."""
     rows = await tx.fetch(
         f"""
         SELECT {MANDATE} FROM mandate
-         WHERE adherent_id = $1 AND state IN ('requested', 'offered', 'active', 'suspended')
+         WHERE adherent_id = ANY ($1::uuid[]) AND state IN ('requested', 'offered', 'active', 'suspended')
          ORDER BY id
            FOR UPDATE
         """,
-        adherent_id,
+        adherent_ids,
     )
     return [read_mandate(row) for row in rows]
 
@@ -329,6 +336,13 @@ async def may_be_given_power(tx: Tx, cabinet_id: UUID) -> bool:
         """,
         cabinet_id,
     )
+
+
+async def stays_member(tx: Tx, adherent_id: UUID) -> bool:
+    """Whether the firm is a member, and until the end of the transaction: whoever strikes it off waits, and then finds
+    what was written here; whoever comes behind the striking off waits for it, and is answered no.
+    """
+    return await tx.fetchval("SELECT state FROM adherent WHERE id = $1 FOR SHARE", adherent_id) == "member"
 
 
 async def establishments_of(read: Reader, adherent_id: UUID) -> frozenset[str]:

@@ -1,5 +1,6 @@
 """A party has gone, or is refused: every live mandate of it ends at once, and nothing is transferred."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -19,10 +20,12 @@ async def void_of_cabinet(tx: Tx, cabinet_id: UUID, reason: Reason, now: datetim
     return [await _void(tx, mandate, reason, now) for mandate in await store.live_of_cabinet(tx, cabinet_id)]
 
 
-async def void_of_adherent(tx: Tx, adherent_id: UUID, reason: Reason, now: datetime) -> list[Mandate]:
-    """Void the firm's live mandates. Records `MandateVoided` and floors."""
+async def void_of_adherents(
+    tx: Tx, adherent_ids: Sequence[UUID], reason: Reason, now: datetime
+) -> list[Mandate]:
+    """Void the firms' live mandates. Records `MandateVoided` and floors."""
     return [
-        await _void(tx, mandate, reason, now) for mandate in await store.live_of_adherent(tx, adherent_id)
+        await _void(tx, mandate, reason, now) for mandate in await store.live_of_adherents(tx, adherent_ids)
     ]
 
 

@@ -84,12 +84,13 @@ async def open_row(
 
 
 async def find(tx: Tx, token_hash: bytes, *, now: datetime) -> FirstConnection | None:
+    """None too once its firm was struck off: what it would open could do nothing."""
     row = await tx.fetchrow(
         """
         SELECT first.id, first.adherent_id, adherent.adherent_number, adherent.siret, adherent.legal_name,
                first.email, first.full_name, first.password_hash IS NOT NULL, link.expires_at, first.completed_at
           FROM first_connection AS first
-          JOIN adherent ON adherent.id = first.adherent_id
+          JOIN adherent ON adherent.id = first.adherent_id AND adherent.state = 'member'
           LEFT JOIN email_confirmation AS link
             ON link.first_connection_id = first.id
            AND link.used_at IS NULL AND link.superseded_at IS NULL AND link.expires_at > $2
@@ -162,7 +163,7 @@ async def find_link(tx: Tx, token_hash: bytes, *, now: datetime) -> LiveLink | N
         SELECT link.first_connection_id, adherent.legal_name, link.email, link.expires_at, first.password_hash
           FROM email_confirmation AS link
           JOIN first_connection AS first ON first.id = link.first_connection_id
-          JOIN adherent ON adherent.id = first.adherent_id
+          JOIN adherent ON adherent.id = first.adherent_id AND adherent.state = 'member'
          WHERE link.token_hash = $1
            AND link.used_at IS NULL AND link.superseded_at IS NULL
            AND link.expires_at > $2
@@ -195,7 +196,7 @@ async def claim_link(
            AND link.used_at IS NULL AND link.superseded_at IS NULL
            AND link.expires_at > $4
            AND first.id = link.first_connection_id AND first.completed_at IS NULL
-           AND adherent.id = first.adherent_id
+           AND adherent.id = first.adherent_id AND adherent.state = 'member'
         RETURNING first.id, first.pair_id, first.adherent_id, adherent.legal_name, link.email,
                   first.full_name, first.password_hash
         """,

@@ -10,7 +10,7 @@ from libs.common.database.transaction import Tx
 from libs.common.events.identity import AdherentImported, ImportedEstablishment
 from libs.common.legacy_export.tally import FileCounts
 from libs.common.values.identifiers import new_id
-from services.identity.delegation.void import void_of_adherent
+from services.identity.delegation.void import void_of_adherents
 from services.identity.legacy_import import mapping, store
 from services.identity.legacy_import.mapping import EstablishmentRow
 from services.identity.legacy_import.spill import MemberFile
@@ -20,6 +20,11 @@ from services.identity.legacy_import.store import (
     KnownContact,
     KnownEstablishment,
 )
+from services.identity.letters.revoke_letters import revoke_letters
+
+
+class NumberTakenMeanwhile(Exception):
+    """An import beside this one gave the number to a firm with another SIREN: run again, this one refuses its line."""
 
 
 class _Merged(NamedTuple):
@@ -42,9 +47,10 @@ async def write_batch(
     no longer names stays: a caisse closes it with a date, never by leaving it out.
 
     A firm that the export strikes off loses its live mandates here, with the floors that
-    end the tokens under them (domain.md, invariants 5 and 6).
+    end the tokens under them, and its letters open nothing more (domain.md, invariants 5 and 6).
 
-    Records `AdherentImported`, `MandateVoided` and floors.
+    Records `AdherentImported`, `MandateVoided` and floors. Raises `NumberTakenMeanwhile`:
+    whoever judged the rows saw the firms of before, and only the lock taken here is sure.
     """
     await store.one_import_at_a_time(tx)
     numbers = [file.adherent.adherent_number for file in batch]
@@ -56,18 +62,26 @@ async def write_batch(
     merged: list[_Merged] = []
     for file in batch:
         before = known.get(file.adherent.adherent_number)
+        if before and is_other_firm(before.siren, file.adherent.siren):
+            raise NumberTakenMeanwhile
         merged.append(_merge(file, before, establishments.get(before.id, []) if before else [], counts))
     changed = [file for file in merged if file.is_changed]
     if changed:
         await store.write_adherents(tx, [file.adherent for file in changed], now)
         await store.write_establishments(tx, [row for file in changed for row in file.to_write])
         await outbox.record_all(tx, [_announcement(file, now) for file in changed])
-    for file in changed:
-        if file.is_newly_struck_off:
-            await void_of_adherent(tx, file.adherent.id, "adherent_struck_off", now)
+    left = [file.adherent.id for file in changed if file.is_newly_struck_off]
+    if left:
+        await void_of_adherents(tx, left, "adherent_struck_off", now)
+        await revoke_letters(tx, left, "adherent_struck_off", now)
     ids = [file.adherent.id for file in merged]
     await _write_attached(tx, batch, ids, counts)
     return ids
+
+
+def is_other_firm(known_siren: str | None, siren: str | None) -> bool:
+    """A SIREN is permanent (domain.md, §3). A foreign firm may be given its first one later; none is given back."""
+    return known_siren is not None and siren != known_siren
 
 
 def _merge(

@@ -18,11 +18,12 @@ from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 from services.identity.delegation.recall_former import recall_former
 from services.identity.legacy_import import mapping, store
-from services.identity.legacy_import.batch import write_batch
+from services.identity.legacy_import.batch import is_other_firm, write_batch
 from services.identity.legacy_import.mapping import AdherentRow
 from services.identity.legacy_import.spill import Attached, Spill
 
 BATCH = 1_000
+FIRMS_A_PAGE = 20_000
 
 
 class NoSuchCaisse(NotFound):
@@ -39,6 +40,8 @@ class ImportReport(msgspec.Struct, kw_only=True):
     run_id: UUID
     is_dry_run: bool
     files: dict[str, FileReport]
+    numbers_of_other_firms: frozenset[str]
+    """Known here under another SIREN: what the export says of these numbers is of somebody else."""
 
     @property
     def is_reconciled(self) -> bool:
@@ -61,7 +64,11 @@ async def import_export(
     events or not at all. Killed anywhere and run again, it ends in the same state. A dry
     run does everything and takes each batch back. `tell` hears every refusal and correction.
 
-    Raises `NotAnExport` when adherents.csv is missing or unreadable, `NoSuchCaisse`.
+    A known number under another SIREN is refused with all that hangs on it, and the firm
+    stays as it was: its accounts and mandates would pass to people it does not know.
+
+    Raises `NotAnExport` when adherents.csv is missing or unreadable, `NoSuchCaisse`,
+    `NumberTakenMeanwhile` when another import gave a number away since it was judged.
     """
     # 1. Nothing is read for a caisse that does not exist.
     run_id = new_id()
@@ -78,8 +85,9 @@ async def import_export(
     }
     counts = {file: FileCounts() for file in mapping.REQUIRED}
     with Spill() as spill:
-        # 2. Judge every row, without the database.
-        _judge(profiles, counts, spill, progress)
+        # 2. Judge every row against the firms the caisse knows, without the database from there on.
+        await _remember_firms(db, caisse, spill)
+        others = _judge(profiles, counts, spill, progress)
 
         # 3. Write batch after batch. A death here leaves whole batches behind, and the next run finds them.
         await _write(db, caisse, spill, counts, is_dry_run, now, progress)
@@ -90,13 +98,36 @@ async def import_export(
         file: FileReport(encoding=known.encoding, separator=known.separator, counts=counts[file])
         for file, known in profiles.items()
     }
-    return ImportReport(run_id=run_id, is_dry_run=is_dry_run, files=reports)
+    return ImportReport(
+        run_id=run_id, is_dry_run=is_dry_run, files=reports, numbers_of_other_firms=frozenset(others)
+    )
+
+
+async def _remember_firms(db: Database, caisse: CaisseSlug, spill: Spill) -> None:
+    last = ""
+    while True:
+        async with db.transaction(caisse) as tx:
+            firms = await store.known_sirens(tx, last, FIRMS_A_PAGE)
+        if not firms:
+            return
+        spill.remember_firms(firms)
+        last = firms[-1][0]
 
 
 def _judge(
     profiles: dict[str, Profile], counts: dict[str, FileCounts], spill: Spill, progress: Progress
-) -> None:
+) -> set[str]:
+    """Fill the spill with what is accepted; the numbers that arrived under another firm's SIREN."""
+    others: set[str] = set()
+
     def keep_adherent(row: Row, mapped: AdherentRow) -> None:
+        if is_other_firm(spill.known_siren(mapped.adherent_number), mapped.siren):
+            others.add(mapped.adherent_number)
+            row.refuse(
+                "SIREN",
+                "other_firm",
+                "Ce numéro d'adhérent est déjà celui d'une entreprise d'un autre SIREN.",
+            )
         if not spill.add_adherent(mapped):
             row.refuse("NUM_ADHERENT", "already_seen", "Ce numéro d'adhérent figure déjà plus haut.")
 
@@ -122,6 +153,7 @@ def _judge(
         if file in profiles:
             for _ in accepted_rows(profiles[file], counts[file], spill.tell, progress, map_row, keeper(kind)):
                 pass
+    return {number for number in others if not spill.knows(number)}
 
 
 async def _write(

@@ -6,7 +6,7 @@ establishments, contacts and authorisations together whatever the order of the f
 
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -24,6 +24,7 @@ from services.identity.legacy_import.mapping import (
 _SCHEMA = """
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; PRAGMA cache_size = -16000;
 CREATE TABLE adherent (position INTEGER PRIMARY KEY, number TEXT NOT NULL UNIQUE, body BLOB NOT NULL);
+CREATE TABLE known_firm (number TEXT PRIMARY KEY, siren TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE attached (kind TEXT NOT NULL, number TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
                        PRIMARY KEY (number, kind, key)) WITHOUT ROWID;
 CREATE TABLE verdict (file TEXT, line INTEGER, column_name TEXT, outcome TEXT, code TEXT, reason TEXT);
@@ -62,6 +63,14 @@ class Spill:
     ) -> None:
         self._sqlite.close()
         self._folder.cleanup()
+
+    def remember_firms(self, numbers_and_sirens: Iterable[tuple[str, str]]) -> None:
+        """What the caisse knows already."""
+        self._sqlite.executemany("INSERT INTO known_firm VALUES (?, ?)", numbers_and_sirens)
+
+    def known_siren(self, number: str) -> str | None:
+        found = self._sqlite.execute("SELECT siren FROM known_firm WHERE number = ?", (number,)).fetchone()
+        return found[0] if found else None
 
     def add_adherent(self, row: AdherentRow) -> bool:
         """False when an earlier line has this number."""

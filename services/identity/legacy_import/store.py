@@ -75,6 +75,22 @@ async def known_adherents(tx: Tx, numbers: Sequence[str]) -> list[KnownAdherent]
     return [KnownAdherent(*row) for row in rows]
 
 
+async def known_sirens(tx: Tx, after: str, limit: int) -> list[tuple[str, str]]:
+    """Numbers and SIRENs of the caisse, in the order of the numbers, from the one that follows `after`."""
+    rows = await tx.fetch(
+        """
+        SELECT adherent_number, siren
+          FROM adherent
+         WHERE adherent_number > $1 AND siren IS NOT NULL
+         ORDER BY adherent_number
+         LIMIT $2
+        """,
+        after,
+        limit,
+    )
+    return [(row["adherent_number"], row["siren"]) for row in rows]
+
+
 async def known_establishments(tx: Tx, adherent_ids: Sequence[UUID]) -> list[KnownEstablishment]:
     rows = await tx.fetch(
         """

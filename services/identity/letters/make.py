@@ -109,7 +109,9 @@ async def make_letters(
     # 4. Both lots, all pairs and the death of the old ones, together or not at all.
     async with db.transaction(caisse) as tx:
         if numbers is not None:
-            await store.end_pairs(tx, [one.recipient.adherent_id for one in drawn], "reissued", now)
+            await store.end_pairs(
+                tx, [one.recipient.adherent_id for one in drawn], "reissued", "reissued", now
+            )
         for lot in lots.values():
             await store.add_lot(tx, lot)
         pairs = [

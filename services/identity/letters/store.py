@@ -33,6 +33,7 @@ async def mailed_pairs(tx: Tx, number: str, now: datetime) -> list[MailedPair]:
           FROM adherent
           JOIN letter_pair AS pair ON pair.adherent_id = adherent.id
          WHERE (adherent.siret = $1 OR adherent.adherent_number = $1)
+           AND adherent.state = 'member'
            AND pair.state = 'mailed'
            AND pair.valid_until > $2
          ORDER BY pair.id DESC
@@ -95,7 +96,7 @@ async def give_failure_back(tx: Tx, pair_id: UUID) -> bool:
 async def redeem(tx: Tx, pair_id: UUID, now: datetime) -> UUID | None:
     """Spend the pair and erase its halves; its adhérent, or None when it was no longer spendable.
 
-    An expired one was proven in time, and serves until its adhérent has newer letters.
+    An expired one was proven in time, and serves until its adhérent has newer letters. None serves a firm struck off.
     """
     return await tx.fetchval(
         """
@@ -107,6 +108,7 @@ async def redeem(tx: Tx, pair_id: UUID, now: datetime) -> UUID | None:
                 SELECT FROM letter_pair AS newer
                  WHERE newer.adherent_id = letter_pair.adherent_id
                    AND newer.made_at >= letter_pair.made_at AND newer.id <> letter_pair.id))
+           AND EXISTS (SELECT FROM adherent WHERE adherent.id = letter_pair.adherent_id AND adherent.state = 'member')
         RETURNING adherent_id
         """,
         pair_id,
@@ -229,22 +231,25 @@ async def add_pairs(tx: Tx, pairs: Sequence[NewPair], now: datetime) -> int:
     )
 
 
-async def end_pairs(tx: Tx, adherent_ids: Sequence[UUID], state: str, now: datetime) -> list[UUID]:
-    """Kill every half these adhérents still hold, spent failures included; the pairs that died of it."""
+async def end_pairs(
+    tx: Tx, adherent_ids: Sequence[UUID], state: str, because: str, now: datetime
+) -> list[tuple[UUID, UUID]]:
+    """Kill every half these adhérents still hold, spent failures included; the pairs that died of it, and whose."""
     rows = await tx.fetch(
         """
         UPDATE letter_pair
-           SET state = $2, ended_at = $3, ended_because = $2,
+           SET state = $2, ended_at = $4, ended_because = $3,
                identifiant_salt = NULL, identifiant_hash = NULL, code_salt = NULL, code_hash = NULL
          WHERE adherent_id = ANY ($1::uuid[])
            AND state IN ('generated', 'printed', 'first_mailed', 'mailed', 'exhausted')
-        RETURNING id
+        RETURNING id, adherent_id
         """,
         adherent_ids,
         state,
+        because,
         now,
     )
-    return [row["id"] for row in rows]
+    return [(row["id"], row["adherent_id"]) for row in rows]
 
 
 async def find_lot(tx: Tx, lot_id: UUID) -> PrintLot | None:

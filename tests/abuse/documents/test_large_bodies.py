@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from libs.common.http.application import LARGEST_BODY
-from services.documents.verification.check_file import AT_ONCE, OF_ONE_NETWORK, WAITING
+from services.documents.verification.check_file import AT_ONCE, BEING_READ, OF_ONE_NETWORK, WAITING
 from services.documents.verification.routes import LARGEST_UPLOAD
 from tests.documents.conftest import HERE
 
@@ -76,7 +76,7 @@ def from_networks(api: httpx.AsyncClient, count: int) -> list[httpx.AsyncClient]
     ]
 
 
-async def test_files_beyond_those_who_wait_are_refused_unread(documents_api: httpx.AsyncClient) -> None:
+async def test_files_beyond_those_who_wait_are_refused(documents_api: httpx.AsyncClient) -> None:
     """What a process holds of strangers' files is bounded, and one network does not take it all."""
     crowd = from_networks(documents_api, 40)
     answers = await asyncio.gather(*(one.post(DROP, files=PDF) for one in crowd))
@@ -100,17 +100,21 @@ async def test_files_beyond_those_who_wait_are_refused_unread(documents_api: htt
     assert (await one.post(DROP, files=PDF)).status_code == 404
 
 
-async def test_a_file_without_a_place_is_not_read(documents_api: httpx.AsyncClient) -> None:
-    app: Any = documents_api._transport.app  # type: ignore[attr-defined]
-    held, all_read = asyncio.Event(), asyncio.Event()
-    read = Counter[str]()
+class Held:
+    """Uploads that were begun and send nothing more until `released`."""
 
-    async def call(name: str) -> int:
+    def __init__(self, api: httpx.AsyncClient) -> None:
+        self._app: Any = api._transport.app  # type: ignore[attr-defined]
+        self._host = api.base_url.host.encode()
+        self.released = asyncio.Event()
+        self.read = 0
+        self._begun = asyncio.Semaphore(0)
+
+    async def call(self, address: str) -> int:
         async def receive() -> dict[str, Any]:
-            read[name] += 1
-            if read[name] == OF_ONE_NETWORK:
-                all_read.set()
-            await held.wait()
+            self.read += 1
+            self._begun.release()
+            await self.released.wait()
             return {"type": "http.disconnect"}
 
         status = 0
@@ -120,21 +124,55 @@ async def test_a_file_without_a_place_is_not_read(documents_api: httpx.AsyncClie
             status = message.get("status", status)
 
         headers = [
-            (b"host", documents_api.base_url.host.encode()),
+            (b"host", self._host),
             (b"content-type", b"multipart/form-data; boundary=x"),
             (b"content-length", b"3000000"),
         ]
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": DROP, "raw_path": DROP.encode(), "query_string": b"", "root_path": "", "headers": headers,
-            "client": ("203.0.113.5", 1), "server": ("documents", 80),
+            "client": (address, 1), "server": ("documents", 80),
         }  # fmt: skip
-        await app(scope, receive, send)
+        await self._app(scope, receive, send)
         return status
 
-    first = [asyncio.create_task(call("held")) for _ in range(OF_ONE_NETWORK)]
-    await all_read.wait()
-    assert await call("refused") == 503
-    assert read["refused"] == 0
-    held.set()
-    await asyncio.gather(*first, return_exceptions=True)
+    async def begun(self, *addresses: str) -> list[asyncio.Task[int]]:
+        """As many of each address as one network may have, all of them being read."""
+        tasks = [asyncio.create_task(self.call(one)) for one in addresses for _ in range(OF_ONE_NETWORK)]
+        for _ in tasks:
+            await self._begun.acquire()
+        return tasks
+
+
+async def test_a_file_without_a_place_is_not_read(documents_api: httpx.AsyncClient) -> None:
+    held = Held(documents_api)
+    slow = await held.begun("203.0.113.5")
+    read = held.read
+    assert await held.call("203.0.113.9") == 503
+    assert held.read == read
+    held.released.set()
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_slow_files_of_some_networks_keep_nobody_elses_from_being_checked(
+    documents_api: httpx.AsyncClient,
+) -> None:
+    """A body drop by drop lasts ten seconds: it takes no place among those who wait for a check."""
+    held = Held(documents_api)
+    slow = await held.begun(*(f"203.0.{n}.5" for n in range((AT_ONCE + WAITING) // OF_ONE_NETWORK)))
+    (other,) = from_networks(documents_api, 1)
+    assert (await other.post(DROP, files=PDF)).status_code == 404
+    held.released.set()
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_what_is_read_at_once_of_all_networks_is_bounded(documents_api: httpx.AsyncClient) -> None:
+    held = Held(documents_api)
+    slow = await held.begun(*(f"203.0.{n}.5" for n in range(BEING_READ // OF_ONE_NETWORK)))
+    read = held.read
+    assert await held.call("198.51.100.9") == 503
+    assert held.read == read
+    held.released.set()
+    await asyncio.gather(*slow, return_exceptions=True)
+    (other,) = from_networks(documents_api, 1)
+    assert (await other.post(DROP, files=PDF)).status_code == 404

@@ -138,7 +138,7 @@ async def siren_of(db: Database, scene: Scene) -> str:
 
 async def mandates(db: Database, scene: Scene) -> list[Mandate]:
     async with db.transaction(scene.caisse) as tx:
-        return await store.live_of_adherent(tx, scene.adherent_id)
+        return await store.live_of_adherents(tx, [scene.adherent_id])
 
 
 async def test_a_delegation_takes_three_clicks_and_gives_nothing_before_the_last(

@@ -287,3 +287,28 @@ async def test_a_short_or_obvious_password_is_refused_with_its_remedy(visitor: V
         answer = await visitor.post(f"{BASE}/password", password=weak)
         assert answer.status_code == 422
         assert remedy in told(answer)
+
+
+async def test_a_firm_struck_off_meanwhile_opens_no_account(
+    app: Litestar, visitor: Visitor, firm: Firm, post: Post, identity_db: Database
+) -> None:
+    link = await mailed_link(visitor, firm, "radiee@exemple.fr", post)
+    text = (await post.newest("radiee@exemple.fr")).text
+    code = next(line.strip() for line in text.splitlines() if line.strip().replace(" ", "").isdigit())
+    async with identity_db.transaction(CAISSE) as tx:
+        await tx.execute("UPDATE adherent SET state = 'struck_off' WHERE id = $1", firm.adherent_id)
+
+    assert (await visitor.get(f"{BASE}/confirm?link={link}")).status_code == 410
+    assert (await press(visitor, link)).status_code == 410
+    assert (await press(Visitor(app), link, password=GOOD_PASSWORD)).status_code == 410
+    # The browser that showed the letters is asked for them again, and they open nothing more.
+    for answer in (await visitor.post(f"{BASE}/code", code=code), await visitor.get(f"{BASE}/email")):
+        assert answer.headers["location"].endswith("/first-connection/letters")
+    again = await visitor.post(
+        f"{BASE}/letters",
+        number=firm.siret,
+        identifiant=firm.identifiant,
+        **{"code-confidentiel": firm.code_confidentiel},
+    )
+    assert again.status_code == 422
+    assert await state_of(identity_db, firm) == BEFORE

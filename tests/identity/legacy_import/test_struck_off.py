@@ -16,6 +16,8 @@ from services.identity.caisses.add import add_caisse
 from services.identity.delegation import store
 from services.identity.delegation.mandate import Mandate
 from services.identity.legacy_import.import_export import import_export
+from services.identity.letters.make import make_letters
+from services.identity.letters.paper_secret import PaperSecrets
 from tests.identity.delegation.parties import (
     Scene,
     a_cabinet,
@@ -109,4 +111,36 @@ async def test_a_batch_taken_back_ends_no_mandate(
 
     await import_export(identity_db, scene.caisse, after, now=NOW)
     async with identity_db.transaction(scene.caisse) as tx:
-        assert await store.live_of_adherent(tx, scene.adherent_id) == []
+        assert await store.live_of_adherents(tx, [scene.adherent_id]) == []
+
+
+async def test_its_letters_end_with_it_and_those_of_the_others_stay(
+    identity_db: Database, keys: KeyEncryption, tmp_path: Path
+) -> None:
+    export = write_former_export(tmp_path / "before", size=60)
+    caisse = described("radiation-courriers")
+    async with identity_db.transaction(caisse.slug) as tx:
+        await add_caisse(tx, keys, caisse)
+    await import_export(identity_db, caisse.slug, export.folder, now=NOW)
+    gone, stays = export.up_to_date[:2]
+    await make_letters(
+        identity_db, caisse.slug, PaperSecrets(keys), keys, numbers=[gone, stays],
+        portal="https://espace.example.test", now=NOW,
+    )  # fmt: skip
+    after = struck_off(export, gone, tmp_path / "after")
+    for _ in range(2):
+        await import_export(identity_db, caisse.slug, after, now=NOW)
+
+    async with identity_db.transaction(caisse.slug) as tx:
+        pairs = await tx.fetch(
+            """
+            SELECT adherent.adherent_number, pair.state, pair.ended_because, pair.code_hash IS NOT NULL
+              FROM letter_pair AS pair JOIN adherent ON adherent.id = pair.adherent_id
+            """
+        )
+        lines = await tx.fetch("SELECT details->>'reason' FROM journal WHERE action = 'letters.revoked'")
+    assert {tuple(pair) for pair in pairs} == {
+        (gone, "revoked", "adherent_struck_off", False),
+        (stays, "generated", None, True),
+    }
+    assert [tuple(line) for line in lines] == [("adherent_struck_off",)]
