@@ -12,8 +12,9 @@ from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import NotFound
+from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import CaisseSlug
-from services.identity.signing_keys import store
+from services.identity.signing_keys import key_ring, store
 from services.identity.signing_keys.revocation import Revocation, revoke_key
 from services.identity.signing_keys.rotation import (
     SIGNS_FOR,
@@ -24,7 +25,7 @@ from services.identity.signing_keys.rotation import (
     sweep_keys,
 )
 from services.identity.signing_keys.sealing import open_key
-from tests.bus.conftest import until
+from tests.bus.conftest import linked, relaying, until
 from tests.identity import killed
 from tests.identity.killed import killed_everywhere
 from tests.openid.oidc_logout.test_rp_initiated_logout import OUT, leave
@@ -230,6 +231,29 @@ async def test_what_the_others_signed_is_believed_throughout(issuer: Issuer, key
         return header_of(refreshed.json()["access_token"])["kid"] == other.kid
 
     await until(signs)
+
+
+async def test_an_instance_that_hears_of_it_asks_its_database_at_once(
+    issuer: Issuer,
+    keys: KeyEncryption,
+    settings: Settings,
+    identity_relay: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it would sign for half a second what the services refuse already."""
+    monkeypatch.setattr(key_ring, "FRESH_FOR", 3600.0)
+    key = await stolen(issuer, keys, "active")
+
+    async def is_published() -> bool:
+        return key.kid in await jwks(issuer)
+
+    async def is_gone() -> bool:
+        return not await is_published()
+
+    await until(is_published)
+    async with linked(settings, "identity") as ours, relaying(ours, identity_relay):
+        await revoked(issuer, keys, key.kid)
+        await until(is_gone)
 
 
 async def test_twice_is_once_and_said_twice(issuer: Issuer, keys: KeyEncryption) -> None:
