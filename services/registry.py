@@ -72,7 +72,9 @@ COMMANDS: tuple[CommandRow, ...] = (
         "person", "services.identity.sign_in.commands:person", "Personnes : examiner, suspendre, rétablir."
     ),
     CommandRow(
-        "keys", "services.identity.signing_keys.commands:keys", "Clés : lister, renouveler, envelopper."
+        "keys",
+        "services.identity.signing_keys.commands:keys",
+        "Clés : lister, renouveler, révoquer, envelopper.",
     ),
     CommandRow(
         "attestation", "services.documents.attestations.commands:attestation", "Attestations : vérifier."

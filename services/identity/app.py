@@ -20,6 +20,7 @@ from libs.common.pages.brand import Brand, brand_of
 from libs.common.pages.environment import Pages
 from libs.common.pages.routes import static_routes
 from libs.common.runtime.settings import Settings
+from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.account import routes as account
 from services.identity.admin import routes as admin
 from services.identity.cabinets import routes as cabinets
@@ -95,7 +96,19 @@ def create_app(
     passwords = Passwords()
     paper = PaperSecrets(keys)
     pages = Pages(TEMPLATES, site=settings.portal.base)
-    access = ResourceServer(settings, "identity", keys, session=require_session, http=http, clock=clock)
+
+    def reread_its_keys(caisse: CaisseSlug) -> None:
+        app.state.provider.rings.forget(caisse)
+
+    access = ResourceServer(
+        settings,
+        "identity",
+        keys,
+        session=require_session,
+        http=http,
+        key_revoked=reread_its_keys,
+        clock=clock,
+    )
 
     @asynccontextmanager
     async def opened(app: Litestar) -> AsyncGenerator[None, None]:

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -62,6 +62,12 @@ PROBLEMS[InvalidIdToken] = Problem(400, "invalid-token", "Ce jeton n’est pas r
 PROBLEMS[ServiceDown] = Problem(503, "service-down", "Ce service ne répond pas pour l’instant.")
 PROBLEMS[MandateOver] = Problem(403, "mandate-over", "Vous ne pouvez plus agir pour cette entreprise.")
 PROBLEMS[NotAllowed] = Problem(403, "not-allowed", "Vous n’avez pas ce droit d’accès.")
+
+
+KEYS_BELIEVED: Final = 0.4
+"""Seconds. The portal hears no revocations, as no client does: it asks for the keys again, so that a revoked one is
+refused within a second (identity publishes it for half of one at most).
+"""
 
 
 def create_app(
@@ -137,7 +143,7 @@ def wired(
         db=db,
         keys=keys,
         http=http,
-        issuer_keys=IssuerKeys(http, settings.identity.base.rstrip("/")),
+        issuer_keys=IssuerKeys(http, settings.identity.base.rstrip("/"), believed=KEYS_BELIEVED),
         identity=identity,
         services=Services(http, SessionTokens(db, identity, keys), settings, clock=clock),
         brands=Brands(http, settings.identity.base),

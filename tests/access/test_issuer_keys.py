@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from libs.common.access.issuer_keys import (
+    BELIEVED,
     UNKNOWN_APART,
     UNKNOWN_AT_FIRST,
     UNKNOWN_AT_ONCE,
@@ -203,3 +204,106 @@ async def test_keys_without_one_algorithm_or_with_a_private_half_are_passed_over
 
     assert await keys.find(CAISSE, good.kid)
     assert await keys.find(CAISSE, bad["kid"]) is None
+
+
+# Revoked keys
+
+
+async def test_a_revoked_key_is_refused_though_its_set_is_fresh(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    leaked, other = SigningKey.generate(), SigningKey.generate()
+    server.keys = [leaked.published_jwk(), other.published_jwk()]
+    assert await keys.find(CAISSE, leaked.kid)
+    before = keys.edition(CAISSE)
+    keys.revoke(CAISSE, leaked.kid)
+
+    assert await keys.find(CAISSE, leaked.kid) is None
+    assert await keys.find(CAISSE, other.kid)
+    assert keys.edition(CAISSE) != before, "tokens verified before are verified once more"
+    assert len(server.asked) == 1, "nobody who shows it has the issuer asked"
+
+
+async def test_a_set_of_before_does_not_bring_a_revoked_key_back(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    """Heard before the set was ever read, or again after it; an instance of the issuer may still publish the key."""
+    leaked, other = SigningKey.generate(), SigningKey.generate()
+    server.keys = [leaked.published_jwk(), other.published_jwk()]
+    keys.revoke(CAISSE, leaked.kid)
+    for _ in range(3):
+        assert await keys.find(CAISSE, other.kid)
+        assert await keys.find(CAISSE, leaked.kid) is None
+        seconds.now += 100_000
+    keys.revoke(CAISSE, leaked.kid)
+    assert await keys.find(CAISSE, leaked.kid) is None
+
+
+async def test_a_revocation_that_arrives_while_the_set_is_on_its_way_counts(
+    server: JwksServer, keys: IssuerKeys
+) -> None:
+    leaked = SigningKey.generate()
+    server.keys, server.slow = [leaked.published_jwk()], 0.1
+    asking = asyncio.create_task(keys.find(CAISSE, leaked.kid))
+    await asyncio.sleep(0.03)
+    keys.revoke(CAISSE, leaked.kid)
+    assert await asking is None
+
+
+async def test_another_caisse_s_key_of_that_name_stands(server: JwksServer, keys: IssuerKeys) -> None:
+    key = SigningKey.generate()
+    server.keys = [key.published_jwk()]
+    keys.revoke(CaisseSlug("grand-ouest"), key.kid)
+    assert await keys.find(CAISSE, key.kid)
+
+
+async def test_doubted_keys_are_asked_for_at_their_next_use(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    leaked, other = SigningKey.generate(), SigningKey.generate()
+    server.keys = [leaked.published_jwk(), other.published_jwk()]
+    await keys.find(CAISSE, leaked.kid)
+    server.keys, before = [other.published_jwk()], keys.edition(CAISSE)
+    seconds.now += 2
+    keys.doubt()
+
+    assert keys.edition(CAISSE) != before
+    assert await keys.find(CAISSE, other.kid)
+    await asyncio.sleep(0.05)
+    assert await keys.find(CAISSE, leaked.kid) is None
+    assert len(server.asked) >= 2
+
+
+async def test_doubted_keys_outlive_an_outage_as_long_as_a_token_may(
+    server: JwksServer, keys: IssuerKeys, seconds: Seconds
+) -> None:
+    key = SigningKey.generate()
+    server.keys = [key.published_jwk()]
+    await keys.find(CAISSE, key.kid)
+    server.status = 500
+    seconds.now += BELIEVED - 1
+    keys.doubt()
+    assert await keys.find(CAISSE, key.kid)
+    seconds.now += 2
+    with pytest.raises(IssuerUnavailable):
+        await keys.find(CAISSE, key.kid)
+    server.status = 200
+    seconds.now += 1
+    assert await keys.find(CAISSE, key.kid)
+
+
+async def test_who_hears_nothing_asks_before_it_believes(server: JwksServer, seconds: Seconds) -> None:
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(server))
+    keys = IssuerKeys(http, ISSUER_BASE, believed=0.4, clock=seconds)
+    leaked, other = SigningKey.generate(), SigningKey.generate()
+    server.keys = [leaked.published_jwk()]
+    assert await keys.find(CAISSE, leaked.kid)
+    assert await keys.find(CAISSE, leaked.kid)
+    assert len(server.asked) == 1
+    server.keys = [other.published_jwk()]
+    seconds.now += 0.41
+    assert await keys.find(CAISSE, leaked.kid) is None
+    server.status = 503
+    seconds.now += 0.41
+    with pytest.raises(IssuerUnavailable):
+        await keys.find(CAISSE, other.kid)

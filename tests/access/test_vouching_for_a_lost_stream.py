@@ -57,11 +57,11 @@ async def test_a_stream_not_yet_filled_again_is_not_vouched_for(
                 await somebody.execute("COMMIT")
                 await judged(floors, token, Verdict.REVOKED)
 
-                async def caught_up() -> bool:
+                async def is_caught_up() -> bool:
                     return floors.caught_up
 
-                # The next heartbeat vouches for it.
-                await until(caught_up)
+                # The revocation comes first, the heartbeat that vouches for the stream after it.
+                await until(is_caught_up)
     finally:
         await somebody.close()
         await nats.stop()

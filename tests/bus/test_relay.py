@@ -43,7 +43,7 @@ def test_streams_follow_the_published_facts() -> None:
     assert set(identity) == {"IDENTITY", "AUTHZ"}
     assert "identity.*.account.>" in identity["IDENTITY"].subjects
     assert identity["AUTHZ"].subjects == ("identity.*.authz.>", HEARTBEAT_SUBJECT)
-    assert identity["AUTHZ"].max_age == timedelta(minutes=15)
+    assert identity["AUTHZ"].max_age == timedelta(minutes=20)
     assert [stream.name for stream in streams_of("documents")] == ["DOCUMENTS"]
 
 

@@ -38,6 +38,7 @@ class FarSide:
 
     def __init__(self) -> None:
         self.key = SigningKey.generate()
+        self.published = [self.key]
         # An ended `sid` is remembered, and one database serves the tests of a file.
         self.sid, self.subject = f"ses_{secrets.token_hex(8)}", f"per_{secrets.token_hex(8)}"
         self.pushed: dict[str, dict[str, str]] = {}
@@ -128,7 +129,7 @@ class FarSide:
         issuer = f"{IDENTITY}/mediterranee"
         protocol: dict[str, Callable[[httpx.Request], httpx.Response]] = {
             f"{issuer}/.well-known/openid-configuration": self._discovery,
-            f"{issuer}/jwks": lambda _: json({"keys": [self.key.published_jwk()]}),
+            f"{issuer}/jwks": lambda _: json({"keys": [key.published_jwk() for key in self.published]}),
             f"{issuer}/par": self._par,
             f"{issuer}/token": self._token,
         }

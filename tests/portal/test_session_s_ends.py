@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from libs.common.access.signatures import SigningKey
 from libs.common.runtime.settings import Settings
-from services.portal.app import create_app
+from services.portal.app import KEYS_BELIEVED, create_app
 from tests.portal.conftest import Visitor
 from tests.portal.far_side import IDENTITY, FarSide
 from tests.portal.test_sign_in import COOKIE
@@ -168,3 +169,37 @@ async def test_who_is_signed_in_reads_no_goodbye(visitor: Visitor, far_side: Far
     told = await visitor.get("/mediterranee/signed-out")
 
     assert (told.status_code, told.headers["location"]) == (303, "/mediterranee")
+
+
+async def revoke_the_key(far_side: FarSide) -> None:
+    """Identity publishes its successor alone; longer ago than the portal believes what it read."""
+    far_side.published = [SigningKey.generate()]
+    await asyncio.sleep(KEYS_BELIEVED + 0.1)
+
+
+async def test_a_logout_under_a_revoked_key_ends_nothing(visitor: Visitor, far_side: FarSide) -> None:
+    """Its key was read a moment ago: the portal, which hears no revocations, asks again before it believes."""
+    await visitor.sign_in(far_side)
+    await revoke_the_key(far_side)
+    forged = await Visitor(visitor.app).post(
+        "/mediterranee/backchannel-logout", {"logout_token": far_side.logout_token()}
+    )
+    assert forged.status_code == 400
+    assert "Maçonnerie" in (await visitor.get("/mediterranee")).text
+    (far_side.key,) = far_side.published
+    told = await visitor.post("/mediterranee/backchannel-logout", {"logout_token": far_side.logout_token()})
+    assert told.status_code == 200
+    assert "Maçonnerie" not in (await visitor.get("/mediterranee")).text
+
+
+async def test_nobody_signs_in_by_an_id_token_under_a_revoked_key(
+    visitor: Visitor, far_side: FarSide
+) -> None:
+    await visitor.sign_in(far_side)
+    await revoke_the_key(far_side)
+    another = Visitor(visitor.app)
+    await another.sign_in(far_side)
+    assert COOKIE not in another.cookies
+    (far_side.key,) = far_side.published
+    await another.sign_in(far_side)
+    assert COOKIE in another.cookies

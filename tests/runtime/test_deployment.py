@@ -115,6 +115,11 @@ def test_the_operator_can_open_a_caisse_and_examine_everything(secrets: Path):
     settings.require(*NEEDS, "keys.key_encryption_key", "post_office")
     for service in SERVICES:
         settings.require(f"{service.name}.dsn", *([f"{service.name}.relay_dsn"] if service.work else []))
+    for name in ("identity", "adherent", "documents"):
+        section = settings.service(name)
+        assert section.nats_user == name and section.nats_password, (
+            f"no answer of {name} is heard, none replayed"
+        )
     assert CONTAINERS["operator"]["profiles"] == ["operator"], "it does not run beside the services"
 
 

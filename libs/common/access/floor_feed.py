@@ -1,11 +1,10 @@
-"""What keeps the floors of a process true: the AUTHZ stream, replayed and then followed.
+"""What keeps the floors and the revoked keys of a process true: the AUTHZ stream, replayed and then followed.
 
-Each floor applied while it is young is acknowledged aloud, so that a revocation
+Each one applied while it is young is acknowledged aloud, so that a revocation
 that waits for its receipt can name who answered.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,19 +14,24 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from libs.common.access.access_token import SKEW
+from libs.common.access.issuer_keys import BELIEVED, IssuerKeys
 from libs.common.access.revocations import REMEMBERED, Floors
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.bus.connection import Bus, BusUnavailable, MessagesLost, Told, heed_cancellation
 from libs.common.bus.relay import Heartbeat
 from libs.common.bus.streams import AUTHZ, HEARTBEAT_SUBJECT
 from libs.common.events.envelope import UnknownEvent, decode
-from libs.common.events.identity import FloorRaised
+from libs.common.events.identity import FloorRaised, SigningKeyRevoked
+from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
 
 log = structlog.get_logger()
 
-REPLAYED: Final = timedelta(seconds=REMEMBERED + 30)
-"""Further than any token of ours lives: delegated ones need six minutes, the others eleven."""
+REPLAYED: Final = timedelta(seconds=max(REMEMBERED, BELIEVED + 2 * SKEW) + 30)
+"""Further than any token of ours lives, delegated ones need six minutes, the others eleven; and than a JWK Set read
+before the silence is believed.
+"""
 
 PATIENCE: Final = 2.0
 """Seconds of silence, ten heartbeats, after which the stream is followed anew."""
@@ -35,6 +39,9 @@ PATIENCE: Final = 2.0
 MEASURED_EVERY: Final = 5.0
 TRIED_EVERY: Final = 0.5
 """Seconds between two readings of the database's clock: while it is known, and until it is."""
+
+DOUBTED_EVERY: Final = 5.0
+"""Seconds between two readings of the JWK Sets in use while the stream is silent, and revoked keys unheard of."""
 
 ReadClock = Callable[[], Awaitable[datetime]]
 """The clock of identity's database, asked by another way than the stream. Raises `ClockUnknown`."""
@@ -50,7 +57,9 @@ _heartbeats = msgspec.json.Decoder(Heartbeat)
 
 
 class Receipt(Struct, frozen=True):
-    """One process of a service applied one floor. `signature` is a compact JWS over the other fields."""
+    """One process of a service applied one floor, or refuses one key. `signature` is a compact JWS over the other
+    fields.
+    """
 
     event_id: UUID
     service: str
@@ -64,9 +73,10 @@ def receipt_subject(service: str) -> str:
 
 
 class FloorFeed:
-    """Feeds the floors of one process of `service`; `signing_key` signs its receipts.
+    """Feeds the floors of one process of `service`, and its `keys`; `signing_key` signs its receipts.
 
-    Without `clock` nothing tells how old a heartbeat is, and the floors are never fresh.
+    Without `clock` nothing tells how old a heartbeat is, and the floors are never fresh. `key_revoked` is told of the
+    caisses that lost a key.
     """
 
     def __init__(
@@ -76,24 +86,35 @@ class FloorFeed:
         service: str,
         *,
         clock: ReadClock | None,
+        keys: IssuerKeys | None = None,
+        key_revoked: Callable[[CaisseSlug], None] | None = None,
         signing_key: SigningKey | None = None,
     ) -> None:
         self._bus = bus
         self._floors = floors
         self._service = service
         self._clock = clock
+        self._keys = keys
+        self._key_revoked = key_revoked
         self._signing_key = signing_key
         self._instance = new_id()
 
     async def run(self, stop: asyncio.Event | None = None) -> None:
         """Follow the revocations until `stop` (or cancellation), across every outage."""
-        measuring = asyncio.create_task(self._measure())
+        beside = [asyncio.create_task(self._measure()), asyncio.create_task(self._doubt())]
         try:
             await self._follow_for_ever(stop)
         finally:
-            measuring.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await measuring
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _doubt(self) -> None:
+        """While nobody vouches for the stream, what a JWK Set of before says is asked for again."""
+        while self._keys is not None:
+            await asyncio.sleep(DOUBTED_EVERY)
+            if not self._floors.is_fresh:
+                self._keys.doubt()
 
     async def _measure(self) -> None:
         """Keep the difference of the two clocks known; a reading that fails leaves what was known to age."""
@@ -151,7 +172,16 @@ class FloorFeed:
         if isinstance(event, FloorRaised):
             self._floors.raise_floor(caisse, event)
             await self._acknowledge(event)
+        elif isinstance(event, SigningKeyRevoked) and self._keys is not None:
+            self._refuse(caisse, event.kid, self._keys)
+            await self._acknowledge(event)
         return False
+
+    def _refuse(self, caisse: CaisseSlug, kid: str, keys: IssuerKeys) -> None:
+        keys.revoke(caisse, kid)
+        if self._key_revoked is not None:
+            self._key_revoked(caisse)
+        log.info("keys.revoked", caisse=caisse, kid=kid)
 
     def _believe(self, heartbeat: Heartbeat, epoch: str, *, live: bool) -> bool:
         """Of another stream than the one that we follow it says nothing: whoever sends it has yet to notice ours."""
@@ -161,7 +191,7 @@ class FloorFeed:
         # The version before names none; it may still be the one that works while we start.
         return heartbeat.epoch in (epoch, "")
 
-    async def _acknowledge(self, event: FloorRaised) -> None:
+    async def _acknowledge(self, event: FloorRaised | SigningKeyRevoked) -> None:
         now = datetime.now(UTC)
         if now - event.at > RECEIPT_FOR:
             return

@@ -5,9 +5,14 @@ strangers wait together for that one, and a key that it did not bring is unknown
 The caisse of an address is a stranger's word too: issuers that never published a
 key share one pace, few places, and a memory of their own, so that inventing them
 neither floods identity nor has the real ones forgotten.
+
+A revoked key is refused from the moment it is heard of (floor_feed.py), for as long
+as the process lives, whatever a JWK Set of before says. While nothing is heard, the
+sets are asked for anew (docs/decisions/0140).
 """
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,6 +36,11 @@ FRESH: Final = 300.0
 APART: Final = 1.0
 """Seconds between two fetches of one issuer."""
 
+BELIEVED: Final = 900.0
+"""Seconds that a set may be believed when a revocation may have been missed since: a set is fresh for 300, and no token
+of an issuer that has not answered after them lives longer than 600 more. The stream keeps revocations longer than that.
+"""
+
 JWKS_LIMIT: Final = 64 * 1024
 MOST_ISSUERS: Final = 4096
 MOST_WAITING: Final = 256
@@ -46,7 +56,9 @@ MOST_UNKNOWN: Final = 256
 
 
 class IssuerUnavailable(Unavailable):
-    """The issuer's keys were never read and cannot be now: it does not answer, or too many strangers are asked for."""
+    """The issuer's keys were never read, or too long ago, and cannot be now: it does not answer, or too many strangers
+    are asked for.
+    """
 
 
 class _Jwks(Struct):
@@ -55,7 +67,6 @@ class _Jwks(Struct):
 
 class _Known(Struct):
     keys: dict[str, VerifyingKey]
-    edition: int = 0
     fetched_at: float = float("-inf")
     tried_at: float = float("-inf")
     fetching: asyncio.Task[None] | None = None
@@ -66,32 +77,58 @@ _jwks_decoder = msgspec.json.Decoder(_Jwks)
 
 
 class IssuerKeys:
-    """The keys at `{issuer base}/{caisse}/jwks`, for every caisse."""
+    """The keys at `{issuer base}/{caisse}/jwks`, for every caisse.
+
+    Whoever hears no revocations gives `believed`, the seconds after which a set is asked for before it is believed.
+    """
 
     def __init__(
-        self, http: httpx.AsyncClient, issuer_base: str, *, clock: Callable[[], float] = time.monotonic
+        self,
+        http: httpx.AsyncClient,
+        issuer_base: str,
+        *,
+        believed: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = http
         self._base = issuer_base
+        self._believed = believed
+        self._apart = min(APART, believed)
         self._clock = clock
+        self._edition = 0
+        self._doubted_at = float("-inf")
+        self._revoked: set[tuple[CaisseSlug, str]] = set()
         self._issuers: OrderedDict[CaisseSlug, _Known] = OrderedDict()
         self._unknown: OrderedDict[CaisseSlug, _Known] = OrderedDict()
         self._unknown_until = float("-inf")
         self._unknown_places = asyncio.Semaphore(UNKNOWN_AT_ONCE)
 
     def edition(self, caisse: CaisseSlug) -> int:
-        known = self._issuers.get(caisse)
-        return 0 if known is None else known.edition
+        """One for all issuers: keys are withdrawn some times a month, and then every token is verified once more."""
+        return self._edition
+
+    def revoke(self, caisse: CaisseSlug, kid: str) -> None:
+        """That key leaked. Twice, or before it was ever read, makes no difference."""
+        self._revoked.add((caisse, kid))
+        self._edition += 1
+
+    def doubt(self) -> None:
+        """A revocation may have been missed: every set is asked for at its next use, and every token judged by it."""
+        self._doubted_at = self._clock()
+        self._edition += 1
 
     async def find(self, caisse: CaisseSlug, kid: str) -> VerifyingKey | None:
-        """The key `kid` of this issuer; None when the issuer publishes no such key.
+        """The key `kid` of this issuer; None when the issuer publishes no such key, or has revoked it.
 
-        Raises `IssuerUnavailable` when nothing is known of the issuer and it does not answer, or is not asked for now.
+        Raises `IssuerUnavailable` when nothing is known of the issuer, or nothing recent enough to be believed, and it
+        does not answer, or is not asked for now.
         """
+        if (caisse, kid) in self._revoked:
+            return None
         known = self._of(caisse)
         key = known.keys.get(kid)
-        if key is not None:
-            if self._clock() - known.fetched_at > FRESH and self._may_try(known):
+        if key is not None and self._is_believed(known):
+            if self._is_to_be_renewed(known) and self._may_try(known):
                 self._fetch(caisse, known)
             return key
         if known.waiting >= MOST_WAITING:
@@ -101,13 +138,21 @@ class IssuerKeys:
             if known.fetching is not None:
                 # Under way already: it may have left before the key was published.
                 await asyncio.shield(known.fetching)
-            if kid not in known.keys:
+            if kid not in known.keys or not self._is_believed(known):
                 await asyncio.shield(known.fetching or self._fetch(caisse, known))
         finally:
             known.waiting -= 1
-        if known.fetched_at == float("-inf"):
+        if not self._is_believed(known):
             raise IssuerUnavailable(caisse)
         return known.keys.get(kid)
+
+    def _is_believed(self, known: _Known) -> bool:
+        """Whether what was read so long ago still counts; what was never read does not."""
+        most = min(self._believed, BELIEVED) if known.fetched_at < self._doubted_at else self._believed
+        return self._clock() - known.fetched_at <= most and known.fetched_at != float("-inf")
+
+    def _is_to_be_renewed(self, known: _Known) -> bool:
+        return known.fetched_at < self._doubted_at or self._clock() - known.fetched_at > FRESH
 
     def _of(self, caisse: CaisseSlug) -> _Known:
         known = self._issuers.get(caisse)
@@ -127,7 +172,7 @@ class IssuerKeys:
         return True
 
     def _may_try(self, known: _Known) -> bool:
-        return known.fetching is None and self._clock() - known.tried_at >= APART
+        return known.fetching is None and self._clock() - known.tried_at >= self._apart
 
     def _fetch(self, caisse: CaisseSlug, known: _Known) -> asyncio.Task[None]:
         """Raises `IssuerUnavailable`."""
@@ -139,11 +184,15 @@ class IssuerKeys:
     async def _read(self, caisse: CaisseSlug, known: _Known) -> None:
         try:
             # Throttled rather than refused: a key published a moment ago is found by all who ask for it.
-            await asyncio.sleep(max(0.0, known.tried_at + APART - self._clock()))
+            await asyncio.sleep(max(0.0, known.tried_at + self._apart - self._clock()))
             async with nullcontext() if known.keys else self._unknown_places:
                 known.tried_at = self._clock()
                 answer = await self._http.get(
-                    f"{self._base}/{caisse}/jwks", timeout=2.0, follow_redirects=False
+                    f"{self._base}/{caisse}/jwks",
+                    # What a cache on the way kept may hold a key revoked since.
+                    headers={"Cache-Control": "no-cache"},
+                    timeout=2.0,
+                    follow_redirects=False,
                 )
             if answer.status_code == 404:
                 found: dict[str, VerifyingKey] = {}
@@ -153,8 +202,9 @@ class IssuerKeys:
                     raise ValueError("too large")
                 found = usable_keys(_jwks_decoder.decode(answer.content).keys)
             if not known.keys.keys() <= found.keys():
-                known.edition += 1
-            known.keys = found
+                self._edition += 1
+            # An instance of identity may publish a key for half a second after it was revoked.
+            known.keys = {kid: key for kid, key in found.items() if (caisse, kid) not in self._revoked}
             known.fetched_at = self._clock()
             if found and caisse not in self._issuers:
                 self._unknown.pop(caisse, None)

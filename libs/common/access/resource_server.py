@@ -33,6 +33,7 @@ from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import Unavailable
 from libs.common.runtime.settings import Settings
+from libs.common.values.caisse_slug import CaisseSlug
 
 READY_ANYWAY: Final = 5.0
 """Seconds after which a service serves without the past: delegated tokens then go to the issuer."""
@@ -52,7 +53,8 @@ def way_out(settings: Settings) -> httpx.AsyncClient:
 class ResourceServer:
     """Checks tokens for `service`. `http`, `key_source` and `introspect` replace the ways to identity.
 
-    Without `client_key` in the settings a stale stream means 503 for delegated requests.
+    Without `client_key` in the settings a stale stream means 503 for delegated requests. `key_revoked` is told of a
+    caisse whose signing key leaked.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class ResourceServer:
         http: httpx.AsyncClient | None = None,
         key_source: KeySource | None = None,
         introspect: Introspect | None = None,
+        key_revoked: Callable[[CaisseSlug], None] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
@@ -74,6 +77,7 @@ class ResourceServer:
         self._http = http
         self._key_source = key_source
         self._introspect = introspect
+        self._key_revoked = key_revoked
         self._clock = clock
         self._guard: Guarding = _refuse_until_open
         self._opened_at = float("inf")
@@ -107,12 +111,21 @@ class ResourceServer:
         asking = self._http or way_out(self._settings)
         bus = self.bus = Bus.of(self._settings, self._service)
         key = SigningKey.from_pem(section.client_key) if section.client_key else None
-        tokens = self._token_check(http, asking, db, key)
+        issuer_keys = IssuerKeys(http, self._settings.identity.base)
+        tokens = self._token_check(self._key_source or issuer_keys, asking, db, key)
         self._guard = guard_by_access(tokens=tokens, session=self._session)
         bus.start()
         self._opened_at = time.monotonic()
         clock = IssuerClock(asking, self._settings.identity.base)
-        following = FloorFeed(bus, self.floors, self._service, clock=clock, signing_key=key)
+        following = FloorFeed(
+            bus,
+            self.floors,
+            self._service,
+            clock=clock,
+            keys=issuer_keys,
+            key_revoked=self._key_revoked,
+            signing_key=key,
+        )
         feed = asyncio.create_task(following.run())
         try:
             yield
@@ -127,7 +140,7 @@ class ResourceServer:
                 await asking.aclose()
 
     def _token_check(
-        self, http: httpx.AsyncClient, asking: httpx.AsyncClient, db: Database, key: SigningKey | None
+        self, key_source: KeySource, asking: httpx.AsyncClient, db: Database, key: SigningKey | None
     ) -> TokenCheck:
         issuer_base = self._settings.identity.base
         base = self._settings.service(self._service).base
@@ -135,7 +148,7 @@ class ResourceServer:
         if introspect is None and key is not None:
             introspect = IntrospectAtIssuer(asking, issuer_base, client_id=self._service, key=key)
         verifier = TokenVerifier(
-            self._key_source or IssuerKeys(http, issuer_base),
+            key_source,
             issuer_base=issuer_base,
             audience_base=base,
             clock=lambda: self._clock().timestamp(),

@@ -47,9 +47,10 @@ def streams_of(service: str) -> list[Stream]:
     if subjects:
         streams.append(Stream(stream_of(service), subjects, outbox.KEPT, urgent=False))
     if "authz" in aggregates:
-        # Old revocations are of no use: the tokens that they concern have expired.
+        # Older revocations are of no use: the tokens that they concern have expired, and nobody believes a JWK Set of
+        # before (`floor_feed.REPLAYED`).
         streams.append(
-            Stream(AUTHZ, (f"{service}.*.authz.>", HEARTBEAT_SUBJECT), timedelta(minutes=15), urgent=True)
+            Stream(AUTHZ, (f"{service}.*.authz.>", HEARTBEAT_SUBJECT), timedelta(minutes=20), urgent=True)
         )
     return streams
 

@@ -213,3 +213,11 @@ class FloorRaised(Event, frozen=True, kw_only=True, tag="authz.floor_raised.v1")
     kind: str
     key: str
     not_before: datetime
+
+
+class SigningKeyRevoked(Event, frozen=True, kw_only=True, tag="authz.signing_key_revoked.v1"):
+    """A signing key of the caisse leaked: nothing signed with `kid` is believed from now on, whatever its date."""
+
+    urgent: ClassVar[bool] = True
+
+    kid: str

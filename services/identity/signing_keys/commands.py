@@ -1,27 +1,44 @@
-"""`espace keys list | rotate | wrap`."""
+"""`espace keys list | rotate | revoke | wrap`."""
+
+import asyncio
+import sys
+from datetime import datetime
+from typing import Final
 
 import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from libs.common.access.signatures import SIGNING_ALGORITHMS, Algorithm
+from libs.common.access.signatures import SIGNING_ALGORITHMS, Algorithm, SigningKey
+from libs.common.bus.connection import Bus
+from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
+from libs.common.events.identity import SigningKeyRevoked
 from libs.common.keys.root_key import open_key_encryption
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.refusals import NotFound
+from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import load_settings
-from services.identity.caisses.command_line import in_caisse, now
+from libs.common.values.caisse_slug import CaisseSlug
+from libs.common.values.identifiers import new_id
+from services.identity.caisses.command_line import caisse_named, in_caisse, now, refuse, slug_named
+from services.identity.floors.acknowledged import PATIENCE, Heard, acknowledged, ask_every_service, silent
 from services.identity.signing_keys import store
+from services.identity.signing_keys.revocation import Revocation, algorithm_of, revoke_key
 from services.identity.signing_keys.rotation import rotate
 from services.identity.signing_keys.wrap import wrap
 
 NAME = "espace keys"
+
+NOT_EVERYWHERE: Final = 5
+"""Exit code: revoked, and some service has not said that it refuses the key."""
 
 
 @click.group("keys")
 def keys() -> None:
     """Les clés de signature d'une caisse, et la clé racine qui les protège au repos.
 
-    Codes de sortie : 0 fait, 1 refusé, 2 demande mal formée, 3 configuration refusée.
+    Codes de sortie : 0 fait, 1 refusé, 2 demande mal formée, 3 configuration refusée, 5 clé révoquée mais un service
+    ne l'a pas confirmé.
     """
 
 
@@ -32,14 +49,23 @@ keys.add_command(wrap)
 @click.argument("caisse")
 @json_option
 def list_all(caisse: str, as_json: bool) -> None:
-    """Les clés publiées par CAISSE, la plus récente d'abord."""
-    found = in_caisse(caisse, store.published, name=NAME)
+    """Les clés publiées par CAISSE, la plus récente d'abord, puis celles qui ont été révoquées."""
+
+    async def every(tx: Tx) -> list[tuple[str, str, str, datetime | None]]:
+        return [
+            *((key.kid, key.algorithm, key.state, None) for key in await store.published(tx)),
+            *((key.kid, key.algorithm, "revoked", key.revoked_at) for key in await store.revoked(tx)),
+        ]
+
+    found = in_caisse(caisse, every, name=NAME)
     if as_json:
-        print_json([{"kid": k.kid, "algorithm": k.algorithm, "state": k.state} for k in found])
+        names = ("kid", "algorithm", "state", "revoked_at")
+        print_json([{n: v for n, v in zip(names, key, strict=True) if v is not None} for key in found])
         return
     table = Table("Clé", "Algorithme", "État")
-    for key in found:
-        table.add_row(key.kid, key.algorithm, key.state)
+    for kid, algorithm, state, revoked_at in found:
+        since = f" le {revoked_at:%d/%m/%Y %H:%M} UTC" if revoked_at else ""
+        table.add_row(kid, algorithm, state + since)
     Console().print(table)
 
 
@@ -61,3 +87,71 @@ def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
         return
     for name, kid in signers.items():
         click.echo(f"{name} : {kid or 'renouvelée au même instant par un autre processus'}")
+
+
+@keys.command("revoke")
+@click.argument("caisse")
+@click.argument("kid")
+@click.option("--reason", default="leaked", help="Pourquoi ; le journal de la caisse le garde.")
+@yes_option
+@json_option
+def revoke_now(caisse: str, kid: str, reason: str, is_sure: bool, as_json: bool) -> None:
+    """La clé KID a fui : en moins d'une seconde, plus rien de ce qu'elle a signé n'est cru nulle part, pour toujours.
+
+    Relancée, la commande ne change rien et redemande à chaque service s'il la refuse.
+    """
+    make_sure(f"Tout ce que {kid} a signé dans {caisse} sera refusé, pour toujours. Continuer ?", is_sure)
+    done, heard = asyncio.run(_revoked_and_heard(slug_named(caisse), kid, reason))
+    _say(done, heard, as_json)
+    if silent(heard):
+        sys.exit(NOT_EVERYWHERE)
+
+
+async def _revoked_and_heard(slug: CaisseSlug, kid: str, reason: str) -> tuple[Revocation, Heard]:
+    settings = load_settings()
+    settings.require("identity.dsn")
+    encryption = open_key_encryption(settings)
+    db = await Database.open(settings.identity.dsn, name=NAME, max_size=1)
+    bus = Bus.of(settings, "identity", name=NAME)
+    bus.start()
+    try:
+        async with db.transaction(slug) as tx:
+            await caisse_named(tx, slug)
+            algorithm = await algorithm_of(tx, kid)
+        made = SigningKey.generate(algorithm)
+        async with db.transaction(slug) as tx:
+            done = await revoke_key(tx, encryption, kid, now(), made=made, by="operator", reason=reason)
+        # Only the answers wait for NATS.
+        await bus.wait_connected(PATIENCE)
+        again = SigningKeyRevoked(event_id=new_id(), at=now(), kid=kid)
+        return done, await ask_every_service(db, bus, slug, again)
+    except NotFound:
+        refuse(f"La caisse {slug} n'a pas de clé {kid} : « espace keys list {slug} » les nomme.")
+    finally:
+        await bus.close()
+        await db.close()
+
+
+def _say(done: Revocation, heard: Heard, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "kid": done.kid,
+                "algorithm": done.algorithm,
+                "was": done.was,
+                "revoked_at": done.revoked_at,
+                "signer": done.signer,
+                "acknowledged": acknowledged(heard),
+                "silent": silent(heard),
+            }
+        )
+        return
+    if done.was == "revoked":
+        click.echo(f"{done.kid} était déjà révoquée, depuis le {done.revoked_at:%d/%m/%Y %H:%M} UTC.")
+    else:
+        click.echo(f"{done.kid} ({done.algorithm}, {done.was}) est révoquée : identity ne la croit plus.")
+    click.echo(f"{done.algorithm} est signé par {done.signer}.")
+    for service, receipt in heard.items():
+        click.echo(f"{service} : {'la refuse' if receipt else 'N’A PAS RÉPONDU'}")
+    if silent(heard):
+        click.echo("À faire : docs/how-to/when-something-breaks.md, « Une clé a fui ».")

@@ -1,8 +1,8 @@
 """The keys of one caisse as a process holds them: what signs, what verifies, what is published.
 
-Each second a process asks whether the rings of any caisse changed: one short question, however many caisses it serves.
-A key is published long before it signs and after it stopped, so a ring that is a second old is right. What the caisse
-opens to clients is read with its keys, for the same second.
+Twice a second a process asks whether the rings of any caisse changed: one short question, however many caisses it
+serves. A key is published long before it signs and after it stopped, so a ring that is half a second old is right; one
+that was revoked is told to every process besides. What the caisse opens to clients is read with its keys, for as long.
 """
 
 import asyncio
@@ -33,8 +33,11 @@ from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 from services.identity.signing_keys.rotation import HINTS_FOR, complete_keys, missing
 from services.identity.signing_keys.sealing import open_key
 
-FRESH_FOR = 1.0
-"""Seconds the rings are believed before the database is asked whether any of them changed."""
+FRESH_FOR = 0.5
+"""Seconds the rings are believed before the database is asked whether any of them changed.
+
+Half of what a revoked key may still take while no fact of it arrives: the portal reads the JWK Set from here.
+"""
 
 REREAD_AFTER = 60.0
 """Seconds after which a ring is read again though no change was told: a database restored from a copy counts anew."""
@@ -193,7 +196,7 @@ class KeyRings:
             return self._standing(caisse) or await self._reread(caisse)
 
     def forget(self, caisse: CaisseSlug) -> None:
-        """Reread at the next use: this process has just rotated."""
+        """Reread at the next use: this process has just rotated, or a key was revoked."""
         self._rings.pop(caisse, None)
 
     def _standing(self, caisse: CaisseSlug) -> KeyRing | None:
@@ -203,7 +206,7 @@ class KeyRings:
         return known.ring if time.monotonic() < min(self._version_until, known.until) else None
 
     async def _ask_version(self, caisse: CaisseSlug) -> None:
-        """Whoever asks at this moment shares the message; what changes once it is answered is heard in a second."""
+        """Whoever asks at this moment shares the message; what changes once it is answered is heard by the next."""
         asked_at = time.monotonic()
         self._version = await store.version(self._db.one_statement(caisse))
         self._version_until = asked_at + FRESH_FOR

@@ -1,4 +1,4 @@
-"""prepublished → active → verify_only → archived.
+"""prepublished → active → verify_only → archived; from each of them, revoked (revocation.py).
 
 The overlap is longer than the longest token: a retired key verifies for an
 hour, a new one is published from the moment its predecessor begins to sign.
@@ -40,7 +40,7 @@ async def create_keys(
     """The first signer of each algorithm, and its successor already published. Runs twice without effect."""
     for algorithm in algorithms:
         for state in ("active", "prepublished"):
-            await _add(tx, keys, SigningKey.generate(algorithm), state, now)
+            await publish(tx, keys, SigningKey.generate(algorithm), state, now)
 
 
 def missing(stored: Iterable[StoredKey]) -> list[Algorithm]:
@@ -60,7 +60,7 @@ async def complete_keys(
     ]
     async with db.transaction(caisse) as tx:
         for key, state in made:
-            await _add(tx, keys, key, state, now)
+            await publish(tx, keys, key, state, now)
 
 
 async def rotate(
@@ -79,8 +79,7 @@ async def rotate(
     """
     if not await store.retire_active(tx, algorithm, now):
         return None
-    kid = await store.activate_next(tx, algorithm, now)
-    await _add(tx, keys, made or SigningKey.generate(algorithm), "prepublished" if kid else "active", now)
+    kid = await succeed(tx, keys, made or SigningKey.generate(algorithm), now)
     await journal.record(
         tx,
         Act(
@@ -95,6 +94,16 @@ async def rotate(
     return kid
 
 
+async def succeed(tx: Tx, keys: KeyEncryption, made: SigningKey, now: datetime) -> str | None:
+    """The published key begins to sign, `made` is published in its place; the signer's kid.
+
+    `None` when none was published: `made` signs.
+    """
+    kid = await store.activate_next(tx, made.alg, now)
+    await publish(tx, keys, made, "prepublished" if kid else "active", now)
+    return kid
+
+
 async def sweep_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> list[Algorithm]:
     """Rotate what has signed for a month, archive what nothing can need any more."""
     due = await store.due_for_rotation(tx, activated_before=now - SIGNS_FOR)
@@ -104,7 +113,8 @@ async def sweep_keys(tx: Tx, keys: KeyEncryption, now: datetime) -> list[Algorit
     return due
 
 
-async def _add(tx: Tx, keys: KeyEncryption, key: SigningKey, state: str, now: datetime) -> None:
+async def publish(tx: Tx, keys: KeyEncryption, key: SigningKey, state: str, now: datetime) -> None:
+    """Into its row, sealed; nothing when the caisse has a key of that algorithm in that state."""
     sealed = keys.seal(PURPOSE, key.pem().encode(), context=context(tx.the_caisse, key.kid))
     await store.add(
         tx,

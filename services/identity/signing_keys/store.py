@@ -1,7 +1,7 @@
 """The signing keys of a caisse, in SQL."""
 
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,8 @@ from libs.common.database.transaction import Tx
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys.opened import NOTHING_OPENED, Opened
 
+State = Literal["prepublished", "active", "verify_only", "archived", "revoked"]
+
 
 class StoredKey(msgspec.Struct, frozen=True):
     kid: str
@@ -18,6 +20,22 @@ class StoredKey(msgspec.Struct, frozen=True):
     state: str
     public_jwk: dict[str, str]
     sealed: bytes
+
+
+class HeldKey(NamedTuple):
+    """A key about to be revoked, or revoked already (`revoked`)."""
+
+    algorithm: Algorithm
+    state: State
+    revoked_at: datetime | None
+
+
+class RevokedKey(NamedTuple):
+    """What is left to say of a key that leaked."""
+
+    kid: str
+    algorithm: str
+    revoked_at: datetime
 
 
 async def published(read: Reader) -> list[StoredKey]:
@@ -45,7 +63,7 @@ class Told(NamedTuple):
     """What a ring is made of, told shortly: while it stays the same, so does the ring."""
 
     keys: str
-    """Each published key and its state, newest first."""
+    """Each key that is published, or was revoked and might still be known for hints, and its state; newest first."""
     opened: Opened
     until: datetime | None
     """When the first initial access token that is still good ends: nothing is written at that moment."""
@@ -72,7 +90,7 @@ async def told(read: Reader, caisse: CaisseSlug, now: datetime) -> Told:
     row = await read.one_row(
         """
         SELECT (SELECT string_agg(kid || state, ' ' ORDER BY created_at DESC, kid)
-                  FROM signing_key WHERE state <> 'archived') AS keys,
+                  FROM signing_key WHERE state <> 'archived' OR revoked_at IS NOT NULL) AS keys,
                registration IS NOT NULL AS is_there,
                registration <> 'closed' OR invited.anybody AS registers,
                registration = 'compat' OR invited.to_compat OR EXISTS (
@@ -153,6 +171,64 @@ async def archive(tx: Tx, *, retired_before: datetime, now: datetime) -> int:
         retired_before,
         now,
     )
+
+
+async def hold(tx: Tx, kid: str) -> HeldKey | None:
+    """The key, and no rotation of its algorithm until the transaction ends; `None` when the caisse has no such key.
+
+    The signer is locked first, as a rotation does: what follows it is as it is found.
+    """
+    await tx.execute(
+        """
+        SELECT kid FROM signing_key
+         WHERE algorithm = (SELECT algorithm FROM signing_key WHERE kid = $1) AND (state <> 'archived' OR kid = $1)
+         ORDER BY state = 'active' DESC, kid
+           FOR UPDATE
+        """,
+        kid,
+    )
+    row = await tx.fetchrow(
+        """
+        SELECT algorithm, CASE WHEN revoked_at IS NULL THEN state ELSE 'revoked' END, revoked_at
+          FROM signing_key WHERE kid = $1
+        """,
+        kid,
+    )
+    return None if row is None else HeldKey(*row)
+
+
+async def revoke(tx: Tx, kid: str, now: datetime) -> bool:
+    """The key leaves the JWK Set and the hints, and its private half its row; `False` when it had been revoked."""
+    return bool(
+        await tx.execute(
+            """
+            UPDATE signing_key
+               SET state = 'archived', archived_at = coalesce(archived_at, $2), retired_at = NULL, revoked_at = $2,
+                   private_key_encrypted = NULL
+             WHERE kid = $1 AND revoked_at IS NULL
+            """,
+            kid,
+            now,
+        )
+    )
+
+
+async def signer(tx: Tx, algorithm: str) -> str | None:
+    """The kid that signs."""
+    return await tx.fetchval(
+        "SELECT kid FROM signing_key WHERE algorithm = $1 AND state = 'active'", algorithm
+    )
+
+
+async def revoked(read: Reader) -> list[RevokedKey]:
+    """The keys that leaked, newest first."""
+    rows = await read.fetch(
+        """
+        SELECT kid, algorithm, revoked_at FROM signing_key
+         WHERE revoked_at IS NOT NULL ORDER BY revoked_at DESC, kid
+        """
+    )
+    return [RevokedKey(*row) for row in rows]
 
 
 async def due_for_rotation(tx: Tx, *, activated_before: datetime) -> list[Algorithm]:

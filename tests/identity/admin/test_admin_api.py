@@ -426,6 +426,30 @@ async def test_the_next_key_signs_and_the_former_verifies(machine: Machine, issu
     assert {name for one in after for name in one} == {"kid", "algorithm", "state"}
 
 
+async def test_a_leaked_key_is_revoked_once_and_its_successor_signs(
+    machine: Machine, issuer: Issuer, identity_db: Database
+) -> None:
+    before = (await machine.ask("GET", "/keys")).json()["keys"]
+    (leaked,) = [k["kid"] for k in before if (k["algorithm"], k["state"]) == ("EdDSA", "active")]
+    (following,) = [k["kid"] for k in before if (k["algorithm"], k["state"]) == ("EdDSA", "prepublished")]
+    wanted = {"kid": leaked, "reason": "found in a bucket"}
+    revoked = await machine.ask("POST", "/keys/revocations", wanted, key="v" * 16)
+    again = await machine.ask("POST", "/keys/revocations", wanted, key="v" * 16)
+    anew = await machine.ask("POST", "/keys/revocations", {"kid": leaked}, key="w" * 16)
+    other = await machine.ask("POST", "/keys/revocations", {"kid": following}, key="v" * 16)
+    unknown = await machine.ask("POST", "/keys/revocations", {"kid": "no-such-key"}, key="x" * 16)
+    after = (await machine.ask("GET", "/keys")).json()["keys"]
+
+    told = revoked.json()
+    assert (revoked.status_code, told["was"], told["signer"]) == (200, "active", following)
+    assert again.json() == told
+    assert anew.json() == told | {"was": "revoked"}
+    assert (other.status_code, unknown.status_code) == (409, 404)
+    assert leaked not in {key["kid"] for key in after}
+    told_in_the_journal = [act for act in await acts(identity_db, issuer, leaked) if "revoked" in act[0]]
+    assert told_in_the_journal == [("signing_key.revoked", machine.party.client_id)]
+
+
 # Sessions
 
 

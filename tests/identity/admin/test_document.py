@@ -67,6 +67,7 @@ async def test_bodies_are_closed_and_its_schemas_are_schemas(issuer: Issuer) -> 
         "KeyWanted",
         "LetterPairWanted",
         "MachineWanted",
+        "RevocationWanted",
         "RotationWanted",
         "SponsorWanted",
     }

@@ -1,12 +1,13 @@
 """The signing keys of a caisse, for its own programs: what `espace keys` does. Right: `key.manage`."""
 
 import asyncio
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from libs.common.access.access_token import AccessToken
 from libs.common.access.guard import Scopes
@@ -20,6 +21,7 @@ from services.identity.admin.once import once
 from services.identity.caisses.caisse import Caisse
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys import store
+from services.identity.signing_keys.revocation import algorithm_of, revoke_key
 from services.identity.signing_keys.rotation import rotate
 
 SCOPE = "key.manage"
@@ -51,6 +53,23 @@ class Rotated(Struct, frozen=True):
 
     algorithm: Algorithm
     kid: str | None
+
+
+class RevocationWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """The key that leaked; `reason` stays in the journal."""
+
+    kid: Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_-]+$")]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)] = "leaked"
+
+
+class Revoked(Struct, frozen=True):
+    """`was` is the state the key had, `revoked` when it had been revoked before; `signer` signs from now on."""
+
+    kid: str
+    algorithm: Algorithm
+    was: store.State
+    revoked_at: datetime
+    signer: str | None
 
 
 @get("/admin/keys", access=ACCESS, security=needs(SCOPE), responses=refusals(), tags=["keys"])
@@ -99,10 +118,52 @@ async def rotate_key(
     return done
 
 
+@post(
+    "/admin/keys/revocations",
+    access=ACCESS,
+    security=needs(SCOPE),
+    responses=refusals(409, body=True),
+    status_code=200,
+    tags=["keys"],
+)
+async def revoke_one(
+    data: JSONBody[RevocationWanted],
+    idempotency_key: IdempotencyKey,
+    caisse: NamedDependency[Caisse],
+    db: NamedDependency[Database],
+    keys: NamedDependency[KeyEncryption],
+    provider: NamedDependency[Provider],
+    token: NamedDependency[AccessToken],
+    clock: NamedDependency[Clock],
+) -> Revoked:
+    """A key leaked: within a second nothing signed with it is believed anywhere, for good. Its successor signs.
+
+    The token that asks dies too, if that key signed it.
+    """
+    now = clock()
+    async with db.transaction(caisse.slug) as tx:
+        algorithm = await algorithm_of(tx, data.kid)
+    made = await asyncio.to_thread(SigningKey.generate, algorithm)
+    async with db.transaction(caisse.slug) as tx:
+
+        async def act() -> Revoked:
+            by, actor = token.client_id, Actor(token_jti=token.jti)
+            done = await revoke_key(
+                tx, keys, data.kid, now, made=made, by=by, reason=data.reason, actor=actor
+            )
+            return Revoked(done.kid, done.algorithm, done.was, done.revoked_at, done.signer)
+
+        done = await once(
+            tx, keys, token.client_id, idempotency_key, "keys.revoke", data, act, Revoked, now=now
+        )
+    provider.rings.forget(caisse.slug)
+    return done
+
+
 def _state(stored: str) -> Literal["prepublished", "active", "verify_only"]:
     if stored == "prepublished" or stored == "active":
         return stored
     return "verify_only"
 
 
-ROUTES = [list_keys, rotate_key]
+ROUTES = [list_keys, rotate_key, revoke_one]

@@ -21,16 +21,12 @@ from services.identity.cabinets import store as cabinets
 from services.identity.cabinets.portfolio import Client, portfolio
 from services.identity.cabinets.store import Waiting
 from services.identity.delegation import reading_store, store
-from services.identity.delegation.api.acknowledged import (
-    Questions,
-    acknowledged,
-    signed_receipt,
-    silent,
-)
+from services.identity.delegation.api.acknowledged import Questions, signed_receipt
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.parties import may_manage_mandates
 from services.identity.delegation.reading_store import Listed
 from services.identity.delegation.revoke import revoke
+from services.identity.floors.acknowledged import acknowledged, silent
 from services.identity.openid.provider import Provider
 
 OWN = Scopes("openid", "mandate.manage", delegable=False, services=False)
