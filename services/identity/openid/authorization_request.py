@@ -18,7 +18,7 @@ from services.identity.openid.authorization_details import parse_adherent
 from services.identity.openid.bucket_names import ANY_OF_FOUR, Span
 from services.identity.openid.clients import CODE, Client
 from services.identity.openid.hints import id_token_of
-from services.identity.openid.issuer import Issuer, supported_scopes
+from services.identity.openid.issuer import SUPPORTED_SCOPES, Issuer
 from services.identity.openid.refusals import (
     InvalidAuthorizationDetails,
     InvalidRequest,
@@ -312,7 +312,7 @@ def is_still_allowed(request: AuthorizationRequest, client: Client, issuer: Issu
 
 def known_scopes(parameters: Parameters, client: Client) -> tuple[str, ...]:
     """Asked ∩ supported ∩ the client's ceiling, in the order asked."""
-    known = frozenset(supported_scopes()) & client.scopes
+    known = client.scopes.intersection(SUPPORTED_SCOPES)
     return tuple(dict.fromkeys(word for word in (parameters.get("scope") or "").split() if word in known))
 
 

@@ -25,7 +25,7 @@ from services.identity.openid.clients import (
     sector_of,
 )
 from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS
-from services.identity.openid.issuer import supported_scopes
+from services.identity.openid.issuer import SUPPORTED_SCOPES
 from services.identity.sign_in.session import ACR_RANK
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -135,7 +135,7 @@ def _check_keys(keys: object) -> None:
 
 def scope_is_known(metadata: ClientMetadata) -> None:
     """A ceiling made of words that mean something here."""
-    if not set(metadata.scope.split()) <= set(supported_scopes()):
+    if not set(metadata.scope.split()) <= set(SUPPORTED_SCOPES):
         raise InvalidClientMetadata("A scope is unknown.")
 
 

@@ -14,7 +14,7 @@ from libs.common.access.signatures import SIGNING_ALGORITHMS
 from services.identity.openid.authorization_details import TYPES
 from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
-from services.identity.openid.issuer import Issuer, supported_scopes
+from services.identity.openid.issuer import SUPPORTED_SCOPES, Issuer
 from services.identity.openid.tokens import SUPPORTED_CLAIMS
 from services.identity.sign_in.session import ACR_RANK
 
@@ -33,7 +33,7 @@ def metadata(issuer: Issuer) -> dict[str, Any]:
     return {
         "issuer": issuer.url,
         **_endpoints(issuer),
-        "scopes_supported": supported_scopes(),
+        "scopes_supported": list(SUPPORTED_SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": [CODE, REFRESH, CLIENT_CREDENTIALS, TOKEN_EXCHANGE],

@@ -1,5 +1,7 @@
 """The issuer of one caisse, as the kernel sees it: names, keys and audiences, no I/O."""
 
+from typing import Final
+
 from msgspec import Struct
 
 from libs.common.access import rights
@@ -46,6 +48,5 @@ def audiences_of(identity: str, adherent: str, documents: str) -> dict[str, Audi
     }
 
 
-def supported_scopes() -> list[str]:
-    """What discovery advertises: exactly what an authorization or a token request may ask."""
-    return sorted(OPENID_SCOPES | rights.ADMINISTRATOR | rights.SERVICE)
+SUPPORTED_SCOPES: Final = tuple(sorted(OPENID_SCOPES | rights.ADMINISTRATOR | rights.SERVICE))
+"""What discovery advertises: exactly what an authorization or a token request may ask."""

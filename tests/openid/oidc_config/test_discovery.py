@@ -73,7 +73,7 @@ async def test_lists_are_those_the_code_reads(told: dict[str, Any]) -> None:
     assert set(told["token_endpoint_auth_methods_supported"]) == set(methods)
 
 
-@pytest.mark.parametrize("scope", discovery.supported_scopes())
+@pytest.mark.parametrize("scope", discovery.SUPPORTED_SCOPES)
 async def test_every_scope_advertised_may_be_registered_and_asked(
     issuer: Issuer, who: Somebody, scope: str
 ) -> None:
