@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+import httpx
+
 from libs.common.http.csrf import PROTECTED_ACCESS
 
 
@@ -27,3 +29,24 @@ def addresses(app: Any, **parameters: str) -> list[Address]:
         path = endpoint.path.format(**parameters)
         found |= {Address(method, path, False) for method in endpoint.methods}
     return sorted(found)
+
+
+MOVED = {300, 301, 302, 305, 307, 308}
+
+
+def lines_18_and_19_hold(one: Address, answer: httpx.Response, *, public: tuple[str, ...]) -> None:
+    """303 and nothing else that moves; no cache, no referrer, no frame, no inline script, whatever the status.
+
+    What begins with one of `public` says the same to everybody, and may be kept.
+    """
+    said, headers = (one, answer.request.method, answer.status_code), answer.headers
+    assert answer.status_code not in MOVED, said
+    assert headers["referrer-policy"] == "no-referrer", said
+    policy = [part.strip().partition(" ") for part in headers["content-security-policy"].split(";")]
+    allowed = {name: sources for name, _, sources in policy}
+    assert allowed["frame-ancestors"] == "'none'" and allowed["default-src"] == "'none'", said
+    assert not {name for name in allowed if name.startswith("script-src")}, said
+    assert "unsafe" not in headers["content-security-policy"], said
+    assert "<script" not in answer.text and " onclick=" not in answer.text, said
+    if not one.path.startswith(public) and answer.status_code not in (204, 404, 405):
+        assert "no-store" in headers.get("cache-control", ""), said

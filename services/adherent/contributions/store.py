@@ -48,36 +48,53 @@ class PaymentToKeep(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "settled"
 
 
+IMPUTED = """paid AS (
+            SELECT p.adherent_number, p.period, p.kind, sum(p.amount_cents) AS cents
+              FROM payment AS p
+              JOIN {whose} AS whose ON whose.adherent_number = p.adherent_number
+             WHERE p.state = 'settled' AND p.received_on <= {day}
+             GROUP BY p.adherent_number, p.period, p.kind
+        ), called AS (
+            SELECT s.adherent_number, s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
+                   coalesce(sum(greatest(s.amount_cents, 0))
+                            OVER (debts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS cents_before,
+                   lead(true) OVER debts IS NULL AS is_last
+              FROM statement AS s
+              JOIN {whose} AS whose ON whose.adherent_number = s.adherent_number
+            WINDOW debts AS (PARTITION BY s.adherent_number, s.period, s.kind
+                             ORDER BY s.due_on, s.establishment_siret NULLS FIRST)
+        ), imputed AS (
+            SELECT called.adherent_number, called.period, called.kind, called.establishment_siret,
+                   called.amount_cents,
+                   greatest(0, least(coalesce(paid.cents, 0) - called.cents_before,
+                                     CASE WHEN NOT called.is_last THEN greatest(called.amount_cents, 0) END))::bigint
+                       AS paid_cents,
+                   called.due_on, called.collection
+              FROM called
+              LEFT JOIN paid ON paid.adherent_number = called.adherent_number AND paid.period = called.period
+                            AND paid.kind = called.kind
+        )"""
+"""Every statement of `whose` (a relation with their numbers), with the cents paid of it by the end of `day`.
+
+A payment names a period and a kind, no establishment: what fell due first is paid first (Code civil, art. 1342-10),
+each cent once, so that one establishment's payment hides no other's debt; what is left over stands with the last.
+"""
+
+OF_ONE_ADHERENT = IMPUTED.format(whose="(SELECT $1::text AS adherent_number)", day="'infinity'")
+
+
 async def statements_of(
     tx: Tx, adherent_number: str, member_id: UUID, establishments: frozenset[UUID] | None
 ) -> list[Statement]:
     """Newest due date first; of some `establishments`, or of them all and of the firm as a whole.
 
     A statement names the SIRET of its day: one that the establishment has no more is the whole firm's to read.
-    A payment names a period and a kind, no establishment: as in `read_inputs`, what fell due first is paid first
-    (Code civil, art. 1342-10), each cent once, and what is left over stands with the last.
     """
     rows = await tx.fetch(
-        """
-        WITH paid AS (
-            SELECT period, kind, sum(amount_cents) AS cents
-              FROM payment
-             WHERE adherent_number = $1 AND state = 'settled'
-             GROUP BY period, kind
-        ), called AS (
-            SELECT period, kind, establishment_siret, amount_cents, due_on, collection,
-                   coalesce(sum(greatest(amount_cents, 0))
-                            OVER (debts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS cents_before,
-                   lead(true) OVER debts IS NULL AS is_last
-              FROM statement
-             WHERE adherent_number = $1
-            WINDOW debts AS (PARTITION BY period, kind ORDER BY due_on, establishment_siret NULLS FIRST)
-        )
-        SELECT s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
-               greatest(0, least(coalesce(paid.cents, 0) - s.cents_before,
-                                 CASE WHEN NOT s.is_last THEN greatest(s.amount_cents, 0) END))::bigint AS paid_cents
-          FROM called AS s
-          LEFT JOIN paid ON paid.period = s.period AND paid.kind = s.kind
+        f"""
+        WITH {OF_ONE_ADHERENT}
+        SELECT s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection, s.paid_cents
+          FROM imputed AS s
          WHERE $3::uuid[] IS NULL OR s.establishment_siret IN (
                SELECT siret FROM establishment WHERE member_id = $2 AND id = ANY ($3::uuid[]))
          ORDER BY s.due_on DESC, s.period DESC, s.kind, s.establishment_siret NULLS FIRST

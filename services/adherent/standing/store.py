@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from libs.common.database.transaction import Tx
+from services.adherent.contributions.store import IMPUTED
 
 
 class JudgedMember(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,18 +55,17 @@ class StandingInputs(msgspec.Struct, frozen=True, kw_only=True):
     """False while the caisse's accounts were never loaded, or are being so: nothing can then be said."""
 
 
+OF_THE_UNIT = IMPUTED.format(whose="unit", day="$2")
+
+
 async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
     """The whole legal unit of `member_id`, as due before `day` and received by its end.
 
     Adhérents sharing the SIREN in this caisse are judged together; without a
-    SIREN, the adhérent alone. No member gives empty lists.
-
-    A payment names a period and a kind, no establishment: what fell due first is paid
-    first (Code civil, art. 1342-10), each cent once, so that one establishment's payment
-    hides no other's debt; what is left over stands with the last.
+    SIREN, the adhérent alone. No member gives empty lists. Payments are imputed in turn (`IMPUTED`).
     """
     text: str = await tx.fetchval(
-        """
+        f"""
         WITH unit AS (
             SELECT m.id, m.adherent_number, m.siren, m.siret, m.legal_name, m.state, m.version
               FROM member AS asked
@@ -77,31 +77,8 @@ async def read_inputs(tx: Tx, member_id: UUID, day: date) -> StandingInputs:
               FROM declaration AS d
               JOIN unit ON unit.adherent_number = d.adherent_number
              WHERE d.due_on < $2
-        ), paid AS (
-            SELECT p.adherent_number, p.period, p.kind, sum(p.amount_cents) AS cents
-              FROM payment AS p
-              JOIN unit ON unit.adherent_number = p.adherent_number
-             WHERE p.state = 'settled' AND p.received_on <= $2
-             GROUP BY p.adherent_number, p.period, p.kind
-        ), called AS (
-            SELECT s.adherent_number, s.period, s.kind, s.establishment_siret, s.amount_cents, s.due_on, s.collection,
-                   coalesce(sum(greatest(s.amount_cents, 0))
-                            OVER (debts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS cents_before,
-                   lead(true) OVER debts IS NULL AS is_last
-              FROM statement AS s
-              JOIN unit ON unit.adherent_number = s.adherent_number
-            WINDOW debts AS (PARTITION BY s.adherent_number, s.period, s.kind
-                             ORDER BY s.due_on, s.establishment_siret NULLS FIRST)
-        ), owed AS (
-            SELECT s.adherent_number, s.period, s.kind, s.establishment_siret, s.amount_cents,
-                   greatest(0, least(coalesce(paid.cents, 0) - s.cents_before,
-                                     CASE WHEN NOT s.is_last THEN greatest(s.amount_cents, 0) END))::bigint
-                       AS paid_cents,
-                   s.due_on, s.collection
-              FROM called AS s
-              LEFT JOIN paid ON paid.adherent_number = s.adherent_number AND paid.period = s.period
-                            AND paid.kind = s.kind
-             WHERE s.due_on < $2
+        ), {OF_THE_UNIT}, owed AS (
+            SELECT * FROM imputed WHERE due_on < $2
         )
         SELECT jsonb_build_object(
             'members', coalesce((SELECT jsonb_agg(unit ORDER BY unit.adherent_number) FROM unit), '[]'),
