@@ -1,7 +1,7 @@
 """Identity: every route and dependency, wired on one page."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -97,37 +97,24 @@ def create_app(
     paper = PaperSecrets(keys)
     pages = Pages(TEMPLATES, site=settings.portal.base)
 
-    def reread_its_keys(caisse: CaisseSlug) -> None:
+    def reread(caisse: CaisseSlug) -> None:
         app.state.provider.rings.forget(caisse)
 
     access = ResourceServer(
-        settings,
-        "identity",
-        keys,
-        session=require_session,
-        http=http,
-        key_revoked=reread_its_keys,
-        clock=clock,
+        settings, "identity", keys, session=require_session, http=http, key_revoked=reread, clock=clock
     )
 
     @asynccontextmanager
     async def opened(app: Litestar) -> AsyncGenerator[None, None]:
-        db = await Database.open(settings.identity.dsn, name="espace identity", keeps_plans=True)
-        app.state.db = db
-        app.state.provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
-        try:
-            async with db.across_caisses() as tx:
-                for caisse in await caisses.every(tx):
-                    pages.know(brand_of(caisse))
-            async with access.opened(db):
-                yield
-        finally:
-            try:
-                await write_what_is_owed(db)
-            finally:
-                await db.close()
-                passwords.close()
-                paper.close()
+        with closing(passwords), closing(paper):
+            async with _database_of(settings) as db:
+                app.state.db = db
+                app.state.provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
+                async with db.across_caisses() as tx:
+                    for caisse in await caisses.every(tx):
+                        pages.know(brand_of(caisse))
+                async with access.opened(db):
+                    yield
 
     async def database_answers() -> bool:
         return await app.state.db.answers()
@@ -142,10 +129,7 @@ def create_app(
         dependencies={
             **PROVIDED,
             **_of_this_process(settings, keys),
-            "passwords": _always(passwords),
-            "paper": _always(paper),
-            "pages": _always(pages),
-            "questions": _always(Questions(access)),
+            **_made_once(passwords=passwords, paper=paper, pages=pages, questions=Questions(access)),
         },
         before_send=[hand_out_nonce],
         lifespan=[opened],
@@ -178,14 +162,26 @@ def routes() -> list[Any]:
     ]
 
 
+@asynccontextmanager
+async def _database_of(settings: Settings) -> AsyncGenerator[Database, None]:
+    """Open while we serve; what is owed to the journal is written before it closes."""
+    db = await Database.open(settings.identity.dsn, name="espace identity", keeps_plans=True)
+    try:
+        yield db
+    finally:
+        try:
+            await write_what_is_owed(db)
+        finally:
+            await db.close()
+
+
 def _of_this_process(settings: Settings, keys: KeyEncryption) -> dict[str, Provide]:
     mail = Mail(keys)
-    return {
-        "settings": _always(settings),
-        "keys": _always(keys),
-        "mail": _always(mail),
-        "notices": _always(Notices(mail, settings.identity.base)),
-    }
+    return _made_once(settings=settings, keys=keys, mail=mail, notices=Notices(mail, settings.identity.base))
+
+
+def _made_once(**dependencies: object) -> dict[str, Provide]:
+    return {name: _always(value) for name, value in dependencies.items()}
 
 
 def _always(value: object) -> Provide:
