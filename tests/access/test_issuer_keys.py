@@ -250,6 +250,22 @@ async def test_a_revocation_that_arrives_while_the_set_is_on_its_way_counts(
     assert await asking is None
 
 
+async def test_a_revocation_heard_between_the_reading_and_who_waited_for_it_counts(
+    server: JwksServer, keys: IssuerKeys
+) -> None:
+    """The set is read, whoever asked for it goes on in the next round of the loop: a token believed then would be
+    remembered under the edition of after.
+    """
+    leaked = SigningKey.generate()
+    server.keys, server.slow = [leaked.published_jwk()], 0.05
+    before = asyncio.all_tasks()
+    asking = asyncio.create_task(keys.find(CAISSE, leaked.kid))
+    await asyncio.sleep(0.01)
+    (reading,) = asyncio.all_tasks() - before - {asking}
+    reading.add_done_callback(lambda _: keys.revoke(CAISSE, leaked.kid))
+    assert await asking is None
+
+
 async def test_another_caisse_s_key_of_that_name_stands(server: JwksServer, keys: IssuerKeys) -> None:
     key = SigningKey.generate()
     server.keys = [key.published_jwk()]

@@ -144,7 +144,8 @@ class IssuerKeys:
             known.waiting -= 1
         if not self._is_believed(known):
             raise IssuerUnavailable(caisse)
-        return known.keys.get(kid)
+        # Heard of since the set was read, perhaps: whoever waited goes on a round of the loop later.
+        return None if (caisse, kid) in self._revoked else known.keys.get(kid)
 
     def _is_believed(self, known: _Known) -> bool:
         """Whether what was read so long ago still counts; what was never read does not."""
