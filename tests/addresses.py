@@ -50,3 +50,20 @@ def lines_18_and_19_hold(one: Address, answer: httpx.Response, *, public: tuple[
     assert "<script" not in answer.text and " onclick=" not in answer.text, said
     if not one.path.startswith(public) and answer.status_code not in (204, 404, 405):
         assert "no-store" in headers.get("cache-control", ""), said
+
+
+async def a_stranger_asks_everywhere(
+    http: httpx.AsyncClient, *, public: tuple[str, ...], accepted: str, caisse: str
+) -> set[int]:
+    """Without a token, at each address of the application behind `http`, by a method that it lacks too: the statuses.
+
+    Lines 18 and 19 hold at each.
+    """
+    transport: Any = http._transport  # pyright: ignore[reportPrivateUsage]
+    statuses: set[int] = set()
+    for one in addresses(transport.app, slug=caisse, caisse=caisse):
+        for method, path in ((one.method, one.path), ("PATCH", one.path), ("GET", one.path + "/")):
+            answer = await http.request(method, path, headers={"Accept": accepted})
+            statuses.add(answer.status_code)
+            lines_18_and_19_hold(one, answer, public=public)
+    return statuses
