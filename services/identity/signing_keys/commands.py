@@ -1,6 +1,7 @@
 """`espace keys list | rotate | revoke | wrap`."""
 
 import asyncio
+import re
 import sys
 from datetime import datetime
 from typing import Final
@@ -29,8 +30,21 @@ from services.identity.signing_keys.wrap import wrap
 
 NAME = "espace keys"
 
+DASHED_KID: Final = re.compile(r"-[A-Za-z0-9_-]{42}")
+"""A thumbprint (RFC 7638) that begins with a dash: SHA-256 in base64url is 43 characters."""
+
 NOT_EVERYWHERE: Final = 5
 """Exit code: revoked, and some service has not said that it refuses the key."""
+
+
+class KidCommand(click.RichCommand):
+    """A command of one key: one kid of 64 begins with a dash, and is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" not in args:
+            dashed = [word for word in args if DASHED_KID.fullmatch(word)]
+            args = [*(word for word in args if word not in dashed), "--", *dashed]
+        return super().parse_args(ctx, args)
 
 
 @click.group("keys")
@@ -89,7 +103,7 @@ def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
         click.echo(f"{name} : {kid or 'renouvelée au même instant par un autre processus'}")
 
 
-@keys.command("revoke")
+@keys.command("revoke", cls=KidCommand)
 @click.argument("caisse")
 @click.argument("kid")
 @click.option("--reason", default="leaked", help="Pourquoi ; le journal de la caisse le garde.")

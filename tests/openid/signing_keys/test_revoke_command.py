@@ -196,6 +196,17 @@ async def test_an_unknown_key_is_refused_and_the_sentence_says_where_they_are(is
     assert told.returncode == 1 and "espace keys list" in told.stderr
 
 
+@pytest.mark.parametrize("beginning", ["-C", "-h", "--"])
+@pytest.mark.parametrize("separated", [(), ("--",)], ids=["as_listed", "after_two_dashes"])
+async def test_a_kid_is_no_option_whatever_it_begins_with(
+    issuer: Issuer, beginning: str, separated: tuple[str, ...]
+) -> None:
+    """One thumbprint of 64 begins with a dash, and is copied from `espace keys list` as it stands."""
+    kid = f"{beginning}h-{43 * 'x'}"[:43]
+    told = await commanded(issuer.settings, "revoke", "--yes", issuer.caisse, *separated, kid)
+    assert told.returncode == 1 and f"n'a pas de clé {kid}" in told.stderr
+
+
 async def test_people_read_who_has_not_answered(issuer: Issuer) -> None:
     leaked = (await kids(issuer))["prepublished"]
     alone = replace(issuer.settings, nats=NatsSettings(url=f"nats://127.0.0.1:{free_port()}"))
