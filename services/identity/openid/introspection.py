@@ -34,8 +34,6 @@ async def answer_introspection(
     provider: Provider, issuer: Issuer, asked: UnprovenRequest, accept: str, now: datetime
 ) -> Answer:
     """RFC 7662 §2."""
-    if asked.credentials is None:
-        return refusal_answer(InvalidClient())
     snapshot = await load(provider, issuer, asked, now)
     decision = decide(asked, snapshot, signed=JWT_TYPE in accept.lower())
     return await commit(provider.db, issuer.caisse, decision, snapshot)
@@ -43,7 +41,7 @@ async def answer_introspection(
 
 async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """The caller, the token's claims, the grant behind it, and for a delegated token its mandate as of now."""
-    client_id = asked.credentials.client_id if asked.credentials else ""
+    client_id = asked.credentials.client_id
     token = asked.parameters.get("token") or ""
     found: dict[str, Any] = {}
     claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None

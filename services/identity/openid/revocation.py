@@ -14,7 +14,7 @@ from services.identity.openid.effects import Effect, NoteOnce, RevokeGrant, Revo
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.presented import grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
-from services.identity.openid.refusals import InvalidClient, Refusal
+from services.identity.openid.refusals import Refusal
 from services.identity.openid.snapshot import Snapshot
 
 
@@ -22,15 +22,13 @@ async def answer_revocation(
     provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime
 ) -> Answer:
     """RFC 7009 §2."""
-    if asked.credentials is None:
-        return refusal_answer(InvalidClient())
     snapshot = await load(provider, issuer, asked, now)
     return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
 
 
 async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """The hint is never needed: our two kinds of token cannot be mistaken for each other."""
-    client_id = asked.credentials.client_id if asked.credentials else ""
+    client_id = asked.credentials.client_id
     token = asked.parameters.get("token") or ""
     claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
     found: dict[str, Any] = {}

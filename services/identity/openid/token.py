@@ -14,7 +14,7 @@ from libs.common.runtime.telemetry import counter
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.delegation.store import establishments_of
 from services.identity.openid import store
-from services.identity.openid.answers import Answer, Decision, refusal_answer
+from services.identity.openid.answers import Answer, Decision
 from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.caller import Caller, UnprovenRequest
 from services.identity.openid.client_credentials_grant import ClientCredentialsGrant
@@ -26,7 +26,6 @@ from services.identity.openid.kernel import Kernel
 from services.identity.openid.presented import floors_of, grant_of_jti, is_access_token
 from services.identity.openid.provider import Provider
 from services.identity.openid.refresh_grant import RefreshGrant
-from services.identity.openid.refusals import InvalidClient
 from services.identity.openid.snapshot import Snapshot
 from services.identity.openid.token_exchange import TokenExchange, by_itself
 
@@ -48,8 +47,6 @@ def decide(asked: UnprovenRequest, snapshot: Snapshot) -> Decision:
 
 async def answer_token(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Answer:
     """RFC 6749 §3.2."""
-    if asked.credentials is None:
-        return refusal_answer(InvalidClient())
     snapshot = await load(provider, issuer, asked, now)
     answer = await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
     _count(asked, answer)
@@ -70,7 +67,7 @@ def _answered(grant_type: str, error: str) -> Counter:
 
 async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """Everything the grant will read. Jwks_uri, if the client has one, is fetched after the transaction."""
-    client_id = asked.credentials.client_id if asked.credentials else ""
+    client_id = asked.credentials.client_id
     began = datetime.now(UTC)
     found: dict[str, Any] = {}
     read = provider.db.one_statement(issuer.caisse)
