@@ -12,7 +12,7 @@ from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.effects import Effect, NoteOnce, RevokeGrant, RevokeToken
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.presented import read_access_token, sought
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
 from services.identity.openid.snapshot import Snapshot
@@ -30,14 +30,12 @@ async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: 
     """The hint is never needed: our two kinds of token cannot be mistaken for each other."""
     client_id = asked.credentials.client_id
     token = asked.parameters.get("token") or ""
-    claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
+    claims = read_access_token(token, issuer)
     found: dict[str, Any] = {}
     read = provider.db.one_statement(issuer.caisse)
-    if claims is not None and is_access_token(claims, issuer):
-        found["presented"] = claims
-        client, found["grant"], *_ = await store.load_for_token(
-            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"], []
-        )
+    if claims is not None:
+        client, standing = await store.load_for_token(read, client_id, sought(claims))
+        found |= {"presented": claims, **standing._asdict()}
     else:
         client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)

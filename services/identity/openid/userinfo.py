@@ -12,7 +12,7 @@ from services.identity.openid.commit import commit
 from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonces_for
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.presented import bound_key, floors_of, grant_of_jti, is_access_token
+from services.identity.openid.presented import bound_key, read_access_token, sought
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
 from services.identity.openid.subject_gate import Stopped
@@ -50,15 +50,10 @@ async def answer_userinfo(
     scheme, token = presented
     try:
         claims = _own_claims(issuer, token, now)
-        client, grant, revoked, floor = await store.load_for_token(
-            provider.db.one_statement(issuer.caisse),
-            claims["client_id"],
-            grant_of_jti(claims["jti"]),
-            claims["jti"],
-            claims["exp"],
-            floors_of(claims),
+        client, (grant, is_revoked, floor) = await store.load_for_token(
+            provider.db.one_statement(issuer.caisse), claims["client_id"], sought(claims)
         )
-        if client is None or grant is None or revoked:
+        if client is None or grant is None or is_revoked:
             raise Presented("invalid_token")
         nonces = nonces_for(client, provider.nonces)
         effects = _check_proof(scheme, token, claims, proof, now, nonces)
@@ -73,13 +68,8 @@ async def answer_userinfo(
 
 
 def _own_claims(issuer: Issuer, token: str, now: datetime) -> dict[str, Any]:
-    claims = issuer.keys.read_own_jwt(token, typ="at+jwt")
-    if (
-        claims is None
-        or not is_access_token(claims, issuer)
-        or claims["aud"] != issuer.url
-        or "act" in claims
-    ):
+    claims = read_access_token(token, issuer)
+    if claims is None or claims["aud"] != issuer.url or "act" in claims:
         raise Presented("invalid_token")
     if datetime.fromtimestamp(claims["exp"], UTC) <= now:
         raise Presented("invalid_token")
