@@ -15,7 +15,7 @@ from services.identity.openid.issuer import Issuer
 from services.identity.openid.presented import bound_key, read_access_token, sought
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
-from services.identity.openid.subject_gate import Stopped
+from services.identity.openid.subject_gate import InForce, Stopped
 
 
 class NotAccepted(Exception):
@@ -56,12 +56,12 @@ async def answer_userinfo(
         if client is None or grant is None or is_revoked:
             raise NotAccepted("invalid_token")
         spent = _check_proof(scheme, token, claims, proof, now, nonces_for(client, provider.nonces))
-        _check_gate(claims, floor, grant, client, now)
+        passed = _check_gate(claims, floor, grant, client, now)
         await _spend(provider, issuer, spent)
     except NotAccepted as refusal:
         return challenge(refusal, issuer, scheme)
     snapshot = await provider.snapshot(issuer, now, None)
-    return _answer(userinfo_claims(grant, client, claims["scope"].split()), client, snapshot)
+    return _answer(userinfo_claims(passed, client, claims["scope"].split()), client, snapshot)
 
 
 def _own_claims(issuer: Issuer, token: str, now: datetime) -> dict[str, Any]:
@@ -133,9 +133,9 @@ def _check_proof(
 
 def _check_gate(
     claims: dict[str, Any], floor: datetime | None, grant: Grant, client: Client, now: datetime
-) -> None:
+) -> InForce:
     try:
-        subject_gate.check_token(claims, floor, grant, client, now)
+        return subject_gate.check_token(claims, floor, grant, client, now)
     except Stopped as stop:
         raise NotAccepted("invalid_token") from stop
 
@@ -149,7 +149,7 @@ async def _spend(provider: Provider, issuer: Issuer, proofs: list[Effect]) -> No
         raise NotAccepted("invalid_dpop_proof") from lost
 
 
-def userinfo_claims(grant: Grant, client: Client, scopes: list[str]) -> dict[str, Any]:
+def userinfo_claims(grant: InForce, client: Client, scopes: list[str]) -> dict[str, Any]:
     """By scope (§5.4) and one by one (§5.5). A scope withdrawn from the client gives nothing more."""
     allowed = [scope for scope in scopes if scope in client.scopes]
     return {
