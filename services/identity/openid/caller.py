@@ -21,14 +21,13 @@ class UnprovenRequest(Struct, frozen=True):
     """One request to a back-channel endpoint, parsed strictly and not yet believed."""
 
     parameters: Parameters
-    credentials: Credentials | None
+    credentials: Credentials
     proof: ProofHeaders = ProofHeaders()
 
     @property
     def assertion(self) -> str:
         """The client's assertion, if that is how it authenticates."""
-        found = self.credentials
-        return found.proof if found is not None and found.method == "private_key_jwt" else ""
+        return self.credentials.proof if self.credentials.method == "private_key_jwt" else ""
 
     @property
     def grant_type(self) -> str:
@@ -60,12 +59,10 @@ class Caller:
 
     def prove(self) -> Client:
         """Raises `InvalidClient`. A proven assertion is spent, whatever happens next."""
-        if self.asked.credentials is None:
-            raise InvalidClient
         try:
             self._client, spent = client_authentication.authenticate(self.asked.credentials, self.snapshot)
         except InvalidClient:
-            self._note_unproven(self.asked.credentials)
+            self._note_unproven()
             raise
         self.effects.extend(spent)
         return self._client
@@ -81,15 +78,16 @@ class Caller:
     def next_nonce(self) -> dict[str, str]:
         return {} if self._client is None else dpop_binding.next_nonce(self._client, self.snapshot)
 
-    def _note_unproven(self, credentials: Credentials) -> None:
+    def _note_unproven(self) -> None:
         """Somebody names a client and is not it. Clients that do not exist are only counted."""
         if self.snapshot.client is None:
             return
+        method = self.asked.credentials.method
         act = Act(
             action="client.not_proven",
             subject_kind="client",
             subject_id=self.snapshot.client.client_id,
             at=self.snapshot.now,
-            details={"method": credentials.method},
+            details={"method": method},
         )
-        self.effects.append(NoteOnce(act, credentials.method))
+        self.effects.append(NoteOnce(act, method))

@@ -14,7 +14,14 @@ from msgspec import Struct
 
 from services.identity.openid.clients import Client, may_name_a_client
 from services.identity.openid.effects import RememberJti
-from services.identity.openid.foreign_jwt import PROFILE_ALGORITHMS, NotVerified, unverified_claims, verify
+from services.identity.openid.foreign_jwt import (
+    SKEW,
+    NotVerified,
+    algorithms_of,
+    check_dates,
+    unverified_claims,
+    verify,
+)
 from services.identity.openid.refusals import InvalidClient, InvalidRequest
 from services.identity.openid.snapshot import Snapshot
 from services.identity.openid.wire import Parameters
@@ -22,9 +29,6 @@ from services.identity.openid.wire import Parameters
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_TYPES = (None, "jwt", "client-authentication+jwt")
 """RFC 7523 names none; a request object that says its own type is no assertion (RFC 9101 §10.8)."""
-
-SKEW = timedelta(seconds=30)
-"""openid.md line 27: 10 s ahead is accepted, more than 60 s refused; we tolerate 30."""
 
 LONGEST_ASSERTION = timedelta(minutes=5)
 
@@ -118,38 +122,42 @@ def authenticate(credentials: Credentials, snapshot: Snapshot) -> tuple[Client, 
 
 
 def _check_assertion(assertion: str, client: Client, snapshot: Snapshot) -> RememberJti:
-    """openid.md lines 11 and 12 (FAPI 2.0 §5.3.2.1): issuer as the one audience, short life, one use."""
+    """A key of the client signed it, and it holds what `OF_AN_ASSERTION` asks. It is good once: what remembers it."""
     registered = client.metadata.token_endpoint_auth_signing_alg
-    algorithms = PROFILE_ALGORITHMS[client.profile]
-    if registered is not None:
-        algorithms = tuple(alg for alg in algorithms if alg == registered)
+    algorithms = algorithms_of(client.profile, registered)
     try:
         claims = verify(assertion, snapshot.client_keys, algorithms, types=ASSERTION_TYPES)
     except NotVerified as error:
         raise InvalidClient from error
+    for check in OF_AN_ASSERTION:
+        check(claims, client, snapshot)
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    return RememberJti("assertion", client.client_id, claims["jti"], expires_at + SKEW)
+
+
+def it_is_the_client_s(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
+    """RFC 7523 §3, 1 and 2.B: issuer and subject are the client itself."""
     if claims.get("iss") != client.client_id or claims.get("sub") != client.client_id:
         raise InvalidClient
+
+
+def it_is_for_this_issuer(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
+    """openid.md line 11 (RFC 7523 §3, 3; FAPI 2.0 §5.3.2.1): no endpoint, and no array."""
     if claims.get("aud") != snapshot.issuer.url:
         raise InvalidClient("The audience of the assertion must be the issuer, as one string.")
-    expires_at = check_dates(claims, snapshot.now, longest=LONGEST_ASSERTION)
-    jti = claims.get("jti")
-    if expires_at is None or not isinstance(jti, str) or not 0 < len(jti) <= 256 or "\x00" in jti:
+
+
+def it_is_of_now(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
+    """RFC 7523 §3, 4 to 6: `exp` is there, and near; `nbf` and `iat` are past, if they are there."""
+    if check_dates(claims, snapshot.now, longest=LONGEST_ASSERTION) is None:
         raise InvalidClient
-    return RememberJti("assertion", client.client_id, jti, expires_at + SKEW)
 
 
-def check_dates(claims: dict[str, Any], now: datetime, *, longest: timedelta) -> datetime | None:
-    """The expiry when `exp`, `nbf` and `iat` hold with our tolerance, else `None`."""
-    exp, nbf, iat = claims.get("exp"), claims.get("nbf", 0), claims.get("iat", 0)
-    if not all(
-        isinstance(moment, int | float) and not isinstance(moment, bool) for moment in (exp, nbf, iat)
-    ):
-        return None
-    try:
-        expires_at = datetime.fromtimestamp(float(exp), UTC)  # pyright: ignore[reportArgumentType]
-        starts = datetime.fromtimestamp(max(float(nbf), float(iat)), UTC)
-    except (OverflowError, OSError, ValueError):
-        return None
-    if expires_at <= now - SKEW or expires_at > now + longest + SKEW or starts > now + SKEW:
-        return None
-    return expires_at
+def it_can_be_remembered(claims: dict[str, Any], client: Client, snapshot: Snapshot) -> None:
+    """openid.md line 11 (RFC 7523 §3, 7): a `jti` by which its second showing is known, and that fits its row."""
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not 0 < len(jti) <= 256 or "\x00" in jti:
+        raise InvalidClient
+
+
+OF_AN_ASSERTION = (it_is_the_client_s, it_is_for_this_issuer, it_is_of_now, it_can_be_remembered)

@@ -24,6 +24,7 @@ from services.identity.openid.issuing import (
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant
 from services.identity.openid.snapshot import Code, Subject
+from services.identity.openid.subject_gate import InForce
 
 _VERIFIER = re.compile(r"[A-Za-z0-9\-._~]{43,128}")
 
@@ -33,6 +34,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):
 
     GRANT_TYPE = CODE
     server: Kernel
+    passed: InForce
 
     def query_authorization_code(self, code: str, client: Client) -> Code | None:
         found = self.server.snapshot.code
@@ -46,23 +48,22 @@ class CodeGrant(grants.AuthorizationCodeGrant):
         code = code_of(self.server)
         for check in OF_THE_BINDING:
             check(self.server, code, self.server.client)
-        pass_gate(self.server, code.grant, self.server.client)
+        self.passed = pass_gate(self.server, code.grant)
 
     def authenticate_user(self, authorization_code: Code) -> Subject:
         return authorization_code.grant.subject
 
     def generate_token(self, *, include_refresh_token: bool = True, **_: Any) -> dict[str, Any]:
         kernel, code, client = self.server, code_of(self.server), self.server.client
-        audience = chosen_audience(kernel, code.grant, client)
-        scopes = narrowed_scopes(kernel, code.grant, client, audience, None)
-        answer = token_response(kernel, client, code.grant, audience, scopes, nonce=code.nonce)
+        grant = self.passed
+        audience = chosen_audience(kernel, grant, client)
+        scopes = narrowed_scopes(kernel, grant, client, audience, None)
+        answer = token_response(kernel, client, grant, audience, scopes, nonce=code.nonce)
         kernel.effects.append(
-            ConsumeCode(
-                code.place, code.grant.id, kernel.snapshot.now, client.client_id, code.grant.subject.person_id
-            )
+            ConsumeCode(code.place, grant.id, kernel.snapshot.now, client.client_id, grant.subject.person_id)
         )
         if client.check_grant_type(REFRESH):
-            answer["refresh_token"], stored = new_refresh_token(kernel, client, code.grant)
+            answer["refresh_token"], stored = new_refresh_token(kernel, client, grant)
             kernel.effects.append(stored)
         return answer
 

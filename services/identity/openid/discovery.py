@@ -14,13 +14,13 @@ from libs.common.access.signatures import SIGNING_ALGORITHMS
 from services.identity.openid.authorization_details import TYPES
 from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RESPONSE_MODES
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
+from services.identity.openid.foreign_jwt import ALGORITHMS
 from services.identity.openid.issuer import SUPPORTED_SCOPES, Issuer
 from services.identity.openid.tokens import SUPPORTED_CLAIMS
 from services.identity.sign_in.session import ACR_RANK
 
 AUTHENTICATION_METHODS = ("private_key_jwt", "none")
 COMPAT_METHODS = ("client_secret_basic", "client_secret_post")
-ASSERTION_ALGORITHMS = ("ES256", "EdDSA", "Ed25519", "PS256", "RS256")
 UI_LOCALES = ("fr", "en")
 
 
@@ -42,7 +42,7 @@ def metadata(issuer: Issuer) -> dict[str, Any]:
         "id_token_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "userinfo_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
         "introspection_signing_alg_values_supported": list(SIGNING_ALGORITHMS),
-        "request_object_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "request_object_signing_alg_values_supported": list(ALGORITHMS),
         **_client_authentication(opened.compat),
         "code_challenge_methods_supported": ["S256"],
         "dpop_signing_alg_values_supported": list(DPOP_ALGORITHMS),
@@ -110,7 +110,7 @@ def _client_authentication(compat: bool) -> dict[str, list[str]]:
     for endpoint in ("token", "revocation", "introspection"):
         methods = [method for method in accepted if endpoint != "introspection" or method != "none"]
         told[f"{endpoint}_endpoint_auth_methods_supported"] = methods
-        told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(ASSERTION_ALGORITHMS)
+        told[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(ALGORITHMS)
     return told
 
 

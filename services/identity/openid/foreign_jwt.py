@@ -5,6 +5,7 @@ are never looked at, an unknown `kid` finds nothing, `crit` is refused.
 """
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,12 +15,18 @@ from libs.common.values.foreign_json import UnreadableJson, read_json
 
 LIMIT = 16 * 1024
 MOST_CANDIDATES = 4
+OF_FAPI = ("ES256", "EdDSA", "Ed25519", "PS256")
+ALGORITHMS = (*OF_FAPI, "RS256")
+"""All that some client may sign with. openid.md line 12: `fapi` refuses RS256; `none` and HS* exist nowhere."""
+
 PROFILE_ALGORITHMS: dict[str, tuple[str, ...]] = {
-    "fapi": ("ES256", "EdDSA", "Ed25519", "PS256"),
-    "standard": ("ES256", "EdDSA", "Ed25519", "PS256", "RS256"),
-    "compat": ("ES256", "EdDSA", "Ed25519", "PS256", "RS256"),
+    "fapi": OF_FAPI,
+    "standard": ALGORITHMS,
+    "compat": ALGORITHMS,
 }
-"""openid.md line 12: `fapi` refuses RS256; `none` and HS* exist nowhere."""
+
+SKEW = timedelta(seconds=30)
+"""openid.md line 27: 10 s ahead is accepted, more than 60 s refused; we tolerate 30."""
 
 
 _objects = msgspec.json.Decoder(dict[str, Any])
@@ -72,6 +79,32 @@ def verify(
         return read_json(parts.payload, _objects)
     except (Malformed, UnreadableJson) as error:
         raise NotVerified from error
+
+
+def algorithms_of(profile: str, registered: str | None) -> tuple[str, ...]:
+    """What a client of this profile may sign with: one alone, if it registered one for this use."""
+    allowed = PROFILE_ALGORITHMS[profile]
+    return allowed if registered is None else tuple(alg for alg in allowed if alg == registered)
+
+
+def check_dates(claims: dict[str, Any], now: datetime, *, longest: timedelta) -> datetime | None:
+    """The expiry when `exp`, `nbf` and `iat` hold with our tolerance, else `None`.
+
+    `longest` is how far ahead the expiry may be.
+    """
+    exp, nbf, iat = claims.get("exp"), claims.get("nbf", 0), claims.get("iat", 0)
+    if not all(
+        isinstance(moment, int | float) and not isinstance(moment, bool) for moment in (exp, nbf, iat)
+    ):
+        return None
+    try:
+        expires_at = datetime.fromtimestamp(float(exp), UTC)  # pyright: ignore[reportArgumentType]
+        starts = datetime.fromtimestamp(max(float(nbf), float(iat)), UTC)
+    except (OverflowError, OSError, ValueError):
+        return None
+    if expires_at <= now - SKEW or expires_at > now + longest + SKEW or starts > now + SKEW:
+        return None
+    return expires_at
 
 
 def _type_of(header: dict[str, Any]) -> str | None:

@@ -15,11 +15,10 @@ from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.presented import (
-    floors_of,
-    grant_of_jti,
-    is_access_token,
     machine_of,
     mandate_of,
+    read_access_token,
+    sought,
 )
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidClient, Refusal
@@ -34,8 +33,6 @@ async def answer_introspection(
     provider: Provider, issuer: Issuer, asked: UnprovenRequest, accept: str, now: datetime
 ) -> Answer:
     """RFC 7662 §2."""
-    if asked.credentials is None:
-        return refusal_answer(InvalidClient())
     snapshot = await load(provider, issuer, asked, now)
     decision = decide(asked, snapshot, signed=JWT_TYPE in accept.lower())
     return await commit(provider.db, issuer.caisse, decision, snapshot)
@@ -43,35 +40,23 @@ async def answer_introspection(
 
 async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """The caller, the token's claims, the grant behind it, and for a delegated token its mandate as of now."""
-    client_id = asked.credentials.client_id if asked.credentials else ""
+    client_id = asked.credentials.client_id
     token = asked.parameters.get("token") or ""
     found: dict[str, Any] = {}
-    claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
+    claims = read_access_token(token, issuer)
     read = provider.db.one_statement(issuer.caisse)
-    if claims is not None and is_access_token(claims, issuer):
-        found["presented"] = claims
-        (
-            client,
-            found["grant"],
-            found["presented_is_revoked"],
-            found["floor"],
-            found["issued_to"],
-        ) = await store.load_presented(
-            read,
-            client_id,
-            claims["client_id"],
-            grant_of_jti(claims["jti"]),
-            claims["jti"],
-            claims["exp"],
-            floors_of(claims),
+    if claims is not None:
+        client, standing, issued_to = await store.load_presented(
+            read, client_id, sought(claims), claims["client_id"]
         )
+        found |= {"presented": claims, "issued_to": issued_to, **standing._asdict()}
         mandate = mandate_of(claims)
         if mandate is not None and machine_of(claims) is not None:
             _, found["machine"], found["power"] = await store.load_for_machine(
                 read, claims["client_id"], mandate[0], now
             )
-        elif mandate is not None and found["grant"] is not None:
-            person_id = found["grant"].subject.person_id
+        elif mandate is not None and standing.grant is not None:
+            person_id = standing.grant.subject.person_id
             found["power"] = await power_for_exchange(read, mandate[0], person_id, now)
     else:
         client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))

@@ -14,7 +14,7 @@ from services.identity.openid.issuer import OPENID_SCOPES, Audience
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant, InvalidTarget
 from services.identity.openid.snapshot import Grant
-from services.identity.openid.subject_gate import Stopped
+from services.identity.openid.subject_gate import AnsweredFor, InForce, Stopped
 from services.identity.sign_in.session import LONGEST
 
 REFRESH_IDLE = timedelta(days=14)
@@ -37,34 +37,35 @@ def access_lasts(scopes: Iterable[str]) -> AccessLasts:
     return AccessLasts(hours=SESSION_GRANT_LIFE // timedelta(hours=1))
 
 
-def pass_gate(kernel: Kernel, grant: Grant, client: Client, shown: dict[str, Any] | None = None) -> None:
+def pass_gate(kernel: Kernel, grant: Grant, shown: dict[str, Any] | None = None) -> InForce:
     """Whatever stops the subject reads as `invalid_grant` (openid.md §4, "gate missing in a sibling grant").
 
     `shown` are the claims of the access token by which the grant is known, if it is.
     """
-    snapshot = kernel.snapshot
+    snapshot, client = kernel.snapshot, kernel.client
     try:
         if shown is None:
-            subject_gate.check_grant(grant, client, snapshot.now)
+            passed = subject_gate.check_grant(grant, client, snapshot.now)
         else:
-            subject_gate.check_token(shown, snapshot.floor, grant, client, snapshot.now)
+            passed = subject_gate.check_token(shown, snapshot.floor, grant, client, snapshot.now)
     except Stopped as stop:
         kernel.note_refusal(stop.reason, grant)
         raise InvalidGrant from stop
     if grant.expires_at <= snapshot.now:
         raise InvalidGrant
+    return passed
 
 
-def pass_gate_of_machine(kernel: Kernel, machine: Machine, client: Client) -> None:
+def pass_gate_of_machine(kernel: Kernel, machine: Machine) -> AnsweredFor:
     """The same gate for a cabinet's software, which stands on its sponsor."""
     try:
-        subject_gate.check_machine(machine, client)
+        return subject_gate.check_machine(machine, kernel.client)
     except Stopped as stop:
         kernel.note_machine_refusal(stop.reason, machine)
         raise InvalidGrant from stop
 
 
-def chosen_audience(kernel: Kernel, grant: Grant, client: Client) -> Audience:
+def chosen_audience(kernel: Kernel, grant: InForce, client: Client) -> Audience:
     """granted ∩ what the client is registered for today, and of that the one that is asked. Raises `InvalidTarget`."""
     issuer = kernel.snapshot.issuer
     allowed = audiences.granted_still(grant.granted.resources, client, issuer)
@@ -72,7 +73,7 @@ def chosen_audience(kernel: Kernel, grant: Grant, client: Client) -> Audience:
 
 
 def narrowed_scopes(
-    kernel: Kernel, grant: Grant, client: Client, audience: Audience, asked: str | None
+    kernel: Kernel, grant: InForce, client: Client, audience: Audience, asked: str | None
 ) -> list[str]:
     """granted ∩ asked ∩ what is allowed today ∩ what the audience knows. Never wider than the grant."""
     granted = frozenset(grant.granted.scopes)
@@ -89,7 +90,7 @@ def narrowed_scopes(
 def token_response(
     kernel: Kernel,
     client: Client,
-    grant: Grant,
+    grant: InForce,
     audience: Audience,
     scopes: list[str],
     *,
@@ -126,7 +127,7 @@ def _firm_of(kernel: Kernel, grant: Grant) -> str | None:
     return None if number is None else f"{kernel.snapshot.issuer.caisse}:{number}"
 
 
-def new_refresh_token(kernel: Kernel, client: Client, grant: Grant) -> tuple[str, StoreRefresh]:
+def new_refresh_token(kernel: Kernel, client: Client, grant: InForce) -> tuple[str, StoreRefresh]:
     """32 random bytes; a public client's is bound to its DPoP key (RFC 9449 §5), a confidential one's to the client."""
     secret = new_refresh_secret(grant.id)
     bound = kernel.proof.jkt if kernel.proof and not client.is_confidential else None

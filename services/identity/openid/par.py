@@ -14,7 +14,7 @@ from services.identity.openid.commit import commit
 from services.identity.openid.effects import StorePushedRequest
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.provider import Provider
-from services.identity.openid.refusals import InvalidClient, InvalidRequest, Refusal
+from services.identity.openid.refusals import InvalidRequest, Refusal
 from services.identity.openid.request_objects import PUSHED, parameters_inside
 from services.identity.openid.snapshot import Snapshot
 from services.identity.openid.wire import Parameters
@@ -25,8 +25,6 @@ PUSHED_FOR = timedelta(seconds=300)
 
 async def answer_par(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Answer:
     """RFC 9126 §2."""
-    if asked.credentials is None:
-        return refusal_answer(InvalidClient())
     read = provider.db.one_statement(issuer.caisse)
     client = await store.load_client(read, asked.credentials.client_id)
     snapshot = await provider.snapshot(issuer, now, client, signed=asked.assertion)

@@ -1,11 +1,39 @@
 """An access token of ours that somebody hands back: to UserInfo, introspection, revocation, exchange."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from libs.common.access.revocations import Named, dependences
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id
 from services.identity.openid.issuer import Issuer
+
+
+class Sought(NamedTuple):
+    """What finds the rows of an access token: its grant, its own revocation, the floors that it stands under.
+
+    `exp` is its own claim, in seconds: its revocation is kept where that says.
+    """
+
+    grant_id: UUID | None
+    jti: str
+    exp: int
+    floors: list[str]
+
+
+NO_TOKEN = Sought(None, "", 0, [])
+"""What finds nothing."""
+
+
+def read_access_token(unverified_token: str, issuer: Issuer) -> dict[str, Any] | None:
+    """The claims of an access token that this issuer signed; `None` for anything else. Dates are not judged."""
+    claims = issuer.keys.read_own_jwt(unverified_token, typ="at+jwt")
+    return claims if claims is not None and is_access_token(claims, issuer) else None
+
+
+def sought(claims: dict[str, Any]) -> Sought:
+    """Of an access token of ours."""
+    jti: str = claims["jti"]
+    return Sought(grant_of_jti(jti), jti, claims["exp"], floors_of(claims))
 
 
 def is_access_token(claims: dict[str, Any], issuer: Issuer) -> bool:

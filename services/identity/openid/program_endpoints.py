@@ -20,7 +20,7 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidRequest, Refusal
 from services.identity.openid.revocation import answer_revocation
 from services.identity.openid.token import answer_token
-from services.identity.openid.userinfo import Presented, answer_userinfo, challenge, token_of
+from services.identity.openid.userinfo import NotAccepted, answer_userinfo, challenge, token_of
 from services.identity.openid.wire import Parameters, is_form, parse_form
 
 ANY_ORIGIN = (b"access-control-allow-origin", b"*")
@@ -168,7 +168,7 @@ async def userinfo(call: Call) -> Reply:
         in_form = (await posted(call)).get("access_token")
     try:
         presented = token_of(authorization_of(call), in_form)
-    except Presented as refusal:
+    except NotAccepted as refusal:
         return as_reply(challenge(refusal, issuer))
     proof = proof_headers(call, issuer, "/userinfo")
     return as_reply(await answer_userinfo(provider, issuer, presented, proof, call.now()))

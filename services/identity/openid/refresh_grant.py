@@ -22,6 +22,7 @@ from services.identity.openid.issuing import (
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import InvalidGrant
 from services.identity.openid.snapshot import Grant, Refresh, Subject
+from services.identity.openid.subject_gate import InForce
 from services.identity.sign_in.session import was_seen_long_ago
 
 PROLONG_EVERY = timedelta(minutes=1)
@@ -33,20 +34,21 @@ class RefreshGrant(grants.RefreshTokenGrant):
 
     GRANT_TYPE = REFRESH
     server: Kernel
+    passed: InForce
 
     def authenticate_refresh_token(self, refresh_token: str) -> Refresh | None:
         found = self.server.snapshot.refresh
         if found is not None and found.check_client(self.server.client):
             for check in CHECKS:
                 check(self.server, found, self.server.client)
-            pass_gate(self.server, found.grant, self.server.client)
+            self.passed = pass_gate(self.server, found.grant)
         return found
 
     def authenticate_user(self, refresh_token: Refresh) -> Subject:
         return refresh_token.grant.subject
 
     def issue_token(self, user: Subject, refresh_token: Refresh) -> dict[str, Any]:
-        kernel, client, grant = self.server, self.server.client, refresh_token.grant
+        kernel, client, grant = self.server, self.server.client, self.passed
         audience = chosen_audience(kernel, grant, client)
         scopes = narrowed_scopes(kernel, grant, client, audience, kernel.asked.parameters.get("scope"))
         answer = token_response(kernel, client, grant, audience, scopes)

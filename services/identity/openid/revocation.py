@@ -12,9 +12,9 @@ from services.identity.openid.clients import Client
 from services.identity.openid.commit import commit
 from services.identity.openid.effects import Effect, NoteOnce, RevokeGrant, RevokeToken
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.presented import grant_of_jti, is_access_token
+from services.identity.openid.presented import read_access_token, sought
 from services.identity.openid.provider import Provider
-from services.identity.openid.refusals import InvalidClient, Refusal
+from services.identity.openid.refusals import Refusal
 from services.identity.openid.snapshot import Snapshot
 
 
@@ -22,24 +22,20 @@ async def answer_revocation(
     provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime
 ) -> Answer:
     """RFC 7009 §2."""
-    if asked.credentials is None:
-        return refusal_answer(InvalidClient())
     snapshot = await load(provider, issuer, asked, now)
     return await commit(provider.db, issuer.caisse, decide(asked, snapshot), snapshot)
 
 
 async def load(provider: Provider, issuer: Issuer, asked: UnprovenRequest, now: datetime) -> Snapshot:
     """The hint is never needed: our two kinds of token cannot be mistaken for each other."""
-    client_id = asked.credentials.client_id if asked.credentials else ""
+    client_id = asked.credentials.client_id
     token = asked.parameters.get("token") or ""
-    claims = issuer.keys.read_own_jwt(token, typ="at+jwt") if token.count(".") == 2 else None
+    claims = read_access_token(token, issuer)
     found: dict[str, Any] = {}
     read = provider.db.one_statement(issuer.caisse)
-    if claims is not None and is_access_token(claims, issuer):
-        found["presented"] = claims
-        client, found["grant"], *_ = await store.load_for_token(
-            read, client_id, grant_of_jti(claims["jti"]), claims["jti"], claims["exp"], []
-        )
+    if claims is not None:
+        client, standing = await store.load_for_token(read, client_id, sought(claims))
+        found |= {"presented": claims, **standing._asdict()}
     else:
         client, found["refresh"] = await store.load_for_refresh(read, client_id, refresh_place(token))
     return await provider.snapshot(issuer, now, client, signed=asked.assertion, **found)

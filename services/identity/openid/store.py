@@ -4,6 +4,7 @@ What its effects write is in `effect_store.py`.
 """
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,7 @@ from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
 from services.identity.openid.buckets import bucket_at
 from services.identity.openid.clients import Client, ClientMetadata
+from services.identity.openid.presented import Sought
 from services.identity.openid.remembered import Remembered
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Subject
 from services.identity.sign_in.session import ENDS_AT
@@ -79,6 +81,16 @@ def _metadata(text: str) -> ClientMetadata:
         known = _decoder.decode(text)
         _decoded.put(text, known, len(text))
     return known
+
+
+class Standing(NamedTuple):
+    """What became of an access token, in the names of `Snapshot`: the grant behind it, whether it was revoked by
+    itself, and the highest of the floors that it stands under.
+    """
+
+    grant: Grant | None
+    presented_is_revoked: bool
+    floor: datetime | None
 
 
 def client_of(row: Row) -> Client | None:
@@ -217,14 +229,8 @@ async def load_for_refresh(
     )
 
 
-async def load_for_token(
-    read: Reader, client_id: str, grant_id: UUID | None, jti: str | None, exp: int, floors: list[str]
-) -> tuple[Client | None, Grant | None, bool, datetime | None]:
-    """Client, the grant behind a presented access token, whether that token was revoked by itself, and the highest
-    of the `floors` that it stands under.
-
-    `exp` is the token's own claim, in seconds: its revocation is where that says.
-    """
+async def load_for_token(read: Reader, client_id: str, token: Sought) -> tuple[Client | None, Standing]:
+    """Client, and what became of the access token that is presented."""
     row = await read.one_row(
         f"""
         SELECT {CLIENT}, {GRANT}, {IS_REVOKED}, {FLOOR}
@@ -233,21 +239,14 @@ async def load_for_token(
           LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
-        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), floors,
+        client_id, *_of_token(token),
     )  # fmt: skip
-    return client_of(row), grant_of(row), row["token_is_revoked"], row["floor"]
+    return client_of(row), _standing_of(row)
 
 
 async def load_for_exchange(
-    read: Reader,
-    client_id: str,
-    grant_id: UUID | None,
-    jti: str,
-    exp: int,
-    floors: list[str],
-    mandate_id: UUID | None,
-    now: datetime,
-) -> tuple[Client | None, Grant | None, bool, datetime | None, MandatePower | None]:
+    read: Reader, client_id: str, token: Sought, mandate_id: UUID | None, now: datetime
+) -> tuple[Client | None, Standing, MandatePower | None]:
     """As `load_for_token`, for an actor's: last, the power that the person has under the mandate at `now`."""
     row = await read.one_row(
         f"""
@@ -258,15 +257,14 @@ async def load_for_exchange(
         {GRANT_JOINS}
         {OF_THE_PERSON}
         """,
-        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), floors, mandate_id, now,
-        paris_day(now),
+        client_id, *_of_token(token), mandate_id, now, paris_day(now),
     )  # fmt: skip
-    return client_of(row), grant_of(row), row["token_is_revoked"], row["floor"], joined_power(row)
+    return client_of(row), _standing_of(row), joined_power(row)
 
 
 async def load_presented(
-    read: Reader, client_id: str, issued_to: str, grant_id: UUID | None, jti: str, exp: int, floors: list[str]
-) -> tuple[Client | None, Grant | None, bool, datetime | None, Client | None]:
+    read: Reader, client_id: str, token: Sought, issued_to: str
+) -> tuple[Client | None, Standing, Client | None]:
     """As `load_for_token`, for somebody else's token: last, the client that it was issued to."""
     row = await read.one_row(
         f"""
@@ -279,7 +277,7 @@ async def load_presented(
           LEFT JOIN LATERAL (SELECT * FROM authorization_grant WHERE id = $2 AND bucket = $4 LIMIT 1) AS g ON true
         {GRANT_JOINS}
         """,
-        client_id, grant_id, jti, grant_bucket(grant_id), bucket_at("revoked_token", exp), floors, issued_to,
+        client_id, *_of_token(token), issued_to,
     )  # fmt: skip
     owner = None
     if row["issued_to_metadata"] is not None:
@@ -290,4 +288,14 @@ async def load_presented(
             metadata=_metadata(row["issued_to_metadata"]),
             not_before=row["issued_to_not_before"],
         )
-    return client_of(row), grant_of(row), row["token_is_revoked"], row["floor"], owner
+    return client_of(row), _standing_of(row), owner
+
+
+def _of_token(token: Sought) -> tuple[object, ...]:
+    """`$2` to `$6`."""
+    bucket = bucket_at("revoked_token", token.exp)
+    return token.grant_id, token.jti, grant_bucket(token.grant_id), bucket, token.floors
+
+
+def _standing_of(row: Row) -> Standing:
+    return Standing(grant_of(row), row["token_is_revoked"], row["floor"])

@@ -2,11 +2,12 @@
 
 Authorization, code, refresh, exchange, UserInfo and introspection all ask here
 whether the subject may still act. The reasons differ for the log, never for the
-caller.
+caller. What it lets through has a type of its own, which whatever writes a token
+asks for: a grant that forgets the gate is not one that Python's types accept.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, NewType
 
 from libs.common.access import rights
 from libs.common.access.revocations import is_under
@@ -14,6 +15,12 @@ from services.identity.cabinets.machine_store import Machine
 from services.identity.openid.clients import Client
 from services.identity.openid.issuer import OPENID_SCOPES
 from services.identity.openid.snapshot import Grant, Subject
+
+InForce = NewType("InForce", Grant)
+"""A grant that passed the gate in this very request: `check_grant` and `check_token` are the only doors."""
+
+AnsweredFor = NewType("AnsweredFor", Machine)
+"""A cabinet's software that passed the gate in this very request: `check_machine` is the only door."""
 
 
 class Stopped(Exception):
@@ -41,7 +48,7 @@ def check_subject(subject: Subject) -> None:
             raise Stopped("adherent_struck_off")
 
 
-def check_grant(grant: Grant, client: Client, now: datetime) -> None:
+def check_grant(grant: Grant, client: Client, now: datetime) -> InForce:
     """A grant in force, of this client as it proves itself today, whose subject may act.
 
     It lives as its session does, whose clocks are its own; one that is offline, until the person changes
@@ -60,11 +67,12 @@ def check_grant(grant: Grant, client: Client, now: datetime) -> None:
             raise Stopped("grant_outdated")
     elif grant.subject.session_ends_at is None or grant.subject.session_ends_at <= now:
         raise Stopped("session_over")
+    return InForce(grant)
 
 
 def check_token(
     claims: dict[str, Any], floor: datetime | None, grant: Grant, client: Client, now: datetime
-) -> None:
+) -> InForce:
     """A person's own access token, wherever it is shown: no floor was raised above it, its grant is in force, and it
     says no more than would be given today.
 
@@ -72,19 +80,21 @@ def check_token(
     """
     if floor is not None and is_under(floor.timestamp(), claims["iat"]):
         raise Stopped("token_under_a_floor")
-    check_grant(grant, client, now)
+    passed = check_grant(grant, client, now)
     scopes = frozenset(claims["scope"].split())
     if not scopes <= allowed_scopes(scopes, client, grant.subject):
         raise Stopped("scope_withdrawn")
+    return passed
 
 
-def check_machine(machine: Machine, client: Client) -> None:
+def check_machine(machine: Machine, client: Client) -> AnsweredFor:
     """A client in force, and a sponsor who still answers for it: a machine falls with that person."""
     check_client(client)
     if machine.sponsor_state != "active":
         raise Stopped("sponsor_suspended")
     if machine.membership != "active":
         raise Stopped("sponsor_left")
+    return AnsweredFor(machine)
 
 
 def allowed_scopes(scopes: frozenset[str], client: Client, subject: Subject) -> frozenset[str]:

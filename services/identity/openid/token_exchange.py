@@ -94,6 +94,11 @@ def mandate_is_in_force(kernel: Kernel) -> None:
     power_of(kernel)
 
 
+def whoever_acts_passes_the_gate(kernel: Kernel) -> None:
+    """openid.md §4, "gate missing in a sibling grant": the collaborator's grant, or the machine and its sponsor."""
+    acting_in(kernel)
+
+
 # Of a collaborator's.
 
 
@@ -106,8 +111,8 @@ def actor_type_is_ours(kernel: Kernel) -> None:
 
 def actor_token_is_the_caller_s(kernel: Kernel) -> None:
     """Verified, alive, a person's own (a delegated token opens no second hop), of this client and for us."""
-    claims, client = kernel.snapshot.presented, kernel.snapshot.client
-    if claims is None or client is None or claims.get("client_id") != client.client_id:
+    claims = kernel.snapshot.presented
+    if claims is None or claims.get("client_id") != kernel.client.client_id:
         raise InvalidGrant
     if "act" in claims or not str(claims.get("sub", "")).startswith("per_"):
         raise InvalidGrant
@@ -131,10 +136,6 @@ def actor_used_two_factors(kernel: Kernel) -> None:
         raise InvalidGrant
 
 
-def person_passes_the_gate(kernel: Kernel) -> None:
-    pass_gate(kernel, actor_of(kernel), kernel.client, kernel.snapshot.presented)
-
-
 # Of a machine's.
 
 
@@ -155,23 +156,19 @@ def cabinet_is_within_its_rate(kernel: Kernel) -> None:
     kernel.effects.append(SpendPass(key, PER_CABINET, kernel.snapshot.now))
 
 
-def machine_passes_the_gate(kernel: Kernel) -> None:
-    pass_gate_of_machine(kernel, machine_of(kernel), kernel.client)
-
-
 OF_A_PERSON = (
     actor_type_is_ours,
     actor_token_is_the_caller_s,
     proof_key_is_the_actor_s,
     actor_used_two_factors,
     mandate_is_in_force,
-    person_passes_the_gate,
+    whoever_acts_passes_the_gate,
 )
 OF_A_MACHINE = (
     caller_is_a_machine,
     proof_is_there,
     cabinet_is_within_its_rate,
-    machine_passes_the_gate,
+    whoever_acts_passes_the_gate,
     mandate_is_in_force,
 )
 
@@ -201,11 +198,13 @@ def machine_of(kernel: Kernel) -> Machine:
 
 
 def acting_in(kernel: Kernel) -> Acting:
-    """Whoever acts, proven by the checks before."""
+    """Whoever acts, by the gate. Raises `InvalidGrant`."""
     if by_itself(kernel.asked.parameters):
-        return machine_acting(machine_of(kernel))
-    grant = actor_of(kernel)
-    return person_acting(grant, min(grant.expires_at, expiry_of(kernel.snapshot.presented or {})))
+        return machine_acting(pass_gate_of_machine(kernel, machine_of(kernel)))
+    if (shown := kernel.snapshot.presented) is None:
+        raise InvalidGrant
+    grant = pass_gate(kernel, actor_of(kernel), shown)
+    return person_acting(grant, min(grant.expires_at, expiry_of(shown)))
 
 
 def expiry_of(claims: dict[str, Any]) -> datetime:
@@ -215,8 +214,8 @@ def expiry_of(claims: dict[str, Any]) -> datetime:
 def issue(kernel: Kernel) -> dict[str, Any]:
     """Lifetime = min(300 s, rest of actor token, of its grant, of mandate and group). No refresh token."""
     snapshot, asked = kernel.snapshot, kernel.asked.parameters
-    power, acting, client = power_of(kernel), acting_in(kernel), snapshot.client
-    if client is None or kernel.proof is None:
+    power, acting, client = power_of(kernel), acting_in(kernel), kernel.client
+    if kernel.proof is None:
         raise InvalidGrant
     audience = audiences.chosen(asked.resources, audiences.open_to(client, snapshot.issuer), snapshot.issuer)
     scopes = power.scopes & client.scopes & audience.scopes

@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from libs.common.access.signatures import b64url
 from libs.common.values.identifiers import public_id
-from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import MandatePower
 from services.identity.openid.clients import Client
 from services.identity.openid.snapshot import Grant, Snapshot, Subject
+from services.identity.openid.subject_gate import AnsweredFor, InForce
 from services.identity.sign_in.session import sid_of
 
 ACCESS_TOKEN_LIFE = timedelta(minutes=10)
@@ -54,7 +54,7 @@ def _confirmed(claims: dict[str, Any], jkt: str | None) -> dict[str, Any]:
 def own_token(
     snapshot: Snapshot,
     client: Client,
-    grant: Grant,
+    grant: InForce,
     *,
     audience: str,
     scopes: Iterable[str],
@@ -123,7 +123,7 @@ class Acting(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
-def person_acting(grant: Grant, until: datetime) -> Acting:
+def person_acting(grant: InForce, until: datetime) -> Acting:
     """A collaborator, by their own token of which this is the grant."""
     person_id = grant.subject.person_id
     return Acting(
@@ -135,7 +135,7 @@ def person_acting(grant: Grant, until: datetime) -> Acting:
     )
 
 
-def machine_acting(machine: Machine) -> Acting:
+def machine_acting(machine: AnsweredFor) -> Acting:
     """A cabinet's software, and who answers for it: nobody signed in, so nothing tells when or how."""
     sponsor = public_id("per", machine.sponsor_id)
     return Acting(act={"sub": public_id("mch", machine.id), "sub_profile": "service", "sponsor": sponsor})
@@ -172,7 +172,7 @@ def delegated_token(
 
 
 def id_token(
-    snapshot: Snapshot, client: Client, grant: Grant, *, nonce: str | None, access_token: str
+    snapshot: Snapshot, client: Client, grant: InForce, *, nonce: str | None, access_token: str
 ) -> str:
     """OpenID Connect Core §2: who signed in, when and how, for this client alone."""
     algorithm = client.metadata.id_token_signed_response_alg

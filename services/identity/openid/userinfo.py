@@ -6,19 +6,19 @@ from typing import Any
 from libs.common.access import refusals as access
 from libs.common.access.dpop import Nonces, verify_proof
 from services.identity.openid import discovery, store, subject_gate, tokens
-from services.identity.openid.answers import Answer, Decision
+from services.identity.openid.answers import Answer
 from services.identity.openid.clients import Client
-from services.identity.openid.commit import commit
+from services.identity.openid.commit import LostRace, write
 from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonces_for
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.presented import bound_key, floors_of, grant_of_jti, is_access_token
+from services.identity.openid.presented import bound_key, read_access_token, sought
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
-from services.identity.openid.subject_gate import Stopped
+from services.identity.openid.subject_gate import InForce, Stopped
 
 
-class Presented(Exception):
+class NotAccepted(Exception):
     """The token is missing or does not do; `error` is the code of RFC 6750 §3.1, empty when nothing came.
 
     `nonce` is what the next proof must hold (RFC 9449 §9).
@@ -34,63 +34,75 @@ class Presented(Exception):
 def token_of(authorization: str | None, form_token: str | None) -> tuple[str, str]:
     """Scheme and token (RFC 6750 §2.1, §2.2; RFC 9449 §7.1). The scheme's case does not matter."""
     if authorization is not None and form_token is not None:
-        raise Presented("invalid_request", 400)
+        raise NotAccepted("invalid_request", 400)
     if form_token is not None:
         return "bearer", form_token
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() not in {"bearer", "dpop"} or not token.strip():
-        raise Presented
+        raise NotAccepted
     return scheme.lower(), token.strip()
 
 
 async def answer_userinfo(
     provider: Provider, issuer: Issuer, presented: tuple[str, str], proof: ProofHeaders, now: datetime
 ) -> Answer:
-    """Checks in order: token, dates, scope, proof, grant, gate."""
+    """Checks in order: `OF_THE_TOKEN`, what became of it, its proof, the gate; the proof is then spent."""
     scheme, token = presented
     try:
         claims = _own_claims(issuer, token, now)
-        client, grant, revoked, floor = await store.load_for_token(
-            provider.db.one_statement(issuer.caisse),
-            claims["client_id"],
-            grant_of_jti(claims["jti"]),
-            claims["jti"],
-            claims["exp"],
-            floors_of(claims),
+        client, (grant, is_revoked, floor) = await store.load_for_token(
+            provider.db.one_statement(issuer.caisse), claims["client_id"], sought(claims)
         )
-        if client is None or grant is None or revoked:
-            raise Presented("invalid_token")
-        nonces = nonces_for(client, provider.nonces)
-        effects = _check_proof(scheme, token, claims, proof, now, nonces)
-        _check_gate(claims, floor, grant, client, now)
-    except Presented as refusal:
+        if client is None or grant is None or is_revoked:
+            raise NotAccepted("invalid_token")
+        spent = _check_proof(scheme, token, claims, proof, now, nonces_for(client, provider.nonces))
+        passed = _check_gate(claims, floor, grant, client, now)
+        await _spend(provider, issuer, spent)
+    except NotAccepted as refusal:
         return challenge(refusal, issuer, scheme)
     snapshot = await provider.snapshot(issuer, now, None)
-    body = userinfo_claims(grant, client, claims["scope"].split())
-    return await commit(
-        provider.db, issuer.caisse, Decision(_answer(body, client, snapshot), effects), snapshot
-    )
+    return _answer(userinfo_claims(passed, client, claims["scope"].split()), client, snapshot)
 
 
 def _own_claims(issuer: Issuer, token: str, now: datetime) -> dict[str, Any]:
-    claims = issuer.keys.read_own_jwt(token, typ="at+jwt")
-    if (
-        claims is None
-        or not is_access_token(claims, issuer)
-        or claims["aud"] != issuer.url
-        or "act" in claims
-    ):
-        raise Presented("invalid_token")
-    if datetime.fromtimestamp(claims["exp"], UTC) <= now:
-        raise Presented("invalid_token")
-    if "openid" not in claims["scope"].split():
-        raise Presented("insufficient_scope", 403)
+    claims = read_access_token(token, issuer)
+    if claims is None:
+        raise NotAccepted("invalid_token")
+    for check in OF_THE_TOKEN:
+        check(claims, issuer, now)
     return claims
+
+
+def is_for_the_issuer(claims: dict[str, Any], issuer: Issuer, now: datetime) -> None:
+    """RFC 9068 §4: whoever accepts a token is its audience."""
+    if claims["aud"] != issuer.url:
+        raise NotAccepted("invalid_token")
+
+
+def is_a_person_s_own(claims: dict[str, Any], issuer: Issuer, now: datetime) -> None:
+    """OpenID Connect Core §5.3: it answers about whoever signed in; a delegated token is a firm's (RFC 8693 §4.1)."""
+    if "act" in claims:
+        raise NotAccepted("invalid_token")
+
+
+def is_not_expired(claims: dict[str, Any], issuer: Issuer, now: datetime) -> None:
+    """RFC 9068 §4, exclusive, and by the clock that wrote it: no tolerance."""
+    if datetime.fromtimestamp(claims["exp"], UTC) <= now:
+        raise NotAccepted("invalid_token")
+
+
+def says_openid(claims: dict[str, Any], issuer: Issuer, now: datetime) -> None:
+    """OpenID Connect Core §3.1.2.1, §5.4: without that scope nothing was asked of OpenID (RFC 6750 §3.1)."""
+    if "openid" not in claims["scope"].split():
+        raise NotAccepted("insufficient_scope", 403)
+
+
+OF_THE_TOKEN = (is_for_the_issuer, is_a_person_s_own, is_not_expired, says_openid)
 
 
 def _check_proof(
     scheme: str, token: str, claims: dict[str, Any], proof: ProofHeaders, now: datetime, nonces: Nonces | None
-) -> tuple[Effect, ...]:
+) -> list[Effect]:
     """RFC 9449 §7.1, §7.2: a bound token needs its scheme and its proof; a bearer token has neither.
 
     §9: the proof holds one of `nonces`, where the client is registered for them.
@@ -98,10 +110,10 @@ def _check_proof(
     jkt = bound_key(claims)
     if jkt is None:
         if scheme != "bearer":
-            raise Presented("invalid_token")
-        return ()
+            raise NotAccepted("invalid_token")
+        return []
     if scheme != "dpop":
-        raise Presented("invalid_token")
+        raise NotAccepted("invalid_token")
     try:
         verified = verify_proof(
             proof.proofs,
@@ -113,22 +125,31 @@ def _check_proof(
             nonces=nonces,
         )
     except access.NonceWanted as error:
-        raise Presented("use_dpop_nonce", nonce=nonces.current(now) if nonces else None) from error
+        raise NotAccepted("use_dpop_nonce", nonce=nonces.current(now) if nonces else None) from error
     except access.InvalidProof as error:
-        raise Presented("invalid_dpop_proof") from error
-    return (RememberProof(verified),)
+        raise NotAccepted("invalid_dpop_proof") from error
+    return [RememberProof(verified)]
 
 
 def _check_gate(
     claims: dict[str, Any], floor: datetime | None, grant: Grant, client: Client, now: datetime
-) -> None:
+) -> InForce:
     try:
-        subject_gate.check_token(claims, floor, grant, client, now)
+        return subject_gate.check_token(claims, floor, grant, client, now)
     except Stopped as stop:
-        raise Presented("invalid_token") from stop
+        raise NotAccepted("invalid_token") from stop
 
 
-def userinfo_claims(grant: Grant, client: Client, scopes: list[str]) -> dict[str, Any]:
+async def _spend(provider: Provider, issuer: Issuer, proofs: list[Effect]) -> None:
+    """RFC 9449 §11.1: of two requests with one proof, one is answered."""
+    try:
+        if proofs:
+            await write(provider.db, issuer.caisse, proofs)
+    except LostRace as lost:
+        raise NotAccepted("invalid_dpop_proof") from lost
+
+
+def userinfo_claims(grant: InForce, client: Client, scopes: list[str]) -> dict[str, Any]:
     """By scope (§5.4) and one by one (§5.5). A scope withdrawn from the client gives nothing more."""
     allowed = [scope for scope in scopes if scope in client.scopes]
     return {
@@ -149,7 +170,7 @@ def _answer(body: dict[str, Any], client: Client, snapshot: Snapshot) -> Answer:
     return Answer(200, signed, headers, "application/jwt")
 
 
-def challenge(refusal: Presented, issuer: Issuer, scheme: str = "") -> Answer:
+def challenge(refusal: NotAccepted, issuer: Issuer, scheme: str = "") -> Answer:
     """RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1: who shows a token hears what is wrong by the scheme they used; who
     shows it with a proof, of no other: a bound token is no bearer token.
     """

@@ -26,6 +26,7 @@ from services.identity.openid.clients import (
 from services.identity.openid.dpop_binding import ProofHeaders
 from services.identity.openid.issuer import Issuer, audiences_of
 from services.identity.openid.snapshot import Code, Grant, Granted, Refresh, Snapshot, Subject
+from services.identity.openid.subject_gate import InForce
 from services.identity.openid.tokens import own_token
 from services.identity.openid.wire import Parameters
 from services.identity.signing_keys.key_ring import KeyRing
@@ -155,7 +156,7 @@ def presented(the_grant: Grant, scopes: tuple[str, ...] = ("openid",)) -> dict[s
     token = own_token(
         snapshot(),
         client(),
-        the_grant,
+        InForce(the_grant),
         audience=URL,
         scopes=scopes,
         jkt=keys()["dpop"].kid,

@@ -247,6 +247,18 @@ async def test_line_14_userinfo_wants_a_nonce_where_registered(issuer: Issuer, w
     assert (await ask(nonce="forged")).json()["error"] == "use_dpop_nonce"
 
 
+async def test_line_14_userinfo_challenges_a_proof_shown_twice(issuer: Issuer, who: Somebody) -> None:
+    """RFC 9449 §7.1: as any other proof that does not do, by 401 and a challenge."""
+    client = await issuer.client()
+    token = (await client.tokens(who))["access_token"]
+    proof = client.proof("/userinfo", "GET", access_token=token)
+    headers = {"Authorization": f"DPoP {token}", "DPoP": proof}
+    async with issuer.http() as http:
+        first, again = [await http.get(f"/{issuer.caisse}/userinfo", headers=headers) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (200, 401)
+    assert again.headers["www-authenticate"].startswith('DPoP error="invalid_dpop_proof"')
+
+
 async def test_userinfo_challenges_by_the_scheme_that_was_used(issuer: Issuer, who: Somebody) -> None:
     """RFC 6750 §3, §3.1, RFC 9449 §7.1: the codes of proofs are DPoP's alone, and nothing shown is no error."""
     client = await issuer.client()

@@ -34,6 +34,7 @@ from services.identity.openid.bucket_names import (
 from services.identity.openid.buckets import RINGS, Bucketed, bucket_of
 from services.identity.openid.effect_store import together, values_of
 from services.identity.openid.effects import Effect
+from services.identity.openid.presented import Sought
 from services.identity.openid.steps import FLOW_LASTS
 from services.identity.openid.visit_store import visited
 from tests.openid.party import Issuer
@@ -104,7 +105,7 @@ def steps(now: datetime) -> Sequence[tuple[str, Step, set[str]]]:
     next_token = a_refresh_token(grant)
     handle = handle_place(new_handle(now + timedelta(minutes=5)))
     flow = new_flow_id(now + FLOW_LASTS)
-    exp = int(now.timestamp()) + 600
+    shown = Sought(grant.grant_id, "jti", int(now.timestamp()) + 600, ["sid/s"])
     both = {"authorization_grant", "refresh_token"}
 
     async def written(tx: Tx) -> None:
@@ -119,7 +120,7 @@ def steps(now: datetime) -> Sequence[tuple[str, Step, set[str]]]:
         ("write", written, {"revoked_token"}),
         ("code", lambda tx: store.load_for_code(tx, "c", grant.code), {"authorization_code", "authorization_grant"}),
         ("refresh", lambda tx: store.load_for_refresh(tx, "c", token.place), both),
-        ("token", lambda tx: store.load_for_token(tx, "c", grant.grant_id, "jti", exp, ["sid/s"]),
+        ("token", lambda tx: store.load_for_token(tx, "c", shown),
          {"authorization_grant", "revoked_token"}),
         ("visited", lambda tx: visited(tx, "c", now, session=SOUGHT, pushed_at=handle), {"pushed_request"}),
         ("spend pushed", writing(effects.SpendPushedRequest(handle, now)), {"pushed_request"}),
@@ -192,14 +193,14 @@ async def test_a_look_up_reads_a_handful_of_rows_among_thousands(issuer: Issuer,
     owner = await asyncpg.connect(settings.identity.owner_dsn)
     await owner.execute("ANALYZE")
     await owner.close()
-    exp = int(now.timestamp()) + 600
+    shown = Sought(grant.grant_id, "jti", int(now.timestamp()) + 600, ["sid/s"])
     a_hash = sha256(b"7").digest()
     asked: dict[str, Callable[[Reader], Awaitable[object]]] = {
         "code": lambda read: store.load_for_code(read, "c", grant.code),
         "refresh": lambda read: store.load_for_refresh(read, "c", token.place),
-        "token": lambda read: store.load_for_token(read, "c", grant.grant_id, "jti", exp, ["sid/s"]),
+        "token": lambda read: store.load_for_token(read, "c", shown),
         "visited": lambda read: visited(read, "c", now, session=(a_hash, YEAR_2000, YEAR_2000)),
-        "presented": lambda read: store.load_presented(read, "c", "c", grant.grant_id, "jti", exp, ["sid/s"]),
+        "presented": lambda read: store.load_presented(read, "c", shown, "c"),
     }
     connection = await asyncpg.connect(
         settings.identity.dsn, server_settings={"plan_cache_mode": "force_generic_plan"}
