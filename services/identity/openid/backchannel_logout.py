@@ -175,10 +175,13 @@ async def _note(tx: Tx, delivery: Delivery, answer: str | None, now: datetime) -
         log.warning("logout.abandoned", client_id=delivery.client_id, caisse=delivery.caisse, answer=answer)
         await logout_store.abandon(tx, delivery, answer=answer, now=now)
         return True
-    if answer == LEFT:
-        log.warning(
-            "logout.left", client_id=delivery.client_id, caisse=delivery.caisse, tries=delivery.attempts
-        )
+    log.warning(
+        "logout.delayed",
+        client_id=delivery.client_id,
+        caisse=delivery.caisse,
+        answer=answer,
+        tries=delivery.attempts,
+    )
     again_at = now + timedelta(seconds=WAITS[delivery.attempts - 1])
     await logout_store.postpone(tx, delivery, answer=answer, again_at=again_at)
     return False
