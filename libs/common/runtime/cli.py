@@ -37,6 +37,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Répondre pa
 """The `--json` of every command that ends by itself."""
 
 
+BLANKS = (
+    "".join(chr(code) for code in range(0x10000) if chr(code).isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
+)
+"""What comes along when a name is copied from a page or a table, and nobody sees."""
+
+
+class AsPasted(click.ParamType[str]):
+    """A name that somebody typed or pasted: never empty, and the blanks around it are not of it."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value.strip(BLANKS) or self.fail("une valeur est attendue.", param, ctx)
+
+
+AS_PASTED = AsPasted()
+
 yes_option = click.option("--yes", "is_sure", is_flag=True, help="Sans demander confirmation.")
 """The `--yes` of what cannot be undone; a script, which has no terminal, is not asked."""
 
@@ -107,6 +124,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     as_json = "--json" in arguments
     try:
         outcome: Any = espace.main(arguments, prog_name="espace", standalone_mode=False)
+    except click.NoSuchOption as error:
+        _refuse(as_json, _no_option(error), MISUSED)
     except click.ClickException as error:
         _refuse(as_json, error.format_message(), error.exit_code, error)
     except SettingsRefused as error:
@@ -145,6 +164,14 @@ def _our_fault(error: Exception) -> str:
         click.echo(redact_text("".join(traceback.format_exception(error)), LONGEST_TRACE), err=True)
     said = redact_text(f"{type(error).__name__} {error}".strip())
     return f"Erreur inattendue ({said}). La trace : relancez avec ESPACE_LOG_LEVEL=debug."
+
+
+def _no_option(error: click.NoSuchOption) -> str:
+    command = "cette commande" if error.ctx is None else f"« {error.ctx.command_path} »"
+    return (
+        f"{error.option_name} n'est pas une option de {command}. "
+        "Ce qui commence par un tiret s'écrit en dernier, après « -- »."
+    )
 
 
 def _refuse(as_json: bool, sentence: str, code: int, shown: click.ClickException | None = None) -> NoReturn:

@@ -113,6 +113,10 @@ class GuardedFetcher:
         """As the installation allows."""
         return cls(settings.outbound_hosts, settings.trusted_ca)
 
+    def allows(self, host: str) -> bool:
+        """Whether the installation lists this host, which may then be private, or answer in plain http."""
+        return host in self._allowed
+
     async def get(
         self, url: str, *, of: str | None = None, accept: str = "application/json"
     ) -> tuple[bytes, str]:
@@ -223,7 +227,7 @@ class GuardedFetcher:
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise FetchRefused("no address") from error
-        trusted = host in self._allowed
+        trusted = self.allows(host)
         if parts.username or parts.password or parts.fragment or not host:
             raise FetchRefused("userinfo, fragment or no host")
         if parts.scheme != "https" and not (trusted and parts.scheme == "http"):
