@@ -62,11 +62,11 @@ async def end_session_posted(
         parameters = await posted(request)
         speak(request.scope, parameters.get("ui_locales"))
         asked = end_session.read(parameters, issuer)
+        if asked == end_session.UncheckedLogout():
+            return Redirect(address, status_code=303)
+        handle = await end_session.keep(provider, issuer, asked, clock())
     except Refusal as error:
         return error_page(request, site, error, clock(), "sign_out")
-    if asked == end_session.UncheckedLogout():
-        return Redirect(address, status_code=303)
-    handle = await end_session.keep(provider, issuer, asked, clock())
     return Redirect(f"{address}?{urlencode({ASKED: handle})}", status_code=303)
 
 
