@@ -50,6 +50,22 @@ def test_judging_takes_a_time_in_proportion(tail: bytes) -> None:
     assert time.perf_counter() - began < 1
 
 
+@given(
+    st.lists(st.sampled_from([("[", "]"), ('{"a":', "}")]), min_size=2, max_size=2 * MOST_NESTED),
+    st.integers(0, 40),
+)
+def test_the_bound_is_exact_whatever_stands_beside(nests: list[tuple[str, str]], beside: int) -> None:
+    text = "1"
+    for opening, closing in nests:
+        text = opening + text + closing
+    text = '{"a":[' + '[["[{"]],' * beside + text + "]}"
+    if len(nests) + 2 <= MOST_NESTED:
+        assert read_json(text, OBJECTS) == msgspec.json.decode(text)
+    else:
+        with pytest.raises(UnreadableJson):
+            read_json(text, OBJECTS)
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(sent: bytes) -> None:
     for given_bytes in (sent, b'{"a":"' + sent + b'"}'):

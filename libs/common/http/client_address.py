@@ -4,7 +4,7 @@ Nothing else of X-Forwarded-* or Forwarded is ever read: hosts and schemes come 
 """
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -23,23 +23,31 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], proxies: Netw
         return peer
     seen = forwarded_for[-1].rpartition(",")[2].strip()
     try:
-        return str(ip_address(seen))
+        return str(_read(seen))
     except ValueError:
         return peer
 
 
 def _is_one_of(peer: str, proxies: Networks) -> bool:
     try:
-        address = ip_address(peer)
+        written = {ip_address(peer), _read(peer)}
     except ValueError:
         return False
-    return any(address in network for network in proxies)
+    return any(address in network for network in proxies for address in written)
 
 
 def network_of(address: str | None) -> str:
     """An address's neighbourhood: /24 in IPv4, /56 in IPv6 (what one customer is given)."""
     try:
-        host = ip_address(address or "")
+        host = _read(address or "")
     except ValueError:
         return "unknown"
     return str(ip_network((host, 24 if host.version == 4 else 56), strict=False))
+
+
+def _read(text: str) -> IPv4Address | IPv6Address:
+    """A socket that takes both versions, a proxy's or ours, writes IPv4 as `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2):
+    read as IPv6, all of IPv4 would be one neighbourhood. Raises `ValueError`.
+    """
+    address = ip_address(text)
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

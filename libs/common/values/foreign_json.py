@@ -15,6 +15,9 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 """One that never ends runs to the end: looked for anew at each quote, it would cost the square of its length."""
 
+_AS_NESTS = bytes.maketrans(b"[{]}", b"(())")
+_OTHER_SIGNS = bytes(set(range(256)) - set(b"[]{}"))
+
 
 class UnreadableJson(ValueError):
     """Bytes that are no UTF-8, another shape, nested too deep, or U+0000, which PostgreSQL never keeps."""
@@ -38,9 +41,8 @@ def _holds_nul(raw: bytes) -> bool:
 def _is_too_deep(raw: bytes) -> bool:
     if raw.count(b"{") + raw.count(b"[") <= MOST_NESTED:
         return False
-    depth = 0
-    for sign in _STRING.sub(b"", raw):
-        depth += (sign in b"[{") - (sign in b"]}")
-        if depth > MOST_NESTED:
-            return True
-    return False
+    nests = _STRING.sub(b"", raw).translate(_AS_NESTS, _OTHER_SIGNS)
+    for _ in range(MOST_NESTED):
+        # What holds nothing goes, one level of all at once: counted sign by sign, forty kilobytes took milliseconds.
+        nests = nests.replace(b"()", b"")
+    return nests != b""

@@ -5,11 +5,15 @@ remembered: a few kilobytes of arrays in arrays are megabytes once decoded.
 """
 
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Any
 
 from libs.common.access.signatures import UnusableKey, verifying_key
 
 MOST_KEYS = 20
+LOOKED_AT = 100
+"""Members of a set that are looked at: to find that two thousand are no keys would hold the process for 40 ms."""
+
 LONGEST_MEMBER = 700
 """Characters: the modulus of RSA at 4096 bits has 683."""
 
@@ -33,12 +37,11 @@ def verifies_with(key: Jwk, algorithms: Collection[str]) -> bool:
 
 
 def kept_keys(found: Iterable[Jwk]) -> tuple[Jwk, ...]:
-    """Of a stranger's keys, those that we verify with, their known members alone; the first twenty.
-
-    One that shows a private member is none.
+    """Of a stranger's keys, those that we verify with, their known members alone; the first twenty, of the first
+    hundred. One that shows a private member is none.
     """
     kept: list[Jwk] = []
-    for key in found:
+    for key in islice(found, LOOKED_AT):
         if len(kept) == MOST_KEYS:
             break
         known = {name: key[name] for name in KNOWN_MEMBERS if name in key}

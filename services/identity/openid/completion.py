@@ -28,6 +28,7 @@ from services.identity.openid.steps import (
     agreed_scopes,
     answered_level,
     granted_scopes,
+    has_agreed,
     subject_of,
 )
 
@@ -64,7 +65,7 @@ def completion(view: View, issuer: Issuer) -> tuple[str, list[Effect]]:
         ),
         Note(_act(view, session)),
     ]
-    if view.flow.consented_at is not None:
+    if has_agreed(view):
         changes.append(_consent(view, session))
     elif view.client.metadata.consent == "explicit":
         changes.append(_relied_on(view, session))

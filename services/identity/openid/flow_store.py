@@ -62,7 +62,7 @@ async def flow_of_browser(
     """A flow under way in this very browser."""
     row = await read.fetchrow(
         """
-        SELECT id, request::text AS request, session_id, account_id, context_chosen, person_confirmed, consented_at,
+        SELECT id, request::text AS request, session_id, account_id, context_chosen, person_confirmed, consented_to,
                created_at
           FROM authorization_flow
          WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > $3
@@ -78,7 +78,7 @@ async def flow_of_browser(
         account_id=row["account_id"],
         context_chosen=row["context_chosen"],
         person_confirmed=row["person_confirmed"],
-        consented_at=row["consented_at"],
+        consented_to=row["consented_to"],
     )
     return flow, _request.decode(row["request"])
 
@@ -132,7 +132,8 @@ async def choose_firm(tx: Tx, flow_id: UUID, session_id: UUID, account_id: UUID 
     await tx.execute(
         """
         UPDATE authorization_flow
-           SET account_id = $3, context_chosen = true, session_id = $2, consented_at = NULL
+           SET account_id = $3, context_chosen = true, session_id = $2, consented_at = NULL,
+               consented_to = NULL
          WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
         """,
         flow_id, session_id, account_id, *flow_span(flow_id),
@@ -143,7 +144,7 @@ async def confirm_person(tx: Tx, flow_id: UUID, session_id: UUID) -> None:
     await tx.execute(
         """
         UPDATE authorization_flow
-           SET person_confirmed = true, session_id = $2, consented_at = NULL,
+           SET person_confirmed = true, session_id = $2, consented_at = NULL, consented_to = NULL,
                account_id = CASE WHEN session_id = $2 THEN account_id END,
                context_chosen = context_chosen AND coalesce(session_id = $2, false)
          WHERE id = $1 AND bucket BETWEEN $3 AND $4 AND finished_at IS NULL
@@ -152,16 +153,17 @@ async def confirm_person(tx: Tx, flow_id: UUID, session_id: UUID) -> None:
     )  # fmt: skip
 
 
-async def consent(tx: Tx, flow_id: UUID, session_id: UUID, now: datetime) -> None:
+async def consent(tx: Tx, flow_id: UUID, session_id: UUID, shown: str, now: datetime) -> None:
+    """`shown` is what the person saw (`steps.digest_of`). The version before reads the moment alone."""
     await tx.execute(
         """
         UPDATE authorization_flow
-           SET consented_at = $3, session_id = $2,
+           SET consented_at = $3, consented_to = $6, session_id = $2,
                account_id = CASE WHEN session_id = $2 THEN account_id END,
                context_chosen = context_chosen AND coalesce(session_id = $2, false)
          WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
         """,
-        flow_id, session_id, now, *flow_span(flow_id),
+        flow_id, session_id, now, *flow_span(flow_id), shown,
     )  # fmt: skip
 
 
@@ -171,7 +173,7 @@ async def ask_to_sign_in_again(tx: Tx, flow_id: UUID, request: AuthorizationRequ
         """
         UPDATE authorization_flow
            SET request = $2::text::jsonb, created_at = $3, account_id = NULL, context_chosen = false,
-               person_confirmed = true, consented_at = NULL
+               person_confirmed = true, consented_at = NULL, consented_to = NULL
          WHERE id = $1 AND bucket BETWEEN $4 AND $5 AND finished_at IS NULL
         """,
         flow_id, msgspec.json.encode(request).decode(), now, *flow_span(flow_id),

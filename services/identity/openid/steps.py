@@ -6,6 +6,7 @@ Each step looks at what is known and either lets pass or says what is missing.
 """
 
 from datetime import datetime, timedelta
+from hashlib import sha256
 from uuid import UUID
 
 from msgspec import Struct
@@ -54,7 +55,8 @@ class Flow(Struct, frozen=True, kw_only=True):
     account_id: UUID | None = None
     context_chosen: bool = False
     person_confirmed: bool = False
-    consented_at: datetime | None = None
+    consented_to: str | None = None
+    """What the person saw when they agreed (`digest_of`)."""
 
 
 def answers_in(flow: Flow, session_id: UUID) -> Flow:
@@ -195,7 +197,7 @@ def consent_is_given(view: View) -> None:
 
     Asked each time for what anybody's program might be (RFC 8252 §8.6).
     """
-    if view.flow.consented_at is not None:
+    if has_agreed(view):
         return
     if view.client.metadata.consent == "implicit":
         return
@@ -271,6 +273,22 @@ def agreed_scopes(view: View) -> frozenset[str]:
     """
     wanted = frozenset(view.request.scopes) | scopes_of_claims(view.request.claims)
     return subject_gate.allowed_scopes(wanted, view.client, subject_of(view))
+
+
+def digest_of(view: View) -> str:
+    """What the consent page shows: consent given to one thing, or one name, or by one person, covers no other."""
+    subject, person_id = subject_of(view), _session(view).person_id
+    client = (view.client.client_id, view.client.metadata.client_name, view.request.redirect_uri)
+    seen = [*client, str(person_id), str(subject.account_id), *sorted(agreed_scopes(view))]
+    return sha256("\n".join(seen).encode()).hexdigest()[:32]
+
+
+def has_agreed(view: View) -> bool:
+    """Whether the person agreed, in this flow, to what would be granted at this moment.
+
+    Between the button and the code another step may be due, and a client changes its own description as it likes.
+    """
+    return view.flow.consented_to is not None and view.flow.consented_to == digest_of(view)
 
 
 def _session(view: View) -> SignedIn:

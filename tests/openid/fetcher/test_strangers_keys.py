@@ -8,7 +8,7 @@ import pytest
 
 from libs.common.access.signatures import SigningKey
 from services.identity.openid import guarded_fetcher
-from services.identity.openid.client_keys import KNOWN_MEMBERS, MOST_KEYS
+from services.identity.openid.client_keys import KNOWN_MEMBERS, LOOKED_AT, MOST_KEYS
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
 from services.identity.openid.remembered import Remembered
 from tests.openid.listener import Listener
@@ -39,6 +39,15 @@ async def test_those_who_ask_at_once_wait_for_one_reading(listener: Listener) ->
     one = fetcher()
     found = await asyncio.gather(*(one.jwks(listener.url("/jwks")) for _ in range(50)))
     assert set(map(len, found)) == {1} and len(listener.asked) == 1
+
+
+async def test_of_a_thousand_members_the_first_hundred_are_looked_at(listener: Listener) -> None:
+    """To be no point of its curve is what costs most to find out."""
+    no_key = {**KEY, "y": KEY["x"]}
+    listener.pages["/late"] = published(*[no_key] * LOOKED_AT, KEY)
+    listener.pages["/early"] = published(*[no_key] * (LOOKED_AT - 1), KEY, *[no_key] * 500)
+    assert await fetcher().jwks(listener.url("/late")) == ()
+    assert await fetcher().jwks(listener.url("/early")) == (KEY,)
 
 
 async def test_who_gives_up_takes_the_answer_from_nobody(listener: Listener) -> None:

@@ -132,7 +132,7 @@ def steps(now: datetime) -> Sequence[tuple[str, Step, set[str]]]:
         ("asked", lambda tx: flow_store.asked_of(tx, flow, b"b" * 32, now), flows),
         ("firm", lambda tx: flow_store.choose_firm(tx, flow, session, None), flows),
         ("person", lambda tx: flow_store.confirm_person(tx, flow, session), flows),
-        ("consent", lambda tx: flow_store.consent(tx, flow, session, now), flows),
+        ("consent", lambda tx: flow_store.consent(tx, flow, session, "seen", now), flows),
         ("again", lambda tx: flow_store.ask_to_sign_in_again(tx, flow, REQUEST, now), flows),
         ("finish", writing(effects.FinishFlow(flow, now)), flows),
     )  # fmt: skip

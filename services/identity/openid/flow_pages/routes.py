@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
@@ -34,7 +33,16 @@ from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import rights_in_words
 from services.identity.openid.routes import AnyRequest, posted, visit
-from services.identity.openid.steps import CONSENT, FIRM, PERSON, SIGN_IN, View, agreed_scopes, subject_of
+from services.identity.openid.steps import (
+    CONSENT,
+    FIRM,
+    PERSON,
+    SIGN_IN,
+    View,
+    agreed_scopes,
+    digest_of,
+    subject_of,
+)
 from services.identity.sign_in.session import cookie_name, current_session
 from services.identity.site.routes import Site
 
@@ -113,6 +121,8 @@ async def choose_firm(
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
     except Refusal as error:
         return await _error_of(request, site, provider, clock, error, form.text("flow"))
+    if not _was_shown_to(form, view):
+        return onward(_continue_address(issuer, flow_id))
     chosen = _account_chosen(form, view)
     if chosen is None or view.signed_in is None:
         unchosen = {"firm": Sentence("Choisissez une entreprise.")}
@@ -137,10 +147,11 @@ async def choose_person(
         view, flow_id = await _under_way(request, provider, issuer, clock, form.text("flow"))
     except Refusal as error:
         return await _error_of(request, site, provider, clock, error, form.text("flow"))
-    if view.signed_in is None:
+    is_the_same = form.text("choice") == "same"
+    if view.signed_in is None or (is_the_same and not _was_shown_to(form, view)):
         return onward(_continue_address(issuer, flow_id))
     async with provider.db.transaction(issuer.caisse) as tx:
-        if form.text("choice") == "same":
+        if is_the_same:
             await flow_store.confirm_person(tx, flow_id, view.signed_in.session_id)
         else:
             # The client's wish to hear a consent outlives the change of person.
@@ -166,9 +177,9 @@ async def consent(
         if form.text("choice") != "accept":
             denied = AccessDenied("The person refused.")
             return await shown(request, site, provider, await ended(provider, issuer, view, denied))
-        if view.signed_in is not None and form.text("shown") == digest_of(view):
+        if view.signed_in is not None and form.text("shown") == (seen := digest_of(view)):
             async with provider.db.transaction(issuer.caisse) as tx:
-                await flow_store.consent(tx, flow_id, view.signed_in.session_id, clock())
+                await flow_store.consent(tx, flow_id, view.signed_in.session_id, seen, clock())
     except Refusal as error:
         return await _error_of(request, site, provider, clock, error, form.text("flow"))
     return onward(_continue_address(issuer, flow_id))
@@ -205,6 +216,15 @@ def _flow_id(text: str) -> UUID:
 
 def _continue_address(issuer: Issuer, flow_id: UUID) -> str:
     return f"{issuer.endpoint('/authorize/continue')}?flow={flow_id}"
+
+
+def _name_of(view: View) -> str:
+    return public_id("per", view.person.person_id) if view.person else ""
+
+
+def _was_shown_to(form: Form, view: View) -> bool:
+    """Whether the page named this very person: in another tab, somebody else may have signed in since."""
+    return form.text("shown_to") == _name_of(view)
 
 
 def _account_chosen(form: Form, view: View) -> tuple[UUID | None] | None:
@@ -325,6 +345,7 @@ async def _page(
     common: dict[str, Any] = {
         "flow_id": outcome.flow_id,
         "email": view.person.email if view.person else "",
+        "shown_to": _name_of(view),
     }
     if outcome.page == FIRM:
         choices = {
@@ -379,14 +400,6 @@ def _consent_values(view: View) -> dict[str, Any]:
 def host_of(uri: str | None) -> str:
     """Where a link leads, for who is about to follow it: registered addresses are ASCII, a look-alike shows."""
     return urlsplit(uri or "").hostname or ""
-
-
-def digest_of(view: View) -> str:
-    """What the person saw: consent given to one thing, or to one name, never covers another."""
-    client, subject = view.client, subject_of(view)
-    who = (client.client_id, client.metadata.client_name, origin_of(view.request.redirect_uri))
-    seen = [*who, str(subject.account_id), *sorted(agreed_scopes(view))]
-    return sha256("\n".join(seen).encode()).hexdigest()[:32]
 
 
 @get("/client-logos/{name:str}", access="anyone")
