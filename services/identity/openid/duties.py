@@ -15,11 +15,12 @@ from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
 from services.identity.caisses import store as caisses
 from services.identity.floors import store as floors
-from services.identity.openid import logout_store, sweep_store
-from services.identity.openid.backchannel_logout import deliver_for_ever
+from services.identity.openid import sweep_store
 from services.identity.openid.buckets import RINGS, SEEN_JTI
 from services.identity.openid.guarded_fetcher import GuardedFetcher
-from services.identity.openid.logos import keep_logos_for_ever
+from services.identity.openid.logos.keep_logos import keep_logos_for_ever
+from services.identity.openid.logout import store as logout_store
+from services.identity.openid.logout.backchannel import deliver_for_ever
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys.rotation import sweep_keys
 
