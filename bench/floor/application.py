@@ -36,7 +36,7 @@ from services.identity.openid.bucket_names import (
     new_refresh_secret,
     refresh_place,
 )
-from services.identity.openid.buckets import bucket_at, bucket_of
+from services.identity.openid.buckets import RINGS, bucket_of
 from services.identity.openid.issuer import Issuer, audiences_of
 from services.identity.signing_keys.key_ring import KeyRing
 from services.identity.signing_keys.opened import Opened
@@ -342,7 +342,7 @@ def form_of(body: bytes) -> dict[str, str]:
 def of_token(claims: dict[str, Any]) -> tuple[object, ...]:
     """Grant and jti of a person's token, and the buckets of the grant and of a revocation."""
     grant_id = parse_public_id("gnt", claims["jti"].partition(".")[0])
-    return grant_id, claims["jti"], grant_bucket(grant_id), bucket_at("revoked_token", claims["exp"])
+    return grant_id, claims["jti"], grant_bucket(grant_id), RINGS["revoked_token"].at_second(claims["exp"])
 
 
 def hash_of(secret: str) -> bytes:

@@ -41,9 +41,10 @@ from services.identity.openid import browser_endpoint, program_endpoints
 from services.identity.openid import routes as openid
 from services.identity.openid.flow_pages import routes as openid_pages
 from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.logos import routes as logos
 from services.identity.openid.logout import routes as logout
 from services.identity.openid.provider import Provider
-from services.identity.openid.refusals import Refusal
+from services.identity.openid.registration import routes as registration
 from services.identity.sign_in import routes as sign_in
 from services.identity.sign_in.forgotten_password import routes as forgotten_password
 from services.identity.sign_in.password import Passwords
@@ -76,6 +77,7 @@ PAGES = [
     *confirmation.ROUTES,
     *account.ROUTES,
     *openid_pages.ROUTES,
+    *logos.ROUTES,
     *logout.ROUTES,
     *delegation.ROUTES,
     *one_mandate.ROUTES,
@@ -157,8 +159,8 @@ def routes() -> list[Any]:
         Router("/{slug:str}", route_handlers=[*delegation_api.ROUTES, *admin.ROUTES]),
         *names.ROUTES,
         *floors.ROUTES,
-        *openid.ROOT_ROUTES,
-        Router("/{slug:str}", route_handlers=openid.ROUTES, exception_handlers={Refusal: openid.on_refusal}),
+        *openid.ROUTES,
+        Router("/{slug:str}", route_handlers=registration.ROUTES),
     ]
 
 

@@ -8,14 +8,19 @@ The same list serves /authorize and /par.
 import re
 from typing import Any
 
-import msgspec
 from authlib.oauth2.rfc6749.errors import UnsupportedResponseTypeError
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
-from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid import audiences
 from services.identity.openid.authorization_details import parse_adherent
 from services.identity.openid.bucket_names import ANY_OF_FOUR, Span
+from services.identity.openid.claims_parameter import (
+    AskedAcr,
+    asked_acr,
+    asked_subject,
+    kept_claims,
+    read_claims,
+)
 from services.identity.openid.clients import CODE, Client
 from services.identity.openid.hints import id_token_of
 from services.identity.openid.issuer import SUPPORTED_SCOPES, Issuer
@@ -26,7 +31,6 @@ from services.identity.openid.refusals import (
     UnauthorizedClient,
     UnmetAuthenticationRequirements,
 )
-from services.identity.openid.tokens import SUPPORTED_CLAIMS, claims_within
 from services.identity.openid.wire import Parameters
 from services.identity.sign_in.session import ACR_RANK
 
@@ -75,38 +79,10 @@ class AuthorizationRequest(Struct, frozen=True, kw_only=True, omit_defaults=True
     pushed_in: Span = ANY_OF_FOUR
     """Its buckets; the version before says none."""
 
-
-class AskedAcr(Struct, frozen=True):
-    """`{"essential": true, "values": ["mfa"]}` (OpenID Connect Core §5.5.1.1)."""
-
-    essential: bool = False
-    value: str | UnsetType = UNSET
-    values: tuple[str, ...] = ()
-
     @property
-    def levels(self) -> tuple[str, ...]:
-        return self.values if self.value is UNSET else (*self.values, self.value)
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        return tuple(level for level in self.levels if level in ACR_RANK)
-
-
-class AskedSubject(Struct, frozen=True):
-    """`{"value": "per_…"}` (OpenID Connect Core §3.1.2.2, §5.5.1)."""
-
-    value: str | UnsetType = UNSET
-    values: tuple[str, ...] = ()
-
-
-class AskedClaims(Struct, frozen=True):
-    """The `claims` parameter, by place (OpenID Connect Core §5.5); other places are left out."""
-
-    id_token: dict[str, Any] | None = None
-    userinfo: dict[str, Any] | None = None
-
-
-_asked_claims = msgspec.json.Decoder(AskedClaims)
+    def firm_number(self) -> str | None:
+        """The adhérent number of `firm`: its caisse is the issuer's (`details_are_ours`)."""
+        return None if self.firm is None else self.firm.partition(":")[2]
 
 
 class ReturnAddress(Struct, frozen=True):
@@ -122,8 +98,7 @@ class ReturnAddress(Struct, frozen=True):
 def addressed(parameters: Parameters, client: Client) -> ReturnAddress:
     """openid.md line 2: raises `InvalidRequest`, for a page, when there is nowhere safe to answer."""
     redirect_uri = parameters.need("redirect_uri")
-    if not client.check_redirect_uri(redirect_uri):
-        raise InvalidRequest("The redirect_uri is not registered for this client.")
+    _check_address(redirect_uri, client)
     state = parameters.get("state")
     if state is not None and len(state) > LONGEST_STATE:
         raise InvalidRequest("The state is too long.")
@@ -133,12 +108,28 @@ def addressed(parameters: Parameters, client: Client) -> ReturnAddress:
     )
 
 
+def known(client: Client | None) -> Client:
+    """openid.md line 2: one that is there, and not stopped. Raises `InvalidRequest`, for a page."""
+    if client is None or client.state != "active":
+        raise InvalidRequest("The client is unknown.")
+    return client
+
+
+def _check_address(redirect_uri: str, client: Client) -> None:
+    if not client.check_redirect_uri(redirect_uri):
+        raise InvalidRequest("The redirect_uri is not registered for this client.")
+
+
 def response_type_is_code(parameters: Parameters, client: Client, issuer: Issuer) -> None:
     """openid.md line 3: no implicit, no hybrid."""
     response_type = parameters.need("response_type")
     if response_type != "code":
         raise UnsupportedResponseTypeError("Only the code response type is supported.", response_type)
-    if not client.check_response_type(response_type) or not client.check_grant_type(CODE):
+    _check_code_flow(client)
+
+
+def _check_code_flow(client: Client) -> None:
+    if not client.check_response_type("code") or not client.check_grant_type(CODE):
         raise UnauthorizedClient("The client is not registered for the code flow.")
 
 
@@ -197,14 +188,14 @@ def ages_and_words_are_well_formed(parameters: Parameters, client: Client, issue
 
 def claims_are_well_formed(parameters: Parameters, client: Client, issuer: Issuer) -> None:
     """OpenID Connect Core §5.5, §5.5.1.1."""
-    claims = asked_claims(parameters)
+    claims = read_claims(parameters)
     asked_acr(claims)
     asked_subject(claims)
 
 
 def levels_are_ours(parameters: Parameters, client: Client, issuer: Issuer) -> None:
     """OpenID Connect Core §5.5.1.1: an essential level that nobody can reach here is a failed authentication."""
-    asked = asked_acr(asked_claims(parameters))
+    asked = asked_acr(read_claims(parameters))
     if asked is not None and asked.essential and asked.levels and not asked.known:
         raise UnmetAuthenticationRequirements("None of the levels required exists here.")
 
@@ -249,7 +240,7 @@ def checked(
     """The request, believed. Raises the refusal of the first check that fails."""
     for check in CHECKS:
         check(parameters, client, issuer)
-    claims = asked_claims(parameters)
+    claims = read_claims(parameters)
     asked = asked_acr(claims)
     essential = asked is not None and asked.essential and bool(asked.known)
     age = parameters.get("max_age")
@@ -271,7 +262,7 @@ def checked(
         acr_is_essential=essential,
         acr_accepted=asked.known if asked is not None and essential else (),
         # Without `openid` there is neither ID token nor UserInfo to hold them.
-        claims=_kept(claims, client) if "openid" in scopes else {},
+        claims=kept_claims(claims, client) if "openid" in scopes else {},
         login_hint=parameters.get("login_hint"),
         hinted_subject=_hinted_subject(parameters, client, issuer),
         ui_locales=parameters.get("ui_locales"),
@@ -302,17 +293,14 @@ def may_be_answered(request: AuthorizationRequest, client: Client) -> None:
 
     Raises `InvalidRequest`, for a page.
     """
-    if client.state != "active":
-        raise InvalidRequest("The client is unknown.")
-    if not client.check_redirect_uri(request.redirect_uri):
-        raise InvalidRequest("The redirect_uri is not registered for this client.")
+    known(client)
+    _check_address(request.redirect_uri, client)
 
 
 def is_still_allowed(request: AuthorizationRequest, client: Client, issuer: Issuer) -> None:
     """What was checked when the request came, judged by the client of this moment. Raises what the client hears."""
     came_as_it_must(request, client)
-    if not client.check_response_type("code") or not client.check_grant_type(CODE):
-        raise UnauthorizedClient("The client is not registered for the code flow.")
+    _check_code_flow(client)
     if request.code_challenge is None and client.needs_pkce:
         raise InvalidRequest("A code_challenge is required.")
     if not client.scopes.intersection(request.scopes):
@@ -326,45 +314,6 @@ def known_scopes(parameters: Parameters, client: Client) -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in (parameters.get("scope") or "").split() if word in known))
 
 
-def asked_claims(parameters: Parameters) -> AskedClaims:
-    """Raises `InvalidRequest`."""
-    try:
-        return read_json(parameters.get("claims") or "{}", _asked_claims)
-    except UnreadableJson as error:
-        raise InvalidRequest("The claims parameter is not a JSON object of objects.") from error
-
-
-def _kept(asked: AskedClaims, client: Client) -> dict[str, dict[str, Any]]:
-    """By place, the names that mean something here, within the client's ceiling: all that is ever read of them."""
-    places = {"id_token": asked.id_token, "userinfo": asked.userinfo}
-    known = {
-        place: {name: None for name in wanted if name in SUPPORTED_CLAIMS}
-        for place, wanted in places.items()
-        if wanted
-    }
-    return claims_within(known, client.scopes)
-
-
-def asked_acr(asked: AskedClaims) -> AskedAcr | None:
-    """Raises `InvalidRequest`."""
-    try:
-        return msgspec.convert((asked.id_token or {}).get("acr"), AskedAcr | None)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest("The acr of the claims parameter is not a request for levels.") from error
-
-
-def asked_subject(asked: AskedClaims) -> str | None:
-    """The one person the ID token may be about. Raises `InvalidRequest`."""
-    try:
-        wanted = msgspec.convert((asked.id_token or {}).get("sub"), AskedSubject | None) or AskedSubject()
-    except msgspec.ValidationError as error:
-        raise InvalidRequest("The sub of the claims parameter is not a request for a person.") from error
-    named = {*wanted.values, *(() if wanted.value is UNSET else (wanted.value,))}
-    if len(named) > 1:
-        raise InvalidRequest("The claims parameter names several persons.")
-    return next(iter(named), None)
-
-
 def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) -> str | None:
     """The lowest acceptable level: of the claim, of `acr_values`, or the client's own."""
     known = asked.known if asked is not None else ()
@@ -376,7 +325,7 @@ def _wanted_acr(parameters: Parameters, client: Client, asked: AskedAcr | None) 
 
 def _hinted_subject(parameters: Parameters, client: Client, issuer: Issuer) -> str | None:
     """Who must answer, by `id_token_hint` or by the `sub` of the claims parameter, which then agree."""
-    named, hinted = asked_subject(asked_claims(parameters)), _subject_of_hint(parameters, client, issuer)
+    named, hinted = asked_subject(read_claims(parameters)), _subject_of_hint(parameters, client, issuer)
     if named is not None and hinted not in (None, named):
         raise InvalidRequest("The id_token_hint and the claims parameter name different persons.")
     return named if named is not None else hinted

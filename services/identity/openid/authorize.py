@@ -12,6 +12,7 @@ from services.identity.openid.authorization_request import (
     addressed,
     came_as_it_must,
     checked,
+    known,
 )
 from services.identity.openid.bucket_names import Place, handle_place
 from services.identity.openid.clients import Client
@@ -45,8 +46,7 @@ async def answer_authorize(
     client, pushed, present = await visited(
         read, client_id, now, session=visit.sought_at(now), pushed_at=handle
     )
-    if client is None or client.state != "active":
-        raise InvalidRequest("The client is unknown.")
+    client = known(client)
     if handle is not None:
         request = _as_pushed(pushed, handle, client, now)
         return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
@@ -69,9 +69,7 @@ async def keep_posted(
     if uri is not None and pushed_handle(uri) is not None:
         by_value_or_by_reference(parameters)
     else:
-        client = await load_client(provider.db.one_statement(issuer.caisse), client_id)
-        if client is None or client.state != "active":
-            raise InvalidRequest("The client is unknown.")
+        client = known(await load_client(provider.db.one_statement(issuer.caisse), client_id))
         asked = await _asked(provider, issuer, parameters, client, now)
         if isinstance(asked, ToClient):
             return asked

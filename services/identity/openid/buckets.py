@@ -20,6 +20,18 @@ class Ring(NamedTuple):
     width: int
     buckets: int
 
+    def at(self, moment: datetime) -> int:
+        """The bucket whose turn it is."""
+        return self.at_second(int(moment.timestamp()))
+
+    def at_second(self, second: int) -> int:
+        """As `at`, of a second of the epoch."""
+        return second // self.width % self.buckets
+
+    def at_rest(self, now: datetime) -> int:
+        """The one in which nothing lives."""
+        return (int(now.timestamp()) // self.width - 2) % self.buckets
+
 
 DAY = 86400
 RINGS: dict[Bucketed, Ring] = {
@@ -33,21 +45,12 @@ RINGS: dict[Bucketed, Ring] = {
     "refresh_token": Ring(7 * DAY, 16),
 }
 
+SEEN_JTI = Ring(15 * 60, 4)
+"""Of assertions shown, each alive six minutes at most: apart, since no name says their bucket and none is read back."""
+
 FORMER = 16
 """The bucket of grants and refresh tokens written by the version before, which names none."""
 
 
 def bucket_of(table: Bucketed, expires_at: datetime) -> int:
-    return bucket_at(table, int(expires_at.timestamp()))
-
-
-def bucket_at(table: Bucketed, second: int) -> int:
-    """The bucket whose turn it is at this second of the epoch."""
-    ring = RINGS[table]
-    return second // ring.width % ring.buckets
-
-
-def bucket_at_rest(table: Bucketed, now: datetime) -> int:
-    """The one in which nothing lives."""
-    ring = RINGS[table]
-    return (int(now.timestamp()) // ring.width - 2) % ring.buckets
+    return RINGS[table].at(expires_at)

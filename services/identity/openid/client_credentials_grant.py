@@ -8,13 +8,12 @@ from typing import Any
 from authlib.oauth2.rfc6749 import grants
 
 from libs.common.access import rights
-from services.identity.openid import audiences, dpop_binding, tokens
+from services.identity.openid import audiences, dpop_binding, token_journal, tokens
 from services.identity.openid.clients import CLIENT_CREDENTIALS
 from services.identity.openid.kernel import Kernel
 from services.identity.openid.refusals import (
     InvalidAuthorizationDetails,
     InvalidScope,
-    InvalidTarget,
     UnauthorizedClient,
 )
 
@@ -39,8 +38,7 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         issuer = kernel.snapshot.issuer
         asked = kernel.asked.parameters
         audience = audiences.chosen(asked.resources, audiences.open_to(client, issuer), issuer)
-        if kernel.proof is None and audience.uri != issuer.url:
-            raise InvalidTarget("A bearer token is not accepted by our services.")
+        dpop_binding.check_reach(kernel.proof, audience, issuer)
         # openid.md §1, `compat`: a bearer token opens nothing of ours, and none of a service's rights is UserInfo's.
         held = rights.SERVICE if kernel.proof is not None else frozenset[str]()
         scopes = client.scopes & held & audience.scopes
@@ -50,7 +48,7 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
                 raise InvalidScope
         jkt = kernel.proof.jkt if kernel.proof else None
         if administration := scopes & rights.ADMINISTRATION:
-            kernel.note_administration(administration)
+            token_journal.note_administration(kernel.caller, administration)
         return {
             "access_token": tokens.service_token(
                 kernel.snapshot, client, audience=audience.uri, scopes=scopes, jkt=jkt

@@ -19,6 +19,7 @@ from services.identity.openid.effects import (
 )
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
+from services.identity.openid.person_claims import claims_within
 from services.identity.openid.refusals import InvalidRequest
 from services.identity.openid.snapshot import Granted
 from services.identity.openid.steps import (
@@ -30,7 +31,6 @@ from services.identity.openid.steps import (
     has_agreed,
     subject_of,
 )
-from services.identity.openid.tokens import claims_within
 
 CODE_LIFE = timedelta(seconds=60)
 CONSENT_LASTS = timedelta(days=365)

@@ -16,7 +16,7 @@ from services.identity.openid.authorization_request import DISPLAYS, PROMPTS, RE
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.foreign_jwt import ALGORITHMS
 from services.identity.openid.issuer import SUPPORTED_SCOPES, Issuer
-from services.identity.openid.tokens import SUPPORTED_CLAIMS
+from services.identity.openid.person_claims import SUPPORTED_CLAIMS
 from services.identity.sign_in.session import ACR_RANK
 
 AUTHENTICATION_METHODS = ("private_key_jwt", "none")

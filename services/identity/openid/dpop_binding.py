@@ -7,7 +7,8 @@ from msgspec import Struct
 from libs.common.access import refusals
 from libs.common.access.dpop import DpopProof, Nonces, verify_proof
 from services.identity.openid.clients import Client
-from services.identity.openid.refusals import InvalidDpopProof, UseDpopNonce
+from services.identity.openid.issuer import Audience, Issuer
+from services.identity.openid.refusals import InvalidDpopProof, InvalidTarget, UseDpopNonce
 from services.identity.openid.snapshot import Snapshot
 
 
@@ -49,6 +50,12 @@ def check_required(proof: DpopProof | None, client: Client) -> None:
     """openid.md line 13: a token is bound to a key, `compat` clients' UserInfo tokens apart."""
     if proof is None and client.needs_dpop:
         raise InvalidDpopProof("A DPoP proof is required.")
+
+
+def check_reach(proof: DpopProof | None, audience: Audience, issuer: Issuer) -> None:
+    """openid.md §1: what is bound to no key is good at the issuer alone. Raises `InvalidTarget`."""
+    if proof is None and audience.uri != issuer.url:
+        raise InvalidTarget("A bearer token is good for UserInfo only.")
 
 
 def check_bound(proof: DpopProof | None, jkt: str | None) -> None:

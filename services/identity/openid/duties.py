@@ -15,11 +15,12 @@ from libs.common.runtime.duties import keep_duties
 from libs.common.runtime.settings import Settings
 from services.identity.caisses import store as caisses
 from services.identity.floors import store as floors
-from services.identity.openid import logout_store, sweep_store
-from services.identity.openid.backchannel_logout import deliver_for_ever
-from services.identity.openid.buckets import RINGS, bucket_at_rest
+from services.identity.openid import sweep_store
+from services.identity.openid.buckets import RINGS, SEEN_JTI
 from services.identity.openid.guarded_fetcher import GuardedFetcher
-from services.identity.openid.logos import keep_logos_for_ever
+from services.identity.openid.logos.keep_logos import keep_logos_for_ever
+from services.identity.openid.logout import store as logout_store
+from services.identity.openid.logout.backchannel import deliver_for_ever
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys.rotation import sweep_keys
 
@@ -28,8 +29,6 @@ log = structlog.get_logger()
 SWEEP_EVERY = 300.0
 REPLAYS_KNOWN_FOR = timedelta(hours=24)
 FLOORS_KEPT = timedelta(seconds=REMEMBERED) + timedelta(minutes=1)
-BUCKET = 900
-"""Seconds of one bucket of `seen_jti`."""
 
 
 async def openid_duties(
@@ -84,12 +83,11 @@ async def sweep(db: Database, relay: Database, keys: KeyEncryption, now: datetim
 
 async def empty_what_rests(relay: Database, now: datetime) -> None:
     """A bucket a transaction: one that must wait for its readers keeps no other locked."""
-    for table in RINGS:
+    for table, ring in RINGS.items():
         async with relay.across_caisses() as tx:
-            await sweep_store.empty_at_rest(tx, table, bucket_at_rest(table, now))
+            await sweep_store.empty_at_rest(tx, table, ring.at_rest(now))
     async with relay.across_caisses() as tx:
-        # The bucket two quarters ahead is the one of two quarters ago: nothing in it can be presented any more.
-        await sweep_store.empty_bucket(tx, (int(now.timestamp()) // BUCKET + 2) % 4)
+        await sweep_store.empty_seen_jti(tx, SEEN_JTI.at_rest(now))
 
 
 async def empty_what_the_version_before_left(relay: Database, now: datetime) -> None:

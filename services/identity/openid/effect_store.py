@@ -19,12 +19,9 @@ from libs.common.database import journal
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid import effects
 from services.identity.openid.bucket_names import flow_span, grant_bucket
-from services.identity.openid.buckets import bucket_of
+from services.identity.openid.buckets import SEEN_JTI, bucket_of
 from services.identity.openid.effects import Effect
 from services.identity.sign_in.store import LET_THROUGH
-
-SEEN_JTI_WIDTH = 900
-"""Seconds of a bucket of `seen_jti`: no row outlives ten minutes."""
 
 
 class Change(NamedTuple):
@@ -42,8 +39,7 @@ class Change(NamedTuple):
 
 
 def _jti(effect: effects.RememberJti, caisse: CaisseSlug) -> tuple[object, ...]:
-    bucket = int(effect.expires_at.timestamp()) // SEEN_JTI_WIDTH % 4
-    return caisse, bucket, effect.kind, effect.party, effect.jti, effect.expires_at
+    return caisse, SEEN_JTI.at(effect.expires_at), effect.kind, effect.party, effect.jti, effect.expires_at
 
 
 def _proof(effect: effects.RememberProof, _: CaisseSlug) -> tuple[object, ...]:

@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from services.identity.cabinets.machine_store import Machine
-from services.identity.openid import audiences, subject_gate, tokens
+from services.identity.openid import audiences, dpop_binding, subject_gate, token_journal, tokens
 from services.identity.openid.authorization_details import within_grant
 from services.identity.openid.bucket_names import new_refresh_secret, refresh_place
 from services.identity.openid.clients import Client
 from services.identity.openid.effects import StoreRefresh
 from services.identity.openid.issuer import OPENID_SCOPES, Audience
 from services.identity.openid.kernel import Kernel
-from services.identity.openid.refusals import InvalidGrant, InvalidTarget
+from services.identity.openid.refusals import InvalidGrant
 from services.identity.openid.snapshot import Grant
 from services.identity.openid.subject_gate import AnsweredFor, InForce, Stopped
 from services.identity.sign_in.session import LONGEST
@@ -49,7 +49,7 @@ def pass_gate(kernel: Kernel, grant: Grant, shown: dict[str, Any] | None = None)
         else:
             passed = subject_gate.check_token(shown, snapshot.floor, grant, client, snapshot.now)
     except Stopped as stop:
-        kernel.note_refusal(stop.reason, grant)
+        token_journal.note_refusal(kernel.caller, stop.reason, grant)
         raise InvalidGrant from stop
     if grant.expires_at <= snapshot.now:
         raise InvalidGrant
@@ -61,7 +61,7 @@ def pass_gate_of_machine(kernel: Kernel, machine: Machine) -> AnsweredFor:
     try:
         return subject_gate.check_machine(machine, kernel.client)
     except Stopped as stop:
-        kernel.note_machine_refusal(stop.reason, machine)
+        token_journal.note_machine_refusal(kernel.caller, stop.reason, machine)
         raise InvalidGrant from stop
 
 
@@ -69,7 +69,9 @@ def chosen_audience(kernel: Kernel, grant: InForce, client: Client) -> Audience:
     """granted ∩ what the client is registered for today, and of that the one that is asked. Raises `InvalidTarget`."""
     issuer = kernel.snapshot.issuer
     allowed = audiences.granted_still(grant.granted.resources, client, issuer)
-    return audiences.chosen(kernel.asked.parameters.resources, allowed, issuer)
+    audience = audiences.chosen(kernel.asked.parameters.resources, allowed, issuer)
+    dpop_binding.check_reach(kernel.proof, audience, issuer)
+    return audience
 
 
 def narrowed_scopes(
@@ -81,8 +83,6 @@ def narrowed_scopes(
     allowed = subject_gate.allowed_scopes(wanted, client, grant.subject) & audience.scopes
     if kernel.proof is None:
         # openid.md §1, `compat`: a bearer token opens UserInfo and nothing else.
-        if audience.uri != kernel.snapshot.issuer.url:
-            raise InvalidTarget("A bearer token is good for UserInfo only.")
         allowed &= OPENID_SCOPES
     return sorted(allowed)
 

@@ -9,25 +9,17 @@ Each grant runs authlib's own class; what authlib leaves out or gets wrong
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from authlib.oauth2.rfc6749 import AuthorizationServer, OAuth2Payload, OAuth2Request
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 
 from libs.common.access.dpop import DpopProof
-from libs.common.database.journal import Act, Actor
-from libs.common.values.identifiers import public_id
-from services.identity.cabinets.machine_store import Machine
+from services.identity.openid import token_journal
 from services.identity.openid.answers import Answer, Decision, refusal_answer
 from services.identity.openid.caller import Caller, UnprovenRequest
 from services.identity.openid.clients import Client
-from services.identity.openid.effects import Note, NoteOnce, RevokeGrant
-from services.identity.openid.refusals import InvalidRequest, SlowDown, UseDpopNonce
-from services.identity.openid.snapshot import Grant
+from services.identity.openid.refusals import InvalidRequest
 from services.identity.openid.wire import Parameters
-
-UNTOLD = (UseDpopNonce, SlowDown)
-"""Not refusals of anything: come back with the nonce, or in a second."""
 
 
 class KernelPayload(OAuth2Payload):
@@ -107,100 +99,6 @@ class Kernel(AuthorizationServer):
         request.auth_method = client.metadata.token_endpoint_auth_method
         return client
 
-    def note_refusal(self, reason: str, grant: Grant) -> None:
-        """The precise reason goes to the journal; the caller gets the public one."""
-        self.effects.append(
-            Note(
-                Act(
-                    action="grant.refused",
-                    subject_kind="person",
-                    subject_id=public_id("per", grant.subject.person_id),
-                    at=self.snapshot.now,
-                    adherent_id=grant.subject.adherent_id,
-                    details={"reason": reason, "client_id": grant.client_id},
-                )
-            )
-        )
-
-    def note_machine_refusal(self, reason: str, machine: Machine) -> None:
-        """As `note_refusal`: the journal names the machine and its sponsor."""
-        self.effects.append(
-            Note(
-                Act(
-                    action="grant.refused",
-                    subject_kind="machine",
-                    subject_id=public_id("mch", machine.id),
-                    at=self.snapshot.now,
-                    actor=Actor(cabinet_id=machine.cabinet_id),
-                    details={
-                        "reason": reason,
-                        "client_id": machine.client_id,
-                        "sponsor": public_id("per", machine.sponsor_id),
-                    },
-                )
-            )
-        )
-
-    def note_administration(self, scopes: frozenset[str]) -> None:
-        """A program may now administer the caisse."""
-        client_id = self.client.client_id
-        self.effects.append(
-            Note(
-                Act(
-                    action="token.administration",
-                    subject_kind="client",
-                    subject_id=client_id,
-                    at=self.snapshot.now,
-                    details={"scopes": sorted(scopes)},
-                )
-            )
-        )
-
-    def _note_token_refused(self, error: OAuth2Error) -> None:
-        """openid.md §2, audit events: a line a minute for this actor and error, unless a more precise one is there."""
-        told = (Note, NoteOnce, RevokeGrant)
-        if (
-            not self.caller.is_proven
-            or isinstance(error, UNTOLD)
-            or any(isinstance(one, told) for one in self.effects)
-        ):
-            return
-        grant_type = self.asked.grant_type
-        machine, person_id = self.snapshot.machine, self._person_named()
-        subject = (
-            ("client", self.client.client_id)
-            if machine is None
-            else ("machine", public_id("mch", machine.id))
-        )
-        named = {} if machine is None else {"sponsor": public_id("per", machine.sponsor_id)}
-        act = Act(
-            action="token.refused",
-            subject_kind=subject[0],
-            subject_id=subject[1],
-            at=self.snapshot.now,
-            actor=Actor(person_id=person_id, cabinet_id=machine and machine.cabinet_id),
-            details={
-                "client_id": self.client.client_id,
-                "error": error.error or "",
-                "grant_type": grant_type,
-                **named,
-            },
-        )
-        self.effects.append(NoteOnce(act, f"{grant_type}/{error.error}/{person_id}"))
-
-    def _person_named(self) -> UUID | None:
-        """Whose grant this client presented: of another client's, it proves nothing of who acts."""
-        snapshot = self.snapshot
-        presented = (
-            snapshot.grant,
-            snapshot.refresh and snapshot.refresh.grant,
-            snapshot.code and snapshot.code.grant,
-        )
-        for grant in presented:
-            if grant is not None and grant.check_client(self.client):
-                return grant.subject.person_id
-        return None
-
     def query_client(self, client_id: str) -> Client | None:
         client = self.snapshot.client
         return client if client is not None and client.client_id == client_id else None
@@ -218,5 +116,5 @@ class Kernel(AuthorizationServer):
         return Answer(status, body, dict(headers) | self.caller.next_nonce())
 
     def handle_error_response(self, request: OAuth2Request, error: OAuth2Error) -> Answer:
-        self._note_token_refused(error)
+        token_journal.note_token_refused(self.caller, error)
         return refusal_answer(error, self.snapshot)

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from services.identity.openid import subject_gate
 from services.identity.openid.authorization_request import AuthorizationRequest
 from services.identity.openid.clients import Client
+from services.identity.openid.person_claims import scopes_of_claims
 from services.identity.openid.refusals import (
     AccessDenied,
     AccountSelectionRequired,
@@ -26,7 +27,6 @@ from services.identity.openid.refusals import (
 )
 from services.identity.openid.snapshot import Subject
 from services.identity.openid.subject_gate import Stopped
-from services.identity.openid.tokens import scopes_of_claims
 from services.identity.sign_in.session import ACR_RANK
 
 FLOW_LASTS = timedelta(minutes=30)
@@ -174,7 +174,7 @@ def _has_several_contexts(view: View) -> bool:
 def firm_is_chosen(view: View) -> None:
     """One active account is chosen by itself; several, or an account beside a cabinet, are asked about."""
     if view.request.firm is not None:
-        if not any(firm_name(firm) == view.request.firm.partition(":")[2] for firm in view.firms):
+        if _firm_asked(view) is None:
             raise AccessDenied("The person has no account for this firm.")
         return
     if view.flow.context_chosen:
@@ -239,15 +239,16 @@ def subject_of(view: View) -> Subject:
     if view.person is None:
         raise Missing(SIGN_IN, LoginRequired)
     if view.request.firm is not None:
-        number = view.request.firm.partition(":")[2]
-        return next((firm for firm in view.firms if firm_name(firm) == number), view.person)
+        return _firm_asked(view) or view.person
     if view.flow.context_chosen:
         return next((firm for firm in view.firms if firm.account_id == view.flow.account_id), view.person)
     return view.firms[0] if len(view.firms) == 1 and not view.works_in_a_cabinet else view.person
 
 
-def firm_name(firm: Subject) -> str:
-    return firm.adherent_number or ""
+def _firm_asked(view: View) -> Subject | None:
+    """The person as the firm that the request names makes them; `None` where they have no account of it."""
+    number = view.request.firm_number
+    return next((firm for firm in view.firms if firm.adherent_number == number), None)
 
 
 def answered_level(view: View) -> str:

@@ -16,7 +16,7 @@ from services.identity.delegation.power import MandatePower, joined_power, machi
 from services.identity.delegation.store import POWER
 from services.identity.delegation.term import paris_day
 from services.identity.openid.bucket_names import Place, grant_bucket
-from services.identity.openid.buckets import bucket_at
+from services.identity.openid.buckets import RINGS
 from services.identity.openid.clients import Client, ClientMetadata
 from services.identity.openid.presented import Sought
 from services.identity.openid.remembered import Remembered
@@ -293,7 +293,7 @@ async def load_presented(
 
 def _of_token(token: Sought) -> tuple[object, ...]:
     """`$2` to `$6`."""
-    bucket = bucket_at("revoked_token", token.exp)
+    bucket = RINGS["revoked_token"].at_second(token.exp)
     return token.grant_id, token.jti, grant_bucket(token.grant_id), bucket, token.floors
 
 

@@ -26,7 +26,7 @@ async def forget_initial_tokens(tx: Tx, now: datetime) -> int:
     return await tx.execute("DELETE FROM initial_access_token WHERE expires_at < $1", now)
 
 
-EMPTY_BUCKET = (
+EMPTY_SEEN_JTI = (
     "TRUNCATE seen_jti_0",
     "TRUNCATE seen_jti_1",
     "TRUNCATE seen_jti_2",
@@ -34,6 +34,6 @@ EMPTY_BUCKET = (
 )
 
 
-async def empty_bucket(tx: Tx, bucket: int) -> None:
+async def empty_seen_jti(tx: Tx, bucket: int) -> None:
     """Forget a quarter of an hour of assertions at once: no dead rows, no work for the vacuum."""
-    await tx.execute(EMPTY_BUCKET[bucket])
+    await tx.execute(EMPTY_SEEN_JTI[bucket])

@@ -5,13 +5,14 @@ from typing import Any
 
 from libs.common.access import refusals as access
 from libs.common.access.dpop import Nonces, verify_proof
-from services.identity.openid import discovery, store, subject_gate, tokens
+from services.identity.openid import discovery, store, subject_gate
 from services.identity.openid.answers import Answer
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import LostRace, write
 from services.identity.openid.dpop_binding import ProofHeaders, next_nonce, nonces_for
 from services.identity.openid.effects import Effect, RememberProof
 from services.identity.openid.issuer import Issuer
+from services.identity.openid.person_claims import granted_claims, scope_claims
 from services.identity.openid.presented import bound_key, read_access_token, sought
 from services.identity.openid.provider import Provider
 from services.identity.openid.snapshot import Grant, Snapshot
@@ -154,8 +155,8 @@ def userinfo_claims(grant: InForce, client: Client, scopes: list[str]) -> dict[s
     allowed = [scope for scope in scopes if scope in client.scopes]
     return {
         "sub": grant.granted.subject,
-        **tokens.scope_claims(allowed, grant.subject),
-        **tokens.asked_claims("userinfo", grant, client),
+        **scope_claims(allowed, grant.subject),
+        **granted_claims("userinfo", grant, client),
     }
 
 

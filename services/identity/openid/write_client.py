@@ -44,7 +44,7 @@ class Hand(NamedTuple):
     token_jti: str | None = None
     held: frozenset[str] | None = None
     """The rights of a program's token. None bounds the others: the operator may all, and what a
-    client says of itself is read within its profile (`dynamic_registration.read_metadata`)."""
+    client says of itself is read within its profile (`registration.dynamic.read_metadata`)."""
 
     @property
     def actor(self) -> Actor:

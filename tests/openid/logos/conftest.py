@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.database.pool import Database
 from services.identity.openid.guarded_fetcher import GuardedFetcher
-from services.identity.openid.logos import read_due
+from services.identity.openid.logos.keep_logos import read_due
 from tests.openid.listener import Listener
 from tests.openid.logos.pictures import picture
 from tests.openid.party import Issuer, Somebody

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.identity.openid.logo_image import PLACE, NotALogo, as_shown
+from services.identity.openid.logos.image import PLACE, NotALogo, as_shown
 from tests.openid.logos.pictures import SVG, claiming, picture, two_pictures
 
 

@@ -12,7 +12,7 @@ import pytest
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from services.identity.openid.guarded_fetcher import GuardedFetcher
-from services.identity.openid.logos import AT_ONCE, FRESH_FOR, LEASE, WAITS, read_due
+from services.identity.openid.logos.keep_logos import AT_ONCE, FRESH_FOR, LEASE, WAITS, read_due
 from services.identity.openid.write_client import AT_THE_COMMAND_LINE, disable_client, update_client
 from tests.openid.listener import Listener
 from tests.openid.logos.conftest import Round

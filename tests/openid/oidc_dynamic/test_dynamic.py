@@ -11,7 +11,7 @@ from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.database.pool import Database
 from libs.common.values.identifiers import public_id
 from services.identity.openid.guarded_fetcher import GuardedFetcher
-from services.identity.openid.logos import read_due
+from services.identity.openid.logos.keep_logos import read_due
 from tests.openid.listener import Listener
 from tests.openid.logos.pictures import picture
 from tests.openid.oidc_dynamic.registering import CALLBACK, invitation, manage, post, register

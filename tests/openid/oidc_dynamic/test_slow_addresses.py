@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from libs.common.database.held import TransactionIsOpen
-from services.identity.openid.dynamic_registration import PER_CLIENT, PER_NETWORK
 from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.registration.dynamic import PER_CLIENT, PER_NETWORK
 from tests.openid.oidc_dynamic.registering import CALLBACK, invitation, manage, post, register
 from tests.openid.party import Issuer
 

@@ -16,8 +16,10 @@ from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.values.caisse_slug import CaisseSlug, parse_caisse_slug
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
-from services.identity.openid import logout_store
-from services.identity.openid.backchannel_logout import (
+from services.identity.openid.bucket_names import grant_bucket
+from services.identity.openid.guarded_fetcher import GuardedFetcher
+from services.identity.openid.logout import store as logout_store
+from services.identity.openid.logout.backchannel import (
     EVENT,
     LEASE,
     LEFT,
@@ -26,8 +28,6 @@ from services.identity.openid.backchannel_logout import (
     deliver_due,
     deliver_for_ever,
 )
-from services.identity.openid.bucket_names import grant_bucket
-from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.provider import Provider
 from services.identity.sign_in import store as people
 from services.identity.sign_in.new_password import change_password

@@ -7,8 +7,8 @@ from datetime import timedelta
 from libs.common.database.forgetting import BATCH
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
-from services.identity.openid import logout_store
 from services.identity.openid.duties import sweep
+from services.identity.openid.logout import store as logout_store
 from tests.openid.party import Issuer
 
 FEW = 10

@@ -22,7 +22,7 @@ from services.identity.openid.bucket_names import (
     new_refresh_secret,
     refresh_place,
 )
-from services.identity.openid.buckets import DAY, RINGS, Bucketed, bucket_at_rest, bucket_of
+from services.identity.openid.buckets import DAY, RINGS, Bucketed, bucket_of
 from services.identity.openid.commit import write
 from services.identity.openid.duties import empty_what_rests, sweep
 from services.identity.openid.issuing import OFFLINE_GRANT_LIFE, SESSION_GRANT_LIFE
@@ -226,10 +226,10 @@ async def test_nothing_alive_is_ever_swept(issuer: Issuer, identity_relay: Datab
 def test_the_bucket_at_rest_never_holds_a_living_row(table: Bucketed, second: int, share: float) -> None:
     now = datetime.fromtimestamp(second, UTC)
     remaining = LIVES[table] * share
-    assert bucket_of(table, now + remaining) != bucket_at_rest(table, now)
+    assert bucket_of(table, now + remaining) != RINGS[table].at_rest(now)
     # … nor one that died less than a whole width ago.
     dead_for = timedelta(seconds=RINGS[table].width) * share * 0.999
-    assert bucket_of(table, now - dead_for) != bucket_at_rest(table, now)
+    assert bucket_of(table, now - dead_for) != RINGS[table].at_rest(now)
     assert 0 <= bucket_of(table, now) < RINGS[table].buckets
 
 

@@ -1,6 +1,5 @@
 """What a person meets between a client's request and its answer: choices, consent, refusal."""
 
-import re
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
@@ -12,27 +11,26 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 from msgspec.structs import replace
 
-from libs.common.database.pool import Database
 from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
 from libs.common.pages.environment import speak
 from libs.common.pages.formats import siret
-from libs.common.values.caisse_slug import parse_caisse_slug
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from libs.common.values.sentence import Sentence
-from services.identity.openid import browser_endpoint, flow_store, logo_store
+from services.identity.openid import browser_endpoint, flow_store
 from services.identity.openid.authorize import keep_posted, pushed_handle
+from services.identity.openid.browser_request import posted, visit
 from services.identity.openid.completion import CONSENT_LASTS
 from services.identity.openid.flow import origin_of
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.issuing import access_lasts
+from services.identity.openid.logos import store as logo_store
 from services.identity.openid.proceed import ToClient, ToPage, continue_flow, ended, look, under_way
 from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import AccessDenied, InvalidRequestUri, Refusal
 from services.identity.openid.rights_in_words import rights_in_words
-from services.identity.openid.routes import AnyRequest, posted, visit
 from services.identity.openid.steps import (
     CONSENT,
     FIRM,
@@ -44,20 +42,10 @@ from services.identity.openid.steps import (
     subject_of,
 )
 from services.identity.sign_in.session import cookie_name, current_session
-from services.identity.site.routes import Site
+from services.identity.site.routes import AnyRequest, Site
 
 NO_FIRM = "cabinet"
 """The choice of a collaborator who also has accounts: act for the cabinet's clients."""
-
-
-LOGO_NAME = re.compile("[0-9a-f]{32}")
-
-LOGO_HEADERS = {
-    # Opened by itself it is an image and nothing else; `nosniff` comes with every answer.
-    "Content-Security-Policy": "default-src 'none'; sandbox; frame-ancestors 'none'",
-    "Content-Disposition": 'inline; filename="logo.png"',
-    "Cache-Control": "public, max-age=86400, immutable",
-}
 
 
 @get("/authorize", access="protocol")
@@ -402,19 +390,5 @@ def host_of(uri: str | None) -> str:
     return urlsplit(uri or "").hostname or ""
 
 
-@get("/client-logos/{name:str}", access="anyone")
-async def client_logo(
-    slug: FromPath[str], name: FromPath[str], db: NamedDependency[Database]
-) -> Response[bytes]:
-    """A client's logo by the name of its bytes: always a PNG of our own making. No cookie counts here."""
-    image = None
-    if LOGO_NAME.fullmatch(name):
-        async with db.transaction(parse_caisse_slug(slug)) as tx:
-            image = await logo_store.image_named(tx, name)
-    if image is None:
-        return Response(b"", status_code=404, media_type="text/plain")
-    return Response(image, media_type="image/png", headers=LOGO_HEADERS)
-
-
-ROUTES = [authorize, authorize_posted, authorize_continue, choose_firm, choose_person, consent, client_logo]
+ROUTES = [authorize, authorize_posted, authorize_continue, choose_firm, choose_person, consent]
 """Under `/{caisse}`."""

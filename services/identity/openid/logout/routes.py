@@ -12,18 +12,18 @@ from libs.common.http.application import Clock
 from libs.common.http.forms import Form, read_form
 from libs.common.http.security_headers import allow_form_action
 from libs.common.pages.environment import speak
-from services.identity.openid import end_session
-from services.identity.openid.end_session import LogoutRequest
+from services.identity.openid.browser_request import posted, queried
 from services.identity.openid.flow import origin_of
 from services.identity.openid.flow_pages.routes import error_page
+from services.identity.openid.logout import end_session
+from services.identity.openid.logout.end_session import LogoutRequest
 from services.identity.openid.program_endpoints import issuer_of
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import Refusal
-from services.identity.openid.routes import AnyRequest, posted, queried
 from services.identity.openid.wire import Parameters, parameters_of
 from services.identity.sign_in import session as sign_in
 from services.identity.sign_in.session import Session, cookie_name, current_session
-from services.identity.site.routes import Site, drop_cookie
+from services.identity.site.routes import AnyRequest, Site, drop_cookie
 
 ASKED = "asked"
 """A handle of ours for what was posted."""
@@ -123,7 +123,7 @@ async def _leave(
         if session is not None and not (confirmed or asked.is_proven):
             return _confirmation(request, site, parameters, asked, session)
         if session is not None:
-            # The clients of the session hear of it from the queue (backchannel_logout.py).
+            # The clients of the session hear of it from the queue (backchannel.py).
             await sign_in.end_session(tx, session.id, now=now)
     response = _goodbye(request, site, asked, may_leave=confirmed or asked.is_proven or session is None)
     drop_cookie(response, cookie_name(issuer.caisse))

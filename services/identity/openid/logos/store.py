@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from libs.common.database.transaction import Tx
-from services.identity.openid.logo_image import Logo
+from services.identity.openid.logos.image import Logo
 
 
 class WantedLogo(NamedTuple):

@@ -14,10 +14,10 @@ import structlog
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.http.application import Clock
-from services.identity.openid import logo_store
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
-from services.identity.openid.logo_image import DECLARED, NotALogo, as_shown
-from services.identity.openid.logo_store import WantedLogo
+from services.identity.openid.logos import store as logo_store
+from services.identity.openid.logos.image import DECLARED, NotALogo, as_shown
+from services.identity.openid.logos.store import WantedLogo
 
 log = structlog.get_logger()
 

@@ -21,11 +21,12 @@ from libs.common.database.transaction import DatabaseUnavailable, Tx
 from libs.common.http.application import Clock
 from libs.common.runtime.telemetry import counter
 from libs.common.values.caisse_slug import CaisseSlug
-from services.identity.openid import logout_store, store
+from services.identity.openid import store
 from services.identity.openid.clients import Client
 from services.identity.openid.guarded_fetcher import FetchRefused
 from services.identity.openid.issuer import Issuer
-from services.identity.openid.logout_store import Delivery
+from services.identity.openid.logout import store as logout_store
+from services.identity.openid.logout.store import Delivery
 from services.identity.openid.provider import Provider
 from services.identity.openid.subjects import subject_for
 from services.identity.sign_in.session import sid_of
@@ -43,7 +44,10 @@ LATE_EVERY = 60.0
 LOOKS_BACK = timedelta(hours=1)
 """A grant whose transaction began before its session's end is found by then."""
 WAITS = (5, 30, 120, 600, 3600, 3600 * 4, 3600 * 12)
-"""Seconds before each new attempt; after the last, the client has had a day."""
+"""Seconds before each new attempt; with the last, the client has had seventeen hours."""
+
+TOKEN_LASTS = timedelta(minutes=2)
+"""§2.4: so that a captured one is of no use later."""
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 ACCEPTED = frozenset({200, 204})
@@ -212,7 +216,7 @@ async def _send(provider: Provider, delivery: Delivery, now: datetime) -> str | 
 
 
 def logout_token(issuer: Issuer, client: Client, delivery: Delivery, now: datetime, *, salt: bytes) -> str:
-    """§2.4: `sub`, `sid`, the event, no nonce."""
+    """§2.4: `sub`, `sid`, the event, no nonce. Signed as the client's ID tokens are (§2.6)."""
     issued_at = int(now.timestamp())
     claims: dict[str, Any] = {
         "iss": issuer.url,
@@ -220,7 +224,7 @@ def logout_token(issuer: Issuer, client: Client, delivery: Delivery, now: dateti
         "sub": subject_for(client.metadata, delivery.person_id, caisse=issuer.caisse, salt=salt),
         "sid": sid_of(delivery.session_id),
         "iat": issued_at,
-        "exp": issued_at + 120,
+        "exp": issued_at + int(TOKEN_LASTS.total_seconds()),
         "jti": secrets.token_urlsafe(16),
         "events": {EVENT: {}},
     }

@@ -6,13 +6,14 @@ import msgspec
 from msgspec import Struct
 
 from libs.common.database.transaction import Tx
-from services.identity.openid import logout_store, store
+from services.identity.openid import store
 from services.identity.openid.authorization_request import check_size
 from services.identity.openid.bucket_names import handle_place
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import write
 from services.identity.openid.hints import id_token_of, may_have_been_ours
 from services.identity.openid.issuer import Issuer
+from services.identity.openid.logout import store as logout_store
 from services.identity.openid.par import kept
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import InvalidRequest
