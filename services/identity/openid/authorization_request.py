@@ -8,6 +8,7 @@ The same list serves /authorize and /par.
 import re
 from typing import Any
 
+import msgspec
 from authlib.oauth2.rfc6749.errors import UnsupportedResponseTypeError
 from msgspec import Struct
 
