@@ -55,9 +55,14 @@ def test_a_name_that_begins_with_a_dash_is_told_how_it_is_written(
 ) -> None:
     code, said = refused(["person", "show", dashed], capsys)
     assert code == 2
-    assert said.endswith(
-        "n'est pas une option de « espace person show ». Ce qui commence par un tiret s'écrit en dernier, après « -- »."
-    )
+    assert "n'est pas une option de « espace person show »" in said
+    assert said.endswith("une valeur qui commence par un tiret s'écrit en dernier, après « -- ».")
+
+
+def test_an_option_that_was_mistyped_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = refused(["person", "show", "awa@entreprise.example", "--jsn"], capsys)
+    assert code == 2
+    assert "Vouliez-vous dire --json ?" in said and "« espace person show --help »" in said
 
 
 def test_a_sentence_in_json_too(capsys: pytest.CaptureFixture[str]) -> None:

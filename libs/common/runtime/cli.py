@@ -13,6 +13,7 @@ docs/reference/command-line.md has the table, and the two commands that tell mor
 
 import json
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -37,9 +38,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Répondre pa
 """The `--json` of every command that ends by itself."""
 
 
-BLANKS = (
-    "".join(chr(code) for code in range(0x10000) if chr(code).isspace()) + "\u200b\u200c\u200d\u2060\ufeff"
-)
+_AROUND = re.compile(r"\A[\s\u200b-\u200d\u2060\ufeff]+|[\s\u200b-\u200d\u2060\ufeff]+\Z")
 """What comes along when a name is copied from a page or a table, and nobody sees."""
 
 
@@ -49,7 +48,7 @@ class AsPasted(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return value.strip(BLANKS) or self.fail("une valeur est attendue.", param, ctx)
+        return _AROUND.sub("", value) or self.fail("une valeur est attendue.", param, ctx)
 
 
 AS_PASTED = AsPasted()
@@ -167,10 +166,11 @@ def _our_fault(error: Exception) -> str:
 
 
 def _no_option(error: click.NoSuchOption) -> str:
-    command = "cette commande" if error.ctx is None else f"« {error.ctx.command_path} »"
+    command = "espace" if error.ctx is None else error.ctx.command_path
+    near = f" Vouliez-vous dire {' ou '.join(error.possibilities)} ?" if error.possibilities else ""
     return (
-        f"{error.option_name} n'est pas une option de {command}. "
-        "Ce qui commence par un tiret s'écrit en dernier, après « -- »."
+        f"{error.option_name} n'est pas une option de « {command} ».{near} "
+        f"« {command} --help » les nomme ; une valeur qui commence par un tiret s'écrit en dernier, après « -- »."
     )
 
 
