@@ -45,7 +45,7 @@ is disabled, or registers other keys, waits for none.
 JWKS_RETRY_AFTER = 10.0
 """Seconds before an address that failed, or whose keys lacked a `kid`, is read again: strangers set the beat."""
 
-READS_AT_ONCE = 8
+READS_AT_ONCE = 16
 """Of one address: whoever asks for a client's `request_uri` without end makes no crowd at its door, nor at ours."""
 
 JWKS_REMEMBERED = 4 * 1024 * 1024
