@@ -214,6 +214,11 @@ async def enrol_factor(
         async with db.transaction(site.slug) as tx:
             opened, codes = await add_factor(tx, keys, mail, session, typed, base=site.identity, now=clock())
     except WrongCode:
+        async with db.transaction(site.slug) as tx:
+            has_one_already = (await person_of(tx, session)).has_totp
+        if has_one_already:
+            # The page of its recovery codes was loaded again, and posts the value that has served.
+            return site.go(LANDING)
         wrong = {
             "code": Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le.")
         }

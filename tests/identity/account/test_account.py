@@ -168,6 +168,9 @@ async def test_an_adherent_adds_an_application_then_removes_it(
     assert (await visitor.post(FACTOR, code="12")).status_code == 422
     codes = await visitor.post(FACTOR, code=value_at(secret, clock))
     assert "Vos codes de secours" in told(codes)
+    # The page of the codes, loaded again: the application is there, and its value is not called wrong.
+    again = await visitor.follow(await visitor.post(FACTOR, code=value_at(secret, clock)))
+    assert "Active" in told(again) and "Ce code n’est pas le bon" not in told(again)
 
     fresh = await visitor.get(FACTOR)
     assert "Retirer l’application" in told(fresh)
