@@ -41,7 +41,9 @@ BELIEVED: Final = 900.0
 of an issuer that has not answered after them lives longer than 600 more. The stream keeps revocations longer than that.
 """
 
-JWKS_LIMIT: Final = 64 * 1024
+JWKS_LIMIT: Final = 256 * 1024
+"""Bytes of one issuer's set, which no rotation makes larger (`MOST_VERIFYING`)."""
+
 MOST_ISSUERS: Final = 4096
 MOST_WAITING: Final = 256
 

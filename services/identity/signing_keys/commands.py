@@ -25,7 +25,7 @@ from services.identity.caisses.command_line import caisse_named, in_caisse, now,
 from services.identity.floors.acknowledged import PATIENCE, Heard, acknowledged, ask_every_service, silent
 from services.identity.signing_keys import store
 from services.identity.signing_keys.revocation import Revocation, algorithm_of, revoke_key
-from services.identity.signing_keys.rotation import rotate
+from services.identity.signing_keys.rotation import MOST_VERIFYING, RotatedTooOften, rotate
 from services.identity.signing_keys.wrap import wrap
 
 NAME = "espace keys"
@@ -95,7 +95,13 @@ def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
     async def rotated(tx: Tx) -> dict[str, str | None]:
         return {name: await rotate(tx, encryption, name, now()) for name in chosen}
 
-    signers = in_caisse(caisse, rotated, name=NAME)
+    try:
+        signers = in_caisse(caisse, rotated, name=NAME)
+    except RotatedTooOften as error:
+        refuse(
+            f"{MOST_VERIFYING} clés {error} ont déjà été retirées en une heure : rien n'a changé. "
+            "Attendez qu'elles ne servent plus, une heure après leur retrait."
+        )
     if as_json:
         print_json(signers)
         return

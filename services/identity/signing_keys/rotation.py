@@ -14,6 +14,7 @@ from libs.common.database.journal import THE_SYSTEM, Act, Actor
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.refusals import DomainError
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.signing_keys import store
 from services.identity.signing_keys.sealing import PURPOSE, context
@@ -23,6 +24,10 @@ SIGNS_FOR = timedelta(days=30)
 VERIFIES_FOR = timedelta(hours=1)
 """Longer than the longest life of an ID token or access token (openid.md line 28)."""
 
+MOST_VERIFYING = 100
+"""Retired keys of one algorithm that still verify: all of them stand in the JWK Set, which services read up to
+`issuer_keys.JWKS_LIMIT`.
+"""
 
 HINTS_FOR = timedelta(days=91)
 """How long we recognise an ID token of ours shown as a hint: longer than a session or an offline grant lives.
@@ -32,6 +37,10 @@ It is in no JWK Set and opens nothing: nobody else may believe what a retired ke
 
 AT_ONCE: tuple[Algorithm, ...] = ("ES256", "EdDSA")
 """Made with the caisse, in milliseconds; RSA keys take a quarter of a second and are made at the first request."""
+
+
+class RotatedTooOften(DomainError):
+    """So many keys of this algorithm retired within the hour that one more would make the set too large to be read."""
 
 
 async def create_keys(
@@ -75,8 +84,10 @@ async def rotate(
     """The published successor signs from now on, the former signer verifies; the new signer's kid.
 
     `made` is the key to publish next, for a caller that drew it off the event loop.
-    `None` when another process rotated at this very moment.
+    `None` when another process rotated at this very moment. Raises `RotatedTooOften`.
     """
+    if await store.verifying(tx, algorithm) >= MOST_VERIFYING:
+        raise RotatedTooOften(algorithm)
     if not await store.retire_active(tx, algorithm, now):
         return None
     kid = await succeed(tx, keys, made or SigningKey.generate(algorithm), now)

@@ -134,6 +134,13 @@ async def add(
     )
 
 
+async def verifying(tx: Tx, algorithm: str) -> int:
+    """How many retired keys of this algorithm still verify."""
+    return await tx.fetchval(
+        "SELECT count(*) FROM signing_key WHERE algorithm = $1 AND state = 'verify_only'", algorithm
+    )
+
+
 async def retire_active(tx: Tx, algorithm: str, now: datetime) -> bool:
     """The signer stops signing and keeps verifying."""
     return bool(

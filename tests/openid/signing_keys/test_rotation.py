@@ -4,15 +4,24 @@ import asyncio
 from datetime import timedelta
 
 import httpx
+import msgspec
 import pytest
 
-from libs.common.access.issuer_keys import IssuerKeys
-from libs.common.access.signatures import SigningKey, thumbprint
+from libs.common.access.issuer_keys import JWKS_LIMIT, IssuerKeys
+from libs.common.access.signatures import SIGNING_ALGORITHMS, SigningKey, thumbprint
 from libs.common.keys.key_encryption import KeyEncryption, SealBroken
 from services.identity.signing_keys import store
-from services.identity.signing_keys.rotation import SIGNS_FOR, VERIFIES_FOR, rotate, sweep_keys
+from services.identity.signing_keys.rotation import (
+    MOST_VERIFYING,
+    SIGNS_FOR,
+    VERIFIES_FOR,
+    RotatedTooOften,
+    rotate,
+    sweep_keys,
+)
 from services.identity.signing_keys.sealing import PURPOSE, context
 from tests.openid.party import Issuer, header_of
+from tests.openid.signing_keys.commanded import commanded
 
 
 async def states(issuer: Issuer, algorithm: str = "ES256") -> dict[str, str]:
@@ -46,6 +55,30 @@ async def test_two_rotations_at_once_are_one(issuer: Issuer, keys: KeyEncryption
     await asyncio.gather(once(), once(), return_exceptions=True)
     found = list((await states(issuer, "PS256")).values())
     assert found.count("active") == 1 and found.count("prepublished") == 1
+
+
+async def test_a_set_of_keys_never_outgrows_what_a_service_reads(issuer: Issuer, keys: KeyEncryption) -> None:
+    """A program that rotates without end would shut the caisse's services out for an hour."""
+    # Those of the other algorithms are as many, and as large, at most.
+    sizes = [len(msgspec.json.encode(SigningKey.generate(alg).published_jwk())) for alg in SIGNING_ALGORITHMS]
+    assert sum(sizes) * (MOST_VERIFYING + 2) < JWKS_LIMIT
+
+    already = list((await states(issuer)).values()).count("verify_only")
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        for _ in range(MOST_VERIFYING - already):
+            await rotate(tx, keys, "ES256", issuer.clock())
+    before = await published(issuer)
+    with pytest.raises(RotatedTooOften):
+        async with issuer.db.transaction(issuer.caisse) as tx:
+            await rotate(tx, keys, "ES256", issuer.clock())
+
+    told = await commanded(issuer.settings, "rotate", issuer.caisse, "--algorithm", "ES256")
+    assert told.returncode == 1 and "ES256" in told.stderr and "heure" in told.stderr
+    assert await published(issuer) == before, "the signer stayed"
+    issuer.clock.forward(hours=1, seconds=1)
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        await store.archive(tx, retired_before=issuer.clock() - VERIFIES_FOR, now=issuer.clock())
+        assert await rotate(tx, keys, "ES256", issuer.clock())
 
 
 async def test_the_sweep_rotates_monthly_and_archives_what_nothing_needs(

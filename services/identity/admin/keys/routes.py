@@ -18,6 +18,7 @@ from libs.common.database.pool import Database
 from libs.common.events.identity import SigningKeyRevoked
 from libs.common.http.application import Clock
 from libs.common.http.documented import IdempotencyKey, needs, refusals
+from libs.common.http.problems import PROBLEMS, Problem
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.refusals import NotFound
 from libs.common.values.identifiers import new_id
@@ -27,7 +28,13 @@ from services.identity.floors.acknowledged import Questions, silent
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys import store
 from services.identity.signing_keys.revocation import algorithm_of, revoke_key
-from services.identity.signing_keys.rotation import rotate
+from services.identity.signing_keys.rotation import RotatedTooOften, rotate
+
+PROBLEMS[RotatedTooOften] = Problem(
+    409,
+    "rotated-too-often",
+    "Trop de clés de cet algorithme ont été retirées en une heure. Attendez qu'elles ne servent plus.",
+)
 
 SCOPE = "key.manage"
 ACCESS = Scopes(SCOPE, delegable=False)
