@@ -50,6 +50,9 @@ SERVICES: tuple[Service, ...] = (
     Service("documents", 3, "services.documents.app:create_app", "services.documents.work:work"),
 )
 
+ROOT_KEY_PROOF = "services.identity.signing_keys.root_key_proof:prove_root_key"
+"""`async prove(db, keys) -> None` for `espace doctor`: whether the root key opens what is sealed."""
+
 COMMANDS: tuple[CommandRow, ...] = (
     CommandRow("up", "libs.common.runtime.up:up", "Tout démarrer sur cette machine, avec la démonstration."),
     CommandRow("serve", "libs.common.runtime.serve:serve", "Servir une application en HTTP."),

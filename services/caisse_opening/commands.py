@@ -22,6 +22,7 @@ from services.identity.caisses import store
 from services.identity.caisses.add import CaisseAlreadyThere, add_caisse
 from services.identity.caisses.caisse import Caisse, CaisseSettings, Cutover
 from services.identity.caisses.command_line import in_caisse, now
+from services.identity.signing_keys.root_key_proof import prove_root_key
 
 
 @click.group("caisse")
@@ -153,6 +154,7 @@ async def _add(settings: Settings, wanted: Caisse, *, with_clients: bool) -> lis
     keys = open_key_encryption(settings)
     db = await Database.open(settings.identity.dsn, name="espace caisse", max_size=1)
     try:
+        await prove_root_key(db, keys)
         async with db.transaction(wanted.slug) as tx:
             await add_caisse(tx, keys, wanted)
             return await register_own_clients(tx, settings, now=wanted.created_at) if with_clients else []

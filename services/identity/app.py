@@ -52,6 +52,7 @@ from services.identity.sign_in.prove_again import StepUpRequired
 from services.identity.sign_in.refused import write_what_is_owed
 from services.identity.sign_in.session import Session, SignInRequired
 from services.identity.sign_in.step_up import routes as step_up
+from services.identity.signing_keys.root_key_proof import prove_root_key
 from services.identity.site.routes import (
     Site,
     provide_brand,
@@ -110,6 +111,7 @@ def create_app(
     async def opened(app: Litestar) -> AsyncGenerator[None, None]:
         with closing(passwords), closing(paper):
             async with _database_of(settings) as db:
+                await prove_root_key(db, keys)
                 app.state.db = db
                 app.state.provider = Provider(db, settings, keys, GuardedFetcher.of(settings))
                 async with db.across_caisses() as tx:

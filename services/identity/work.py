@@ -28,6 +28,7 @@ from services.identity.openid.duties import openid_duties
 from services.identity.sign_in import session_store
 from services.identity.sign_in import store as sign_ins
 from services.identity.sign_in.forgotten_password import store as resets
+from services.identity.signing_keys.root_key_proof import prove_root_key
 
 log = structlog.get_logger()
 
@@ -45,6 +46,7 @@ async def work(settings: Settings, stop: asyncio.Event) -> None:
         opened.push_async_callback(sweeps.close)
         db = await Database.open(settings.identity.dsn, name="identity-work", max_size=4)
         opened.push_async_callback(db.close)
+        await prove_root_key(db, keys)
         bus = Bus.of(settings, "identity", name="identity-work")
         opened.push_async_callback(bus.close)
         bus.start()

@@ -129,3 +129,18 @@ async def test_an_address_in_use_is_refused_with_the_remedy(alone: Settings, tmp
         said, _ = await second.communicate()
     assert second.returncode == 4
     assert f"Le port {alone.identity.port} est déjà pris" in said.decode()
+
+
+@pytest.mark.parametrize("command", [["serve", "identity"], ["work", "identity"]])
+async def test_a_root_key_that_is_none_refuses_the_start_in_a_sentence(
+    alone: Settings, command: list[str]
+) -> None:
+    """Exit code 3, for whoever restarts it: to try again is no remedy."""
+    wrong = replace(alone, keys=replace(alone.keys, key_encryption_key="abc"))
+    ended = await asyncio.create_subprocess_exec(
+        *ESPACE, *command, cwd=ROOT, env=clean_environment() | to_environment(wrong),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said = (await ended.communicate())[0].decode()
+    assert ended.returncode == 3, said
+    assert "keys.key_encryption_key" in said and "Traceback" not in said

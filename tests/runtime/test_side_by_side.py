@@ -109,7 +109,7 @@ def test_who_ended_first_is_told_by_name() -> None:
         begun(process)
         said, _ = process.communicate(timeout=20)
         assert process.returncode == 3
-        assert "process.ended" in said and "two" in said and "3" in said
+        assert "process.ended" in said and "two" in said and "exit_code=3" in said.replace(" ", "")
 
 
 def test_each_has_a_name_of_its_own_in_the_list_of_processes() -> None:

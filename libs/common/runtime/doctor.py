@@ -16,11 +16,13 @@ import rich_click as click
 
 from libs.common.database.backlog import backlog
 from libs.common.database.create_database import durability_faults
+from libs.common.database.pool import Database
+from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime import embedded_nats, embedded_postgres
 from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.cli import REFUSED, json_option, print_json
-from libs.common.runtime.settings import Settings, load_settings
-from services.registry import SERVICES
+from libs.common.runtime.settings import Settings, SettingsRefused, load_settings
+from services.registry import ROOT_KEY_PROOF, SERVICES, entry_point
 
 LEAST_FREE_BYTES = 1024**3
 LONGEST_WAIT = timedelta(minutes=1)
@@ -111,6 +113,8 @@ async def examine_servers(settings: Settings) -> list[Finding]:
         for service in SERVICES
         if service.work and settings.service(service.name).relay_dsn
     ]
+    if settings.identity.dsn:
+        findings.append(await _root_key(settings))
     findings.append(await _port("NATS", settings.nats.url.rpartition("//")[2].rpartition("@")[2]))
     findings.append(await _port("Relais de courrier", f"{settings.mail.host}:{settings.mail.port}"))
     for service in SERVICES:
@@ -136,6 +140,24 @@ async def _database(name: str, dsn: str) -> Finding:
             f"Base de {name}", False, ", ".join(faults), "Une coupure perdrait des écritures : retirez-les."
         )
     return Finding(f"Base de {name}", True, "répond, écritures durables")
+
+
+async def _root_key(settings: Settings) -> Finding:
+    """Whether it can be read, and opens what this installation has sealed."""
+    name, remedy = "Clé racine", "Remettez la précédente : docs/how-to/keep-the-root-key.md."
+    try:
+        keys = open_key_encryption(settings)
+        db = await Database.open(settings.identity.dsn, name="espace doctor", max_size=1)
+        try:
+            async with asyncio.timeout(5):
+                await entry_point(ROOT_KEY_PROOF)(db, keys)
+        finally:
+            await db.close()
+    except SettingsRefused as refused:
+        return Finding(name, False, str(refused), remedy)
+    except Exception as error:
+        return Finding(name, False, f"non vérifiée : {type(error).__name__}", "Voyez la base de identity.")
+    return Finding(name, True, "ouvre ce qui est scellé")
 
 
 async def _waiting(name: str, relay_dsn: str) -> Finding:

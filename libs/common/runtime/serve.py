@@ -18,7 +18,7 @@ from uvicorn import Config, Server
 from libs.common.http.bounded_connection import BoundedConnection
 from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.cli import AS_PASTED
-from libs.common.runtime.settings import Settings, load_settings
+from libs.common.runtime.settings import Settings, SettingsRefused, load_settings
 from libs.common.runtime.side_by_side import end_when_told, side_by_side, was_told
 from services.registry import entry_point, service_named
 
@@ -134,6 +134,8 @@ def _application(name: str, target: str) -> Any:
         gc.freeze()
         log.info("service.serving")
         return application
+    except SettingsRefused:
+        raise
     except Exception:
         log.exception("service.cannot_start")
         sys.exit(1)

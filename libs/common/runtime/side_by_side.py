@@ -79,7 +79,7 @@ def _first_to_end(children: dict[int, str]) -> int:
             # Imported when something has ended: whoever only starts a server is spared it.
             from structlog import get_logger
 
-            get_logger().error("process.ended", process=name, pid=ended, code=code)
+            get_logger().error("process.ended", process=name, pid=ended, exit_code=code)
             return code
 
 

@@ -105,6 +105,6 @@ async def _examined_apart(sent: bytes) -> Examined:
         raise
     if child.returncode != 0:
         # Out of memory or of time: whatever it was, it is no paper of ours.
-        log.info("verification.child_died", code=child.returncode)
+        log.info("verification.child_died", exit_code=child.returncode)
         return Examined("unreadable")
     return msgspec.json.decode(answer, type=Examined)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +16,7 @@ from libs.common.bus.connection import Bus
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.events.identity import SigningKeyRevoked
+from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.refusals import NotFound
 from libs.common.runtime.cli import AS_PASTED, json_option, make_sure, print_json, yes_option
@@ -25,6 +27,7 @@ from services.identity.caisses.command_line import caisse_named, in_caisse, now,
 from services.identity.floors.acknowledged import PATIENCE, Heard, acknowledged, ask_every_service, silent
 from services.identity.signing_keys import store
 from services.identity.signing_keys.revocation import Revocation, algorithm_of, revoke_key
+from services.identity.signing_keys.root_key_proof import prove_root_key
 from services.identity.signing_keys.rotation import MOST_VERIFYING, RotatedTooOften, rotate
 from services.identity.signing_keys.wrap import wrap
 
@@ -96,7 +99,7 @@ def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
         return {name: await rotate(tx, encryption, name, now()) for name in chosen}
 
     try:
-        signers = in_caisse(caisse, rotated, name=NAME)
+        signers = in_caisse(caisse, rotated, name=NAME, first=proven(encryption))
     except RotatedTooOften as error:
         refuse(
             f"{MOST_VERIFYING} clés {error} ont déjà été retirées en une heure : rien n'a changé. "
@@ -127,6 +130,19 @@ def revoke_now(caisse: str, kid: str, reason: str, is_sure: bool, as_json: bool)
         sys.exit(NOT_EVERYWHERE)
 
 
+def proven(encryption: KeyEncryption) -> Callable[[CaisseSlug], Awaitable[None]]:
+    """What is sealed from now on will be opened by the services."""
+
+    async def prove(_: CaisseSlug) -> None:
+        db = await Database.open(load_settings().identity.dsn, name=NAME, max_size=1)
+        try:
+            await prove_root_key(db, encryption)
+        finally:
+            await db.close()
+
+    return prove
+
+
 async def _revoked_and_heard(slug: CaisseSlug, kid: str, reason: str) -> tuple[Revocation, Heard]:
     settings = load_settings()
     settings.require("identity.dsn")
@@ -138,6 +154,7 @@ async def _revoked_and_heard(slug: CaisseSlug, kid: str, reason: str) -> tuple[R
         async with db.transaction(slug) as tx:
             await caisse_named(tx, slug)
             algorithm = await algorithm_of(tx, kid)
+        await prove_root_key(db, encryption)
         made = SigningKey.generate(algorithm)
         async with db.transaction(slug) as tx:
             done = await revoke_key(tx, encryption, kid, now(), made=made, by="operator", reason=reason)
