@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from structlog.testing import capture_logs
 
 from libs.common.access.access_token import AccessToken
-from libs.common.access.floor_feed import FloorFeed, ReadClock, Receipt, receipt_subject
+from libs.common.access.floor_feed import ClockUnknown, FloorFeed, ReadClock, Receipt, receipt_subject
 from libs.common.access.receipts import Receipts
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
@@ -232,3 +233,26 @@ async def test_made_up_receipts_push_no_true_one_out(settings: Settings) -> None
         answered = await receipts.of(services, timeout=5)
 
     assert all(answered.values())
+
+
+async def test_an_hour_without_identity_s_clock_is_no_hour_of_lines(settings: Settings) -> None:
+    """It is asked twice a second: what is new is said, what goes on is not."""
+    asked: list[str] = []
+
+    async def clock() -> datetime:
+        asked.append("status 404" if len(asked) < 4 else "ConnectError")
+        raise ClockUnknown(asked[-1])
+
+    with capture_logs() as logs:
+        async with (
+            linked(settings, "adherent") as bus,
+            running(FloorFeed(bus, Floors(), "adherent", clock=clock).run()),
+        ):
+
+            async def seven_times() -> bool:
+                return len(asked) > 6
+
+            await until(seven_times)
+
+    said = [line["reason"] for line in logs if line["event"] == "floors.clock_unknown"]
+    assert said == ["status 404", "ConnectError"]

@@ -118,14 +118,19 @@ class FloorFeed:
 
     async def _measure(self) -> None:
         """Keep the difference of the two clocks known; a reading that fails leaves what was known to age."""
+        said = ""
         while self._clock is not None:
             asked = self._floors.monotonic()
             try:
                 told = await self._clock()
             except ClockUnknown as error:
-                log.info("floors.clock_unknown", reason=str(error))
+                # Twice a second for as long as identity is away: said once, and again when the reason changes.
+                if str(error) != said:
+                    said = str(error)
+                    log.info("floors.clock_unknown", reason=said)
                 await asyncio.sleep(TRIED_EVERY)
                 continue
+            said = ""
             self._floors.measured(told, asked=asked)
             await self._rest()
 
