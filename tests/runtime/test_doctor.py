@@ -1,9 +1,11 @@
 """`espace doctor`: each thing that is wrong is a finding with its remedy, never a trace."""
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.common.database import dead_letters
 from libs.common.database.pool import Database
@@ -69,3 +71,22 @@ def test_a_machine_of_production_needs_no_embedded_server(settings: Settings):
     of_production = msgspec.structs.replace(settings, demonstration=False)
     assert [one for one in examine_machine(of_production) if "embarqué" in one.name] == []
     assert [one for one in examine_machine(settings) if "embarqué" in one.name] != []
+
+
+async def test_a_broker_and_a_relay_that_take_the_connection_and_say_nothing_are_findings(settings: Settings):
+    """A stopped process still has a kernel that answers for it."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        asked = replace(
+            settings,
+            nats=replace(settings.nats, url=f"nats://127.0.0.1:{port}"),
+            mail=replace(settings.mail, host="127.0.0.1", port=port),
+        )
+        for name in ("NATS", "Relais de courrier"):
+            finding = await found(asked, name)
+            assert not finding.holds, finding
+            assert f"127.0.0.1:{port}" in finding.seen and finding.remedy
+
+
+async def test_a_broker_that_greets_is_no_finding(settings: Settings):
+    assert (await found(settings, "NATS")).holds

@@ -189,13 +189,20 @@ async def _waiting(name: str, relay_dsn: str) -> Finding:
 
 
 async def _port(name: str, address: str) -> Finding:
+    """NATS and SMTP speak first: a process that hangs has its connections taken by the kernel, and greets nobody."""
     host, _, port = address.partition(":")
     try:
         async with asyncio.timeout(3):
-            _, writer = await asyncio.open_connection(host, int(port or 4222))
-        writer.close()
+            reader, writer = await asyncio.open_connection(host, int(port or 4222))
+            try:
+                if not await reader.read(1):
+                    raise ConnectionResetError
+            finally:
+                writer.close()
     except (OSError, ValueError):
-        return Finding(name, False, f"{address} ne répond pas", "Démarrez-le, ou corrigez l'adresse.")
+        return Finding(
+            name, False, f"{address} ne répond pas", "Démarrez-le, relancez-le, ou corrigez l'adresse."
+        )
     return Finding(name, True, f"{address} répond")
 
 
