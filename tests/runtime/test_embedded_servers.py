@@ -23,7 +23,7 @@ from libs.common.runtime import unprivileged
 from libs.common.runtime.child_process import StartRefused, free_port
 from libs.common.runtime.embedded_nats import configuration_text, embedded_nats
 from libs.common.runtime.embedded_postgres import embedded_postgres
-from tests.runtime.running import ROOT, clean_environment
+from tests.runtime.running import ROOT, clean_environment, espace, free_port_base
 
 is_root = os.geteuid() == 0
 
@@ -253,3 +253,18 @@ async def test_what_was_acknowledged_survives_a_kill_of_nats(tmp_path: Path):
         assert await bus.wait_connected(10)
         assert (await bus.jetstream.stream_info("IDENTITY")).state.messages == 50
         await bus.close()
+
+
+@pytest.mark.skipif(not is_root, reason="a small disk is root's to mount")
+def test_a_disk_too_small_for_a_cluster_is_a_sentence(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", small], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("no disk can be mounted here")
+    try:
+        ended = espace("up", "--data", str(small / "var"), "--port-base", str(free_port_base()), "--empty")
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert ended.returncode == 4, ended.stderr
+    assert "Le disque est plein" in ended.stderr and len(ended.stderr) < 600

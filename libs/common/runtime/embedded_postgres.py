@@ -97,7 +97,13 @@ async def _initdb_as_root(draft: Path, password: str, major: int) -> None:
             programs = Path(shutil.copytree(programs.parent, workshop / "postgresql")) / "bin"
         os.chown(workshop, account.pw_uid, account.pw_gid)
         await _initdb(programs, workshop / "data", password, major, become)
-        shutil.move(workshop / "data", draft)
+        try:
+            shutil.move(workshop / "data", draft)
+        except shutil.Error as error:
+            # One line a file of the cluster: the first says it all.
+            raise StartRefused(
+                f"La base n'a pas pu être écrite dans {draft} ({error.args[0][0][2]})."
+            ) from error
     _give_to(draft, unprivileged.choose_uid(draft.parent / "new"))
     # The move may have copied from another disk.
     os.sync()
