@@ -71,7 +71,7 @@ class Visit(Struct, frozen=True):
     browser: str
 
     def sought_at(self, now: datetime) -> tuple[bytes, datetime, datetime] | None:
-        """What finds the live session of this browser (`sign_in.store.LIVE`); `None` without a cookie."""
+        """What finds the live session of this browser (`session_store.LIVE`); `None` without a cookie."""
         return sought(self.session_cookie, now) if self.session_cookie else None
 
     @property
