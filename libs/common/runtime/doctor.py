@@ -15,7 +15,7 @@ import msgspec
 import rich_click as click
 
 from libs.common.database.backlog import backlog
-from libs.common.database.create_database import durability_faults
+from libs.common.database.durability import durability_faults
 from libs.common.runtime import embedded_nats, embedded_postgres
 from libs.common.runtime.child_process import StartRefused
 from libs.common.runtime.cli import REFUSED, json_option, print_json
