@@ -13,7 +13,7 @@ from rich.table import Table
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.keys.root_key import open_key_encryption
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.runtime.cli import AS_PASTED, json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import InvalidCaisseSlug, parse_caisse_slug
 from libs.common.values.siret import InvalidSiren, parse_siren
@@ -33,7 +33,7 @@ def caisse() -> None:
 
 
 @caisse.command("add")
-@click.argument("slug")
+@click.argument("slug", type=AS_PASTED)
 @click.option("--name", default="", help="Nom imprimé ; par défaut tiré de SLUG.")
 @click.option("--network-number", default="", help="Numéro de la caisse dans le réseau (deux chiffres).")
 @click.option("--siren", default="", help="SIREN de la caisse, imprimé sur ses attestations.")
@@ -75,7 +75,7 @@ def add(slug: str, as_json: bool, **given: Any) -> None:
 
 
 @caisse.command("connect")
-@click.argument("slug", required=False)
+@click.argument("slug", required=False, type=AS_PASTED)
 @json_option
 def connect(slug: str | None, as_json: bool) -> None:
     """Faire connaître à la caisse SLUG, ou à toutes, le portail et les services d'ici.

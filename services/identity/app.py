@@ -28,12 +28,12 @@ from services.identity.caisses import store as caisses
 from services.identity.caisses.caisse import Caisse
 from services.identity.delegation import routes as delegation
 from services.identity.delegation.api import routes as delegation_api
-from services.identity.delegation.api.acknowledged import Questions
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.one_mandate import routes as one_mandate
 from services.identity.first_connection import routes as first_connection
 from services.identity.first_connection.confirmation import routes as confirmation
 from services.identity.floors import routes as floors
+from services.identity.floors.acknowledged import Questions
 from services.identity.letters.paper_secret import PaperSecrets
 from services.identity.mail.enqueue import Mail
 from services.identity.names import routes as names

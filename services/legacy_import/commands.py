@@ -19,7 +19,7 @@ from libs.common.database.pool import Database
 from libs.common.legacy_export.profile import NotAnExport
 from libs.common.legacy_export.tally import FileReport, Progress
 from libs.common.legacy_export.verdict import Outcome, Verdict
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.runtime.cli import AS_PASTED, json_option, print_json
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.adherent.legacy_import.import_balances import import_balances
@@ -50,7 +50,11 @@ class _Telling:
 
 @click.command("import")
 @click.option(
-    "--caisse", "slug", required=True, help="La caisse qui reçoit l'export, par exemple mediterranee."
+    "--caisse",
+    "slug",
+    required=True,
+    type=AS_PASTED,
+    help="La caisse qui reçoit l'export, par exemple mediterranee.",
 )
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Juger et compter sans rien écrire.")

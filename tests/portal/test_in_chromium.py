@@ -1,6 +1,7 @@
 """The portal's pages in the states that the leaflet's journey does not cross, examined in Chromium."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +16,19 @@ from tests.pressed import alike, too_small
 
 AXE = "source => { (0, eval)(source); return axe.run().then(told => told.violations) }"
 WIDTHS = (320, 768, 1280)
+BEHIND = """() => {
+  const one = document.activeElement, banner = document.querySelector('.acting');
+  if (one === document.body) return null;
+  if (banner.contains(one)) return [];
+  const box = one.getBoundingClientRect(), over = banner.getBoundingClientRect();
+  return box.bottom > over.top && box.top < over.bottom ? [one.outerHTML.slice(0, 120)] : [];
+}"""
+KEPT = """() => {
+  scrollTo(0, document.documentElement.scrollHeight);
+  const over = document.querySelector('.acting').getBoundingClientRect();
+  return Math.max(0, over.bottom) / innerHeight;
+}"""
+"""Once the page is scrolled to its end."""
 LONG_NAME = "Établissements Œuvres d’Aubagne-Saint-Zacharie, Charpente-Couverture-Zinguerie & Fils"
 
 
@@ -25,6 +39,32 @@ class Examiner:
         self._page, self._app = page, app
 
     async def faults(self, html: str) -> list[str]:
+        async with self._shown(html):
+            found: list[str] = []
+            for width in WIDTHS:
+                await self._page.set_viewport_size({"width": width, "height": 800})
+                if await self._page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                    found.append(f"wider than {width}")
+            found += await too_small(self._page) + await alike(self._page)
+            told: list[Any] = await self._page.evaluate(AXE, axe_source())
+        return found + [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in told]
+
+    async def behind_the_banner(self, html: str, width: int, height: int) -> tuple[list[str], float]:
+        """What is focused, from the last to the first, under the banner; and the part of the screen that it keeps."""
+        async with self._shown(html):
+            await self._page.set_viewport_size({"width": width, "height": height})
+            await self._page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+            hidden: list[str] = []
+            for _ in range(60):
+                await self._page.keyboard.press("Shift+Tab")
+                found = await self._page.evaluate(BEHIND)
+                if found is None:
+                    break
+                hidden += found
+            return hidden, await self._page.evaluate(KEPT)
+
+    @asynccontextmanager
+    async def _shown(self, html: str) -> AsyncIterator[None]:
         async def show(route: Route) -> None:
             path = route.request.url.removeprefix(PORTAL)
             if route.request.resource_type == "document":
@@ -36,15 +76,8 @@ class Examiner:
 
         await self._page.route("**/*", show)
         await self._page.goto(f"{PORTAL}/")
-        found: list[str] = []
-        for width in WIDTHS:
-            await self._page.set_viewport_size({"width": width, "height": 800})
-            if await self._page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                found.append(f"wider than {width}")
-        found += await too_small(self._page) + await alike(self._page)
-        told: list[Any] = await self._page.evaluate(AXE, axe_source())
+        yield
         await self._page.unroute("**/*", show)
-        return found + [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in told]
 
 
 @pytest.fixture
@@ -162,6 +195,22 @@ async def test_nobody_in_particular_and_a_large_cabinet(
     far_side.answers[address] = {"clients": [], "has_more": False}
     assert await examiner.faults((await visitor.get("/mediterranee/clients?q=rien")).text) == []
     assert await examiner.faults((await visitor.get(f"/mediterranee/clients/{MDT}")).text) == []
+
+
+async def test_no_field_is_reached_behind_the_banner_of_the_client(
+    examiner: Examiner, visitor: Visitor, far_side: FarSide
+) -> None:
+    """WCAG 2.2 §2.4.11 and §1.4.10: the banner stays in sight where there is room for it, and hides no focus."""
+    far_side.become_cabinet()
+    address = f"{IDENTITY}/mediterranee/api/cabinets/{CAB}/portfolio"
+    far_side.answers[address]["clients"][0]["legal_name"] = LONG_NAME
+    await visitor.sign_in(far_side)
+    html = (await visitor.get(f"/mediterranee/clients/{MDT}")).text
+    assert LONG_NAME.partition("&")[0] in html
+    for width, height in ((360, 640), (640, 360), (320, 256), (1280, 800)):
+        hidden, share = await examiner.behind_the_banner(html, width, height)
+        assert hidden == [], (width, height)
+        assert share <= 1 / 3, (width, height)
 
 
 async def test_a_stronger_sign_in_is_asked_for(

@@ -13,6 +13,7 @@ docs/reference/command-line.md has the table, and the two commands that tell mor
 
 import json
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -36,6 +37,21 @@ USUAL_CONFIG = Path("var/espace.toml")
 json_option = click.option("--json", "as_json", is_flag=True, help="Répondre par un objet JSON.")
 """The `--json` of every command that ends by itself."""
 
+
+_AROUND = re.compile(r"\A[\s\u200b-\u200d\u2060\ufeff]+|[\s\u200b-\u200d\u2060\ufeff]+\Z")
+"""What comes along when a name is copied from a page or a table, and nobody sees."""
+
+
+class AsPasted(click.ParamType[str]):
+    """A name that somebody typed or pasted: never empty, and the blanks around it are not of it."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return _AROUND.sub("", value) or self.fail("une valeur est attendue.", param, ctx)
+
+
+AS_PASTED = AsPasted()
 
 yes_option = click.option("--yes", "is_sure", is_flag=True, help="Sans demander confirmation.")
 """The `--yes` of what cannot be undone; a script, which has no terminal, is not asked."""
@@ -107,6 +123,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     as_json = "--json" in arguments
     try:
         outcome: Any = espace.main(arguments, prog_name="espace", standalone_mode=False)
+    except click.NoSuchOption as error:
+        _refuse(as_json, _no_option(error), MISUSED)
     except click.ClickException as error:
         _refuse(as_json, error.format_message(), error.exit_code, error)
     except SettingsRefused as error:
@@ -145,6 +163,15 @@ def _our_fault(error: Exception) -> str:
         click.echo(redact_text("".join(traceback.format_exception(error)), LONGEST_TRACE), err=True)
     said = redact_text(f"{type(error).__name__} {error}".strip())
     return f"Erreur inattendue ({said}). La trace : relancez avec ESPACE_LOG_LEVEL=debug."
+
+
+def _no_option(error: click.NoSuchOption) -> str:
+    command = "espace" if error.ctx is None else error.ctx.command_path
+    near = f" Vouliez-vous dire {' ou '.join(error.possibilities)} ?" if error.possibilities else ""
+    return (
+        f"{error.option_name} n'est pas une option de « {command} ».{near} "
+        f"« {command} --help » les nomme ; une valeur qui commence par un tiret s'écrit en dernier, après « -- »."
+    )
 
 
 def _refuse(as_json: bool, sentence: str, code: int, shown: click.ClickException | None = None) -> NoReturn:

@@ -17,6 +17,7 @@ from uvicorn import Config, Server
 
 from libs.common.http.bounded_connection import BoundedConnection
 from libs.common.runtime.child_process import StartRefused
+from libs.common.runtime.cli import AS_PASTED
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.runtime.side_by_side import end_when_told, side_by_side, was_told
 from services.registry import entry_point, service_named
@@ -33,7 +34,7 @@ UNREAD_SECONDS = 30
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=AS_PASTED)
 @click.option("--workers", default=1, show_default=True, help="Nombre de processus qui répondent.")
 def serve(name: str, workers: int) -> None:
     """Servir l'application NAME (identity, adherent, documents ou portal)."""

@@ -12,6 +12,7 @@ import structlog
 
 from libs.common.database.transaction import DatabaseUnavailable
 from libs.common.runtime.child_process import StartRefused, port_is_taken
+from libs.common.runtime.cli import AS_PASTED
 from libs.common.runtime.logging import configure_logging
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.runtime.side_by_side import ENDINGS, end_when_told, side_by_side, was_told
@@ -30,7 +31,7 @@ LAST_WORDS = 2.0
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", type=AS_PASTED)
 def work(name: str) -> None:
     """Faire le travail de fond de NAME : relais, réactions, courrier, balayages."""
     try:

@@ -24,6 +24,7 @@ from services.identity.account.change_account import (
     rename,
     replace_password,
 )
+from services.identity.account.told_apart import minute, numbers_of_alike
 from services.identity.mail.enqueue import Mail
 from services.identity.openid.consents import given_by, revoke
 from services.identity.sign_in import session_store
@@ -93,6 +94,13 @@ async def show_me(
         devices=devices,
         sessions=sessions,
         session=session,
+        numbers=numbers_of_alike(
+            {
+                one.id: (one.user_agent_family, minute(one.created_at), minute(one.last_seen_at))
+                for one in sessions
+            }
+            | {device.id: (device.label, minute(device.created_at)) for device in devices}
+        ),
         done="done" in request.query_params,
     )
 
@@ -166,7 +174,7 @@ async def change_password(
     except (PasswordTooShort, PasswordTooLong, PasswordGuessable) as refusal:
         return await _password_page(request, site, session, db, {"new-password": sentence_for(refusal)})
     except WrongCredentials:
-        wrong = {"password": Sentence("Ce mot de passe n’est pas votre mot de passe actuel.")}
+        wrong = {"password": Sentence("Ce n’est pas votre mot de passe actuel. Vérifiez-le et recommencez.")}
         return await _password_page(request, site, session, db, wrong)
     except (Throttled, TooManySignIns) as refusal:
         problem = PROBLEMS[type(refusal)]
@@ -206,6 +214,11 @@ async def enrol_factor(
         async with db.transaction(site.slug) as tx:
             opened, codes = await add_factor(tx, keys, mail, session, typed, base=site.identity, now=clock())
     except WrongCode:
+        async with db.transaction(site.slug) as tx:
+            has_one_already = (await person_of(tx, session)).has_totp
+        if has_one_already:
+            # The page of its recovery codes was loaded again, and posts the value that has served.
+            return site.go(LANDING)
         wrong = {
             "code": Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le.")
         }
@@ -283,7 +296,7 @@ async def withdraw_consent(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """Take back every access given to that service."""
+    """Take back what that service was given for that firm."""
     key = _id(await read_form(request), "consent")
     async with db.transaction(site.slug) as tx:
         if not await revoke(tx, session.person_id, key, now=clock()):

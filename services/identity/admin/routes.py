@@ -117,7 +117,7 @@ def described() -> dict[str, Any]:
     return document
 
 
-HANDED = ("caisse", "clock", "db", "keys", "paper", "provider", "settings", "token")
+HANDED = ("caisse", "clock", "db", "keys", "paper", "provider", "questions", "settings", "token")
 """What the application hands to these handlers: none of it is in the request, nor in the document."""
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from libs.common.database.transaction import Tx
 from libs.common.refusals import DomainError, NotFound
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.runtime.cli import AS_PASTED, json_option, print_json
 from libs.common.runtime.settings import load_settings
 from libs.common.values.foreign_json import Read, UnreadableJson, read_json
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
@@ -50,10 +50,15 @@ A_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("machine")
-@click.argument("caisse")
-@click.option("--cabinet", "siren", required=True, help="SIREN du cabinet.")
+@click.argument("caisse", type=AS_PASTED)
+@click.option("--cabinet", "siren", required=True, type=AS_PASTED, help="SIREN du cabinet.")
 @click.option("--name", required=True, help="Le nom que liront les entreprises.")
-@click.option("--sponsor", required=True, help="Qui en répond au cabinet : adresse électronique ou per_….")
+@click.option(
+    "--sponsor",
+    required=True,
+    type=AS_PASTED,
+    help="Qui en répond au cabinet : adresse électronique ou per_….",
+)
 @click.option(
     "--scope", required=True, help="Plafond des droits, séparés par des espaces ; jamais payment.order."
 )
@@ -87,7 +92,7 @@ def machine(
 
 
 @click.command("machines")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @json_option
 def list_machines(caisse: str, as_json: bool) -> None:
     """Les logiciels des cabinets dans CAISSE : qui en répond, leurs clés, leur dernier usage."""
@@ -106,9 +111,9 @@ def list_machines(caisse: str, as_json: bool) -> None:
 
 
 @click.command("sponsor")
-@click.argument("caisse")
-@click.argument("machine_id")
-@click.argument("sponsor")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("machine_id", type=AS_PASTED)
+@click.argument("sponsor", type=AS_PASTED)
 @json_option
 def change_sponsor(caisse: str, machine_id: str, sponsor: str, as_json: bool) -> None:
     """Une autre personne du cabinet répond du logiciel ; les jetons tirés de la première meurent."""
@@ -122,9 +127,9 @@ def change_sponsor(caisse: str, machine_id: str, sponsor: str, as_json: bool) ->
 
 
 @click.command("ceiling")
-@click.argument("caisse")
-@click.argument("machine_id")
-@click.argument("scope")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("machine_id", type=AS_PASTED)
+@click.argument("scope", type=AS_PASTED)
 @json_option
 def change_ceiling(caisse: str, machine_id: str, scope: str, as_json: bool) -> None:
     """Le plafond des droits du logiciel ; un droit retiré meurt partout en moins d'une seconde."""
@@ -136,10 +141,15 @@ def change_ceiling(caisse: str, machine_id: str, scope: str, as_json: bool) -> N
 
 
 @click.command("keys")
-@click.argument("caisse")
-@click.argument("machine_id")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("machine_id", type=AS_PASTED)
 @click.option("--add", "key_file", type=A_FILE, help="Une clé publique de plus (JWK, avec son kid).")
-@click.option("--retire", "kid", help="Cette clé ne prouve plus rien, et les jetons du logiciel meurent.")
+@click.option(
+    "--retire",
+    "kid",
+    type=AS_PASTED,
+    help="Cette clé ne prouve plus rien, et les jetons du logiciel meurent.",
+)
 @json_option
 def change_keys(caisse: str, machine_id: str, key_file: Path | None, kid: str | None, as_json: bool) -> None:
     """Les clés du logiciel ; en ajouter une, puis retirer l'ancienne."""

@@ -86,7 +86,12 @@ async def show_terms(
     db: NamedDependency[Database],
     clock: NamedDependency[Clock],
 ) -> Response[Any]:
-    """The cabinet shown back, and its rights to choose. An unknown cabinet goes back to its field."""
+    """The cabinet shown back, and its rights to choose. An unknown cabinet goes back to its field.
+
+    Links of other pages name no cabinet: nobody is reproached with what was not asked yet.
+    """
+    if "cabinet" not in request.query_params:
+        return await _list_page(request, site, session, db, clock)
     typed = request.query_params.get("cabinet", "")
     now = clock()
     async with db.transaction(site.slug) as tx:

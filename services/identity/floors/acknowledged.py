@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from libs.common.access.receipts import Receipt, Receipts
+from libs.common.access.resource_server import ResourceServer
 from libs.common.bus.connection import Bus, BusUnavailable
 from libs.common.database import outbox
 from libs.common.database.pool import Database
@@ -43,6 +44,31 @@ async def ask_every_service(
             return await receipts.of(AWAITED, timeout=PATIENCE)
     except (BusUnavailable, DatabaseUnavailable, TimeoutError):
         return dict.fromkeys(AWAITED)
+
+
+class Questions:
+    """Who asks about one revocation while an answer is awaited shares it: a hundred at once are one question.
+
+    Each question is told to every service, and its receipts to whoever waits for any: the cost of many is
+    the square of their number.
+    """
+
+    def __init__(self, access: ResourceServer) -> None:
+        self._access = access
+        self._awaited: dict[tuple[CaisseSlug, str], asyncio.Task[Heard]] = {}
+
+    async def ask(
+        self, db: Database, caisse: CaisseSlug, about: str, again: FloorRaised | SigningKeyRevoked
+    ) -> Heard:
+        """As `ask_every_service`; `about` names what was revoked, the same at each asking."""
+        key = caisse, about
+        answer = self._awaited.get(key)
+        if answer is None:
+            asking = ask_every_service(db, self._access.bus, caisse, again)
+            answer = self._awaited[key] = asyncio.create_task(asking)
+            answer.add_done_callback(lambda _: self._awaited.pop(key))
+        # Whoever hangs up takes the answer from nobody else.
+        return await asyncio.shield(answer)
 
 
 def acknowledged(heard: Heard) -> list[dict[str, Any]]:

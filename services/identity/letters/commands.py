@@ -14,7 +14,7 @@ from rich.table import Table
 from libs.common.database.pool import Database
 from libs.common.keys.key_encryption import KeyEncryption
 from libs.common.keys.root_key import open_key_encryption
-from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
+from libs.common.runtime.cli import AS_PASTED, json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import Settings, load_settings
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
 from services.identity.caisses.caisse import Caisse
@@ -36,7 +36,9 @@ REFUSALS: dict[type[Exception], str] = {
     LotPurged: "Ce lot a été posté et effacé : il faut en faire un autre.",
     NotToBePosted: "Ce lot ne peut pas être posté : pas imprimé, déjà posté, ou trop tôt après le premier.",
 }
-caisse_option = click.option("--caisse", "slug", required=True, help="La caisse, par exemple mediterranee.")
+caisse_option = click.option(
+    "--caisse", "slug", required=True, type=AS_PASTED, help="La caisse, par exemple mediterranee."
+)
 
 
 class Hands(NamedTuple):
@@ -125,7 +127,7 @@ async def _make_all(
 
 @letters.command("print")
 @caisse_option
-@click.argument("lots", nargs=-1, required=True)
+@click.argument("lots", nargs=-1, required=True, type=AS_PASTED)
 @json_option
 def print_(slug: str, lots: tuple[str, ...], as_json: bool) -> None:
     """Remettre des LOTS à l'imprimeur : le PDF et son manifeste, dans le dossier post_office."""
@@ -155,7 +157,7 @@ def print_(slug: str, lots: tuple[str, ...], as_json: bool) -> None:
 
 @letters.command("post")
 @caisse_option
-@click.argument("lots", nargs=-1, required=True)
+@click.argument("lots", nargs=-1, required=True, type=AS_PASTED)
 @click.option("--same-day", is_flag=True, help="Poster le second lot le jour du premier (démonstration).")
 @yes_option
 @json_option
@@ -214,7 +216,7 @@ def returns(slug: str, file: Path, as_json: bool) -> None:
 
 @letters.command("show")
 @caisse_option
-@click.argument("lot", required=False)
+@click.argument("lot", required=False, type=AS_PASTED)
 @json_option
 def show(slug: str, lot: str | None, as_json: bool) -> None:
     """Où en est un LOT, ou les derniers lots ; jamais ce que disent les courriers."""

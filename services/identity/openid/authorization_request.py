@@ -8,6 +8,7 @@ The same list serves /authorize and /par.
 import re
 from typing import Any
 
+import msgspec
 from authlib.oauth2.rfc6749.errors import UnsupportedResponseTypeError
 from msgspec import Struct
 
@@ -38,6 +39,8 @@ RESPONSE_MODES = ("query", "form_post")
 PROMPTS = ("none", "login", "consent", "select_account")
 DISPLAYS = ("page", "popup", "touch", "wap")
 LONGEST_STATE = 2048
+LARGEST_KEPT = 16 * 1024
+"""Bytes of a request as it is kept: twice what the longest of each parameter comes to. Anybody may have one kept."""
 _CHALLENGE = re.compile(r"[A-Za-z0-9\-_]{43}")
 _JKT = re.compile(r"[A-Za-z0-9\-_]{43}")
 
@@ -243,7 +246,7 @@ def checked(
     essential = asked is not None and asked.essential and bool(asked.known)
     age = parameters.get("max_age")
     scopes = known_scopes(parameters, client)
-    return AuthorizationRequest(
+    request = AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=address.redirect_uri,
         response_mode=address.response_mode,
@@ -268,6 +271,14 @@ def checked(
         was_pushed=was_pushed,
         was_signed=was_signed,
     )
+    check_size(request)
+    return request
+
+
+def check_size(asked: Struct) -> None:
+    """Whether what a stranger asks can be kept until its person comes back. Raises `InvalidRequest`."""
+    if len(msgspec.json.encode(asked)) > LARGEST_KEPT:
+        raise InvalidRequest("The request is too large.")
 
 
 def came_as_it_must(request: AuthorizationRequest, client: Client) -> None:

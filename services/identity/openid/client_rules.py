@@ -33,6 +33,10 @@ MOST_URIS = 20
 LONGEST_URI = 2000
 LONGEST_NAME = 200
 FRAGMENT = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/?%-]*")
+HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+"""A name (RFC 1123 §2.1; some have an underscore) or a number. RFC 3986 §3.2.2 lets a host hold `;`, `,` and `%2f` too:
+to the policy of our pages the first two end a directive, and to a person the last looks like the end of the name.
+"""
 LONGEST_AGE = 10 * 365 * 86400
 """Seconds; ten years."""
 
@@ -266,4 +270,6 @@ def _parts(uri: str, error: str) -> Any:
         raise InvalidClientMetadata("An address is not well-formed.", error) from wrong
     if not parts.scheme or "#" in uri or parts.username is not None or parts.password is not None:
         raise InvalidClientMetadata("An address holds a fragment or userinfo.", error)
+    if parts.hostname and not HOST.fullmatch(parts.hostname):
+        raise InvalidClientMetadata("The host of an address is neither a name nor a number.", error)
     return parts

@@ -80,6 +80,14 @@ class ClientMetadata(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     def has_a_secret(self) -> bool:
         return self.token_endpoint_auth_method.startswith("client_secret")
 
+    def is_surely_at(self, redirect_uri: str) -> bool:
+        """Whether nobody else can be answered there under this client's name (RFC 8252 §8.6).
+
+        A native app without a secret has a loopback port or a private scheme, which any program of the machine takes.
+        """
+        is_web = self.application_type == "web" or redirect_uri.startswith("https://")
+        return self.is_confidential or is_web
+
 
 @lru_cache(maxsize=1024)
 def words_of(scope: str) -> frozenset[str]:
@@ -113,12 +121,7 @@ class Client(Struct, frozen=True, kw_only=True):
         return words_of(self.metadata.scope)
 
     def is_surely_at(self, redirect_uri: str) -> bool:
-        """Whether nobody else can be answered there under this client's name (RFC 8252 §8.6).
-
-        A native app without a secret has a loopback port or a private scheme, which any program of the machine takes.
-        """
-        is_web = self.metadata.application_type == "web" or redirect_uri.startswith("https://")
-        return self.is_confidential or is_web
+        return self.metadata.is_surely_at(redirect_uri)
 
     @property
     def needs_pushed_requests(self) -> bool:

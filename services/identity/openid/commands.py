@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from libs.common.database.transaction import Tx
-from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
+from libs.common.runtime.cli import AS_PASTED, json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import load_settings
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.cabinets.commands import MACHINES
@@ -48,9 +48,9 @@ def client() -> None:
 
 
 @client.command("add")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @click.argument("metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--id", "client_id", default=None, help="Identifiant ; tiré au sort sinon.")
+@click.option("--id", "client_id", default=None, type=AS_PASTED, help="Identifiant ; tiré au sort sinon.")
 @json_option
 def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> None:
     """Enregistrer dans CAISSE le client que décrit le fichier METADATA (JSON, RFC 7591)."""
@@ -78,8 +78,8 @@ def add(caisse: str, metadata: Path, client_id: str | None, as_json: bool) -> No
 
 
 @client.command("change")
-@click.argument("caisse")
-@click.argument("client_id")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("client_id", type=AS_PASTED)
 @click.argument("metadata", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def change(caisse: str, client_id: str, metadata: Path, as_json: bool) -> None:
@@ -112,7 +112,7 @@ def change(caisse: str, client_id: str, metadata: Path, as_json: bool) -> None:
 
 
 @client.command("list")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @json_option
 def list_all(caisse: str, as_json: bool) -> None:
     """Les clients de CAISSE."""
@@ -128,8 +128,8 @@ def list_all(caisse: str, as_json: bool) -> None:
 
 
 @client.command("show")
-@click.argument("caisse")
-@click.argument("client_id")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("client_id", type=AS_PASTED)
 @json_option
 def show(caisse: str, client_id: str, as_json: bool) -> None:
     """Tout ce que CAISSE sait du client, en JSON ; jamais son secret."""
@@ -140,8 +140,8 @@ def show(caisse: str, client_id: str, as_json: bool) -> None:
 
 
 @client.command("rotate")
-@click.argument("caisse")
-@click.argument("client_id")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("client_id", type=AS_PASTED)
 @yes_option
 @json_option
 def rotate(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
@@ -157,8 +157,8 @@ def rotate(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
 
 
 @client.command("disable")
-@click.argument("caisse")
-@click.argument("client_id")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("client_id", type=AS_PASTED)
 @yes_option
 @json_option
 def disable(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
@@ -173,8 +173,8 @@ def disable(caisse: str, client_id: str, is_sure: bool, as_json: bool) -> None:
 
 
 @client.command("report")
-@click.argument("caisse")
-@click.argument("client_id", required=False)
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("client_id", required=False, type=AS_PASTED)
 @json_option
 def report(caisse: str, client_id: str | None, as_json: bool) -> None:
     """Les écarts de chaque client à la RFC 9700 et à FAPI 2.0."""
@@ -193,7 +193,7 @@ def report(caisse: str, client_id: str | None, as_json: bool) -> None:
 
 
 @client.command("invite")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @click.option("--profile", type=click.Choice(["fapi", "standard", "compat"]), default="standard")
 @click.option("--uses", type=click.IntRange(1, MOST_USES), default=1, show_default=True)
 @click.option("--days", type=click.IntRange(1, MOST_DAYS), default=7, show_default=True)
@@ -211,7 +211,7 @@ def invite(caisse: str, profile: str, uses: int, days: int, as_json: bool) -> No
 
 
 @client.command("registration")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @click.argument("choice", type=click.Choice(["closed", "standard", "compat"]))
 @json_option
 def registration(caisse: str, choice: str, as_json: bool) -> None:

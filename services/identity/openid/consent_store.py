@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from libs.common.database.forgetting import BATCH
@@ -11,7 +12,7 @@ from libs.common.database.transaction import Row, Tx
 async def in_force(tx: Tx, person_id: UUID, now: datetime) -> Sequence[Row]:
     return await tx.fetch(
         """
-        SELECT consent.id, consent.client_id, coalesce(client.metadata->>'client_name', consent.client_id),
+        SELECT consent.id, consent.client_id, client.metadata::text AS metadata, consent.account_id,
                adherent.legal_name, adherent.siret, consent.scopes, consent.given_at, consent.expires_at
           FROM consent
           LEFT JOIN client ON client.client_id = consent.client_id
@@ -24,30 +25,50 @@ async def in_force(tx: Tx, person_id: UUID, now: datetime) -> Sequence[Row]:
     )  # fmt: skip
 
 
-async def revoke(tx: Tx, person_id: UUID, consent_id: UUID, now: datetime) -> str | None:
-    """The client, when this call took the consent back. Every consent to that client goes with it."""
-    client_id = await tx.fetchval(
-        "SELECT client_id FROM consent WHERE id = $1 AND person_id = $2 AND revoked_at IS NULL FOR UPDATE",
+class TakenBack(NamedTuple):
+    """Whose access ended, and of which firm; neither when it was nobody's in particular."""
+
+    client_id: str
+    account_id: UUID | None
+    adherent_id: UUID | None
+
+
+async def revoke(tx: Tx, person_id: UUID, consent_id: UUID, now: datetime) -> TakenBack | None:
+    """What was taken back, when this call did. Every consent to that client for that firm goes with it."""
+    row = await tx.fetchrow(
+        """
+        SELECT consent.client_id, consent.account_id,
+               (SELECT adherent_id FROM account WHERE account.id = consent.account_id) AS adherent_id
+          FROM consent
+         WHERE consent.id = $1 AND consent.person_id = $2 AND consent.revoked_at IS NULL
+           FOR UPDATE
+        """,
         consent_id, person_id,
     )  # fmt: skip
-    if client_id is not None:
-        await tx.execute(
-            """
-            UPDATE consent SET revoked_at = $3
-             WHERE person_id = $1 AND client_id = $2 AND revoked_at IS NULL
-            """,
-            person_id, client_id, now,
-        )  # fmt: skip
-    return client_id
+    if row is None:
+        return None
+    taken_back = TakenBack(*row)
+    await tx.execute(
+        """
+        UPDATE consent SET revoked_at = $4
+         WHERE person_id = $1 AND client_id = $2 AND account_id IS NOT DISTINCT FROM $3::uuid
+           AND revoked_at IS NULL
+        """,
+        person_id, taken_back.client_id, taken_back.account_id, now,
+    )  # fmt: skip
+    return taken_back
 
 
-async def revoke_grants(tx: Tx, person_id: UUID, client_id: str, now: datetime) -> int:
+async def revoke_grants(
+    tx: Tx, person_id: UUID, client_id: str, account_id: UUID | None, now: datetime
+) -> int:
     return await tx.execute(
         """
-        UPDATE authorization_grant SET revoked_at = $3, revoked_why = 'consent_revoked'
-         WHERE person_id = $1 AND client_id = $2 AND revoked_at IS NULL
+        UPDATE authorization_grant SET revoked_at = $4, revoked_why = 'consent_revoked'
+         WHERE person_id = $1 AND client_id = $2 AND account_id IS NOT DISTINCT FROM $3::uuid
+           AND revoked_at IS NULL
         """,
-        person_id, client_id, now,
+        person_id, client_id, account_id, now,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import httpx
 import msgspec
@@ -43,6 +44,9 @@ is disabled, or registers other keys, waits for none.
 """
 JWKS_RETRY_AFTER = 10.0
 """Seconds before an address that failed, or whose keys lacked a `kid`, is read again: strangers set the beat."""
+
+READS_AT_ONCE = 16
+"""Of one address: whoever asks for a client's `request_uri` without end makes no crowd at its door, nor at ours."""
 
 JWKS_REMEMBERED = 4 * 1024 * 1024
 """Characters of keys, over all addresses."""
@@ -106,12 +110,17 @@ class GuardedFetcher:
         self._jwks: Remembered[str, _JwksRead] = Remembered(JWKS_REMEMBERED)
         self._read_anew: Remembered[str, float] = Remembered(JWKS_REMEMBERED)
         self._reading: dict[str, asyncio.Task[_JwksRead]] = {}
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._resolver = resolver or Resolver()
 
     @classmethod
     def of(cls, settings: Settings) -> "GuardedFetcher":
         """As the installation allows."""
         return cls(settings.outbound_hosts, settings.trusted_ca)
+
+    def allows(self, host: str) -> bool:
+        """Whether the installation lists this host, which may then be private, or answer in plain http."""
+        return host in self._allowed
 
     async def get(
         self, url: str, *, of: str | None = None, accept: str = "application/json"
@@ -187,7 +196,7 @@ class GuardedFetcher:
     async def _request(self, url: str, of: str | None, headers: dict[str, str]) -> tuple[bytes, str]:
         try:
             # The name's own server is a stranger too: it is asked within the time, not before it.
-            async with asyncio.timeout(self._longest):
+            async with asyncio.timeout(self._longest), self._places_of(url):
                 to = await self._pinned(url, of)
                 sent = {**headers, **to.headers}
                 async with (
@@ -202,6 +211,9 @@ class GuardedFetcher:
                     return await _bounded(answer), answer.headers.get("content-type", "")
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise FetchRefused(type(error).__name__) from error
+
+    def _places_of(self, url: str) -> asyncio.Semaphore:
+        return self._places.setdefault(url, asyncio.Semaphore(READS_AT_ONCE))
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(verify=self._trust, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
@@ -221,7 +233,7 @@ class GuardedFetcher:
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise FetchRefused("no address") from error
-        trusted = host in self._allowed
+        trusted = self.allows(host)
         if parts.username or parts.password or parts.fragment or not host:
             raise FetchRefused("userinfo, fragment or no host")
         if parts.scheme != "https" and not (trusted and parts.scheme == "http"):

@@ -5,6 +5,8 @@ Some of it is said elsewhere, by the client's own addresses: slow, so before any
 """
 
 from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,6 +14,9 @@ from libs.common.values.foreign_json import UnreadableJson, read_json
 from services.identity.openid.client_rules import InvalidClientMetadata, check_metadata
 from services.identity.openid.clients import ClientMetadata
 from services.identity.openid.guarded_fetcher import FetchRefused, GuardedFetcher
+
+CALLED: Final = ("jwks_uri", "backchannel_logout_uri", "logo_uri")
+"""What this service itself reads, or writes to, besides the sector's document."""
 
 _addresses = msgspec.json.Decoder(list[str])
 
@@ -25,6 +30,7 @@ async def judge_metadata(
     """
     check_metadata(metadata, plain_http=plain_http)
     check_audiences(metadata, audiences)
+    check_called(metadata, fetcher)
     await check_sector(metadata, fetcher)
 
 
@@ -34,6 +40,16 @@ def check_audiences(metadata: ClientMetadata, audiences: Collection[str]) -> Non
         unknown = [uri for uri in getattr(metadata, member) if uri not in audiences]
         if unknown:
             raise InvalidClientMetadata(f"The {member} name what is no audience here: {' '.join(unknown)}")
+
+
+def check_called(metadata: ClientMetadata, fetcher: GuardedFetcher) -> None:
+    """An address that nothing would ever be sent to is no address: said here, or found out by nobody."""
+    for member in CALLED:
+        uri = urlsplit(getattr(metadata, member) or "")
+        if uri.scheme == "http" and not fetcher.allows(uri.hostname or ""):
+            raise InvalidClientMetadata(
+                f"The {member} is in plain http, and outbound_hosts does not list its host: it would not be called."
+            )
 
 
 async def check_sector(metadata: ClientMetadata, fetcher: GuardedFetcher) -> None:

@@ -10,7 +10,7 @@ import rich_click as click
 
 from libs.common.database.journal import THE_SYSTEM
 from libs.common.database.pool import Database
-from libs.common.runtime.cli import json_option, print_json
+from libs.common.runtime.cli import AS_PASTED, json_option, print_json
 from libs.common.runtime.settings import load_settings
 from libs.common.values.email import email_key
 from libs.common.values.identifiers import InvalidPublicId, parse_public_id, public_id
@@ -30,7 +30,7 @@ def person() -> None:
 
 
 @person.command("show")
-@click.argument("who")
+@click.argument("who", type=AS_PASTED)
 @json_option
 def show(who: str, as_json: bool) -> None:
     """L'état de QUI."""
@@ -43,7 +43,7 @@ def show(who: str, as_json: bool) -> None:
 
 
 @person.command("suspend")
-@click.argument("who")
+@click.argument("who", type=AS_PASTED)
 @REASON
 @json_option
 def suspend(who: str, reason: str, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def suspend(who: str, reason: str, as_json: bool) -> None:
 
 
 @person.command("restore")
-@click.argument("who")
+@click.argument("who", type=AS_PASTED)
 @REASON
 @json_option
 def restore(who: str, reason: str, as_json: bool) -> None:

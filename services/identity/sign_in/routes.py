@@ -47,6 +47,7 @@ from services.identity.sign_in.throttle import Throttled
 from services.identity.sign_in.totp import propose_totp
 from services.identity.site.routes import (
     DEVICE_LASTS,
+    NOTHING_DONE,
     AnyRequest,
     Site,
     browser_of,
@@ -81,6 +82,20 @@ PROBLEMS[MailLimitReached] = Problem(
 
 PROOF_SECONDS = 15 * 60
 
+BEGINS_AGAIN = "again"
+"""In an address of sign-in: what was under way is over, and the page says so."""
+
+WRONG_CODE = {
+    Stage.TOTP: Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."),
+    Stage.ENROL: Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le."),
+    Stage.MAILED_CODE: Sentence(
+        "Ce code n’est pas le bon, ou il a déjà servi. Recopiez celui du dernier message, ou demandez-en un autre."
+    ),
+}
+WRONG_RECOVERY_CODE = Sentence(
+    "Ce code n’est pas l’un de vos codes de secours, ou il a déjà servi. Vérifiez-le, ou tapez-en un autre."
+)
+
 REFUSED_AT = 0.05
 """Seconds from one beat to the next at which a refused password is answered; a hash takes some twenty milliseconds."""
 
@@ -110,7 +125,9 @@ async def show_sign_in(
     if session is not None and (asked is None or _does(session, asked, now)):
         # Also when nothing is asked any more: the page there says so.
         return site.leave(destination)
-    return _sign_in_page(request, site, destination, asked, email=email)
+    return _sign_in_page(
+        request, site, destination, asked, email=email, query=frozenset(request.query_params)
+    )
 
 
 @post("/sign-in", access="anyone", status_code=303)
@@ -200,12 +217,9 @@ async def second_factor(
             now=clock(),
         )
     except WrongCode:
-        wrong = {
-            "code": Sentence("Ce code n’est pas le bon, ou il a déjà servi. Attendez le suivant et tapez-le.")
-        }
         recovery = form.text("recovery") != ""
         return await _second_step_page(
-            request, site, db, keys, clock, destination, errors=wrong, recovery=recovery
+            request, site, db, keys, clock, destination, is_wrong=True, recovery=recovery
         )
     except MailLimitReached:
         return await _second_step_page(
@@ -315,7 +329,7 @@ def _destination(site: Site, form: Form) -> Destination:
 
 
 def _start_again(site: Site, destination: Destination) -> Response[Any]:
-    response = site.go(f"/sign-in{destination.query}")
+    response = site.go(f"/sign-in{destination.with_(BEGINS_AGAIN)}")
     drop_cookie(response, proof_cookie_name(site.slug))
     return response
 
@@ -329,6 +343,7 @@ def _sign_in_page(
     email: str,
     errors: dict[str, Sentence] | None = None,
     refusal: Throttled | TooManySignIns | MailLimitReached | None = None,
+    query: frozenset[str] = frozenset(),
 ) -> Response[str]:
     if isinstance(refusal, MailLimitReached):
         errors = {"password": PROBLEMS[MailLimitReached].sentence}
@@ -344,11 +359,13 @@ def _sign_in_page(
         # Told before the password is typed, not after the code.
         destination=Destination() if lapsed else destination,
         lapsed=lapsed,
+        nothing_done=NOTHING_DONE in query,
+        begins_again=BEGINS_AGAIN in query,
         client_name=asked.client_name if asked else "",
         errors=errors,
         waiting=isinstance(refusal, TooManySignIns),
         throttled=isinstance(refusal, Throttled),
-        alarm=isinstance(refusal, TooManySignIns | Throttled),
+        alarm=isinstance(refusal, TooManySignIns | Throttled) or bool(query & {NOTHING_DONE, BEGINS_AGAIN}),
     )
     if status == 503:
         page.headers["Retry-After"] = "5"
@@ -365,6 +382,7 @@ async def _second_step_page(
     *,
     errors: dict[str, Sentence] | None = None,
     status: int = 422,
+    is_wrong: bool = False,
     recovery: bool = False,
 ) -> Response[Any]:
     now = clock()
@@ -384,6 +402,9 @@ async def _second_step_page(
                 )
     except StartAgain:
         return _start_again(site, destination)
+    recovery = recovery and awaited.stage is Stage.TOTP
+    if is_wrong:
+        errors = {"code": WRONG_RECOVERY_CODE if recovery else WRONG_CODE[awaited.stage]}
     return site.page(
         request,
         "enrol.html" if enrolment else "second_factor.html",
@@ -392,7 +413,7 @@ async def _second_step_page(
         errors=errors,
         email=awaited.person.email,
         is_step_up=awaited.proof.session_id is not None,
-        recovery=recovery and awaited.stage is Stage.TOTP,
+        recovery=recovery,
         by_mail=awaited.stage is Stage.MAILED_CODE,
         deadline=awaited.proof.code_expires_at,
         enrolment=enrolment,

@@ -17,7 +17,7 @@ from libs.common.database.transaction import Tx
 from libs.common.events.identity import SigningKeyRevoked
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.refusals import NotFound
-from libs.common.runtime.cli import json_option, make_sure, print_json, yes_option
+from libs.common.runtime.cli import AS_PASTED, json_option, make_sure, print_json, yes_option
 from libs.common.runtime.settings import load_settings
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id
@@ -60,7 +60,7 @@ keys.add_command(wrap)
 
 
 @keys.command("list")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @json_option
 def list_all(caisse: str, as_json: bool) -> None:
     """Les clés publiées par CAISSE, la plus récente d'abord, puis celles qui ont été révoquées."""
@@ -84,7 +84,7 @@ def list_all(caisse: str, as_json: bool) -> None:
 
 
 @keys.command("rotate")
-@click.argument("caisse")
+@click.argument("caisse", type=AS_PASTED)
 @click.option("--algorithm", type=click.Choice(SIGNING_ALGORITHMS), default=None, help="Tous sinon.")
 @json_option
 def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
@@ -104,8 +104,8 @@ def rotate_now(caisse: str, algorithm: Algorithm | None, as_json: bool) -> None:
 
 
 @keys.command("revoke", cls=KidCommand)
-@click.argument("caisse")
-@click.argument("kid")
+@click.argument("caisse", type=AS_PASTED)
+@click.argument("kid", type=AS_PASTED)
 @click.option("--reason", default="leaked", help="Pourquoi ; le journal de la caisse le garde.")
 @yes_option
 @json_option

@@ -34,7 +34,7 @@ class RevokedKey(NamedTuple):
     """What is left to say of a key that leaked."""
 
     kid: str
-    algorithm: str
+    algorithm: Algorithm
     revoked_at: datetime
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from litestar import Request, Response
+from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
+from litestar.routes import HTTPRoute
 
 from libs.common.database.pool import Database
 from libs.common.http.application import Clock
@@ -142,23 +143,44 @@ async def require_session(connection: ASGIConnection[Any, Any, Any, Any]) -> Non
     connection.scope["state"][SESSION] = session
 
 
+NOTHING_DONE = "unsent"
+"""In an address of sign-in or step-up: a form was posted on the way, and nothing was done of it."""
+
+
 def to_sign_in(request: AnyRequest, _: SignInRequired) -> Response[Any]:
     """Sign in, then come back here. A form that was posted is shown again, empty: nothing is replayed."""
-    slug = request.path_params.get("slug", "")
-    return Redirect(f"/{slug}/sign-in?continue={quote(_way_back(request), safe='')}", status_code=303)
+    return Redirect(f"/{request.path_params.get('slug', '')}/sign-in{_way_back(request)}", status_code=303)
 
 
 def to_step_up(request: AnyRequest, _: Exception) -> Response[Any]:
     """Prove it is still you, then come back here."""
-    slug = request.path_params.get("slug", "")
-    return Redirect(f"/{slug}/step-up?continue={quote(_way_back(request), safe='')}", status_code=303)
+    return Redirect(f"/{request.path_params.get('slug', '')}/step-up{_way_back(request)}", status_code=303)
 
 
 def _way_back(request: AnyRequest) -> str:
+    """The query that leads back here; for a form that was posted, to the page above that can be shown."""
     if request.method == "GET":
         query = request.scope["query_string"].decode("latin-1")
-        return request.url.path + (f"?{query}" if query else "")
-    return request.url.path
+        return f"?continue={quote(request.url.path + (f'?{query}' if query else ''), safe='')}"
+    return f"?continue={quote(_page_at(request.app, request.url.path), safe='')}&{NOTHING_DONE}"
+
+
+def _page_at(app: Litestar, path: str) -> str:
+    """The page of that address, else the nearest above it: what only takes forms shows none."""
+    shown = [
+        route.path.split("/")
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and "GET" in route.methods
+    ]
+    while path.count("/") > 1 and not any(_fits(path.split("/"), pattern) for pattern in shown):
+        path = path.rpartition("/")[0]
+    return path
+
+
+def _fits(path: list[str], pattern: list[str]) -> bool:
+    return len(path) == len(pattern) and all(
+        wanted.startswith("{") or part == wanted for part, wanted in zip(path, pattern, strict=True)
+    )
 
 
 def browser_of(request: AnyRequest, slug: CaisseSlug) -> Browser:

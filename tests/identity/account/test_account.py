@@ -1,10 +1,13 @@
 """The account console: what one sees of oneself, and what one changes."""
 
+import re
+
 import pytest
 from litestar import Litestar
 
 from libs.common.database.pool import Database
 from tests.conftest import HeldClock
+from tests.identity.account.test_consents import buttons, plain
 from tests.identity.sign_in.test_sign_in import SESSION, enrolled, secret_shown, value_at
 from tests.identity.sign_in.test_step_up import FACTOR, STEP_UP
 from tests.identity.sign_in.visitors import (
@@ -110,6 +113,30 @@ async def test_one_ends_another_connection_of_ones_own_and_nobody_elses(
     assert (await visitor.get(ME)).status_code == 200
 
 
+async def test_two_browsers_of_one_minute_are_told_apart(
+    app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "twins@exemple.fr")
+    others = [Visitor(app), Visitor(app, agent="Mozilla/5.0 (Windows NT 10.0) Firefox/130.0"), Visitor(app)]
+    for browser in (*others, visitor):
+        await sign_in(browser, "twins@exemple.fr")
+    page = await visitor.get(ME)
+    names = buttons(page.text)
+    ending = [name for name in names if name.startswith("Déconnecter – ")]
+    forgetting = [name for name in names if name.startswith("Oublier – ")]
+    assert len(set(ending)) == len(ending) == 3
+    assert len(set(forgetting)) == len(forgetting) == 4
+    assert [name for name in ending if "Firefox" in name and "n°" not in name]
+    # The number says which, oldest first; each line shows the name that its button bears.
+    for name in ending:
+        assert name.removeprefix("Déconnecter – ") in told(page)
+    ids = re.findall('name="session" value="([^"]+)"', page.text)
+    oldest = next(at for at, name in enumerate(ending) if "(n° 1)" in plain(name))
+    await visitor.post(f"/{CAISSE}/account/sessions/end", session=ids[oldest])
+    alive = [(await browser.get(ME)).status_code for browser in others]
+    assert alive == [303, 200, 200]
+
+
 async def test_a_forgotten_device_is_a_stranger_again(
     visitor: Visitor, identity_db: Database, clock: HeldClock
 ) -> None:
@@ -141,6 +168,9 @@ async def test_an_adherent_adds_an_application_then_removes_it(
     assert (await visitor.post(FACTOR, code="12")).status_code == 422
     codes = await visitor.post(FACTOR, code=value_at(secret, clock))
     assert "Vos codes de secours" in told(codes)
+    # The page of the codes, loaded again: the application is there, and its value is not called wrong.
+    again = await visitor.follow(await visitor.post(FACTOR, code=value_at(secret, clock)))
+    assert "Active" in told(again) and "Ce code n’est pas le bon" not in told(again)
 
     fresh = await visitor.get(FACTOR)
     assert "Retirer l’application" in told(fresh)

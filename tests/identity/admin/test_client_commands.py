@@ -88,3 +88,23 @@ async def test_an_audience_that_the_caisse_does_not_have_is_named(
 
     assert refused.exit_code == 2
     assert mistyped in refused.output.replace("\n", "") and member in refused.output
+
+
+@pytest.mark.parametrize("member", ["backchannel_logout_uri", "jwks_uri", "logo_uri"])
+async def test_an_address_that_would_never_be_called_is_refused_with_the_setting_that_opens_it(
+    issuer: Issuer, tmp_path: Path, member: str
+) -> None:
+    """Kept in silence, a logout was tried for a day and nobody knew why."""
+    known, file = await issuer.client(), tmp_path / "client.json"
+    metadata = described(known.metadata)
+    if member == "jwks_uri":
+        del metadata["jwks"]
+    file.write_text(json.dumps(metadata | {member: "http://localhost:8499/there"}))
+    words = ["change", issuer.caisse, known.client_id, str(file)]
+
+    refused = await typed(issuer, *words)
+    file.write_text(json.dumps(metadata | {member: "http://127.0.0.1:8499/there"}))
+    listed = await typed(issuer, *words)
+
+    assert (refused.exit_code, listed.exit_code) == (2, 0), listed.output
+    assert member in refused.output and "outbound_hosts" in refused.output

@@ -26,6 +26,8 @@ from services.identity.admin.routes import described
 from services.identity.app import create_app
 from services.identity.cabinets.machines import keys_of
 from services.identity.sign_in.session import sid_of
+from services.identity.signing_keys import store as signing_keys
+from services.identity.signing_keys.revocation import revoke_key
 from services.identity.signing_keys.rotation import create_keys
 from tests.conftest import HeldClock
 from tests.identity.admin.conftest import HERE
@@ -38,6 +40,8 @@ from tests.openid.party import Issuer, add_row_of_caisse
 
 SEED = int(os.environ.get("ESPACE_FUZZ_SEED", "20261123"))
 EXAMPLES = int(os.environ.get("ESPACE_FUZZ_EXAMPLES", "12"))
+KEY_REVOKED = "/admin/keys/revocations/{kid}"
+"""The other `kid` is a machine's."""
 BASE = f"https://id.example.test/{HERE}"
 
 load_all_checks()
@@ -90,6 +94,9 @@ async def _things(issuer: Issuer, keys: KeyEncryption) -> tuple[Any, dict[str, s
     await add_row_of_caisse(issuer.db, HERE, now)
     async with issuer.db.transaction(HERE) as tx:
         await create_keys(tx, keys, now)
+        leaked = next(key.kid for key in await signing_keys.published(tx) if key.algorithm == "EdDSA")
+        made = SigningKey.generate("EdDSA")
+        await revoke_key(tx, keys, leaked, now, made=made, by="operator", reason="leaked")
     who = await (await issuer.person()).sign_in()
     assert who.session_id is not None
     # One that asks people: the others are the command line's alone.
@@ -101,6 +108,7 @@ async def _things(issuer: Issuer, keys: KeyEncryption) -> tuple[Any, dict[str, s
         "sid": sid_of(who.session_id),
         "machine": public_id("mch", software.id),
         "kid": keys_of(software)[0]["kid"],
+        "revoked": leaked,
     }
     return await a_machine(issuer), known
 
@@ -118,7 +126,9 @@ def test_every_answer_is_in_the_document(case: schemathesis.Case, target: Target
     """Every second address names something that exists, so that more than the 404 is met."""
     for name, given in case.path_parameters.items():
         if crc32(repr(given).encode()) % 2:
-            case.path_parameters[name] = target.known[name]
+            case.path_parameters[name] = target.known[
+                name if case.operation.path != KEY_REVOKED else "revoked"
+            ]
     told = document["paths"][case.operation.path][case.operation.method]["responses"]
     # Its probes would leave this session for the network: see test_nobody_comes_in_without_a_token.
     excluded = [ignored_auth]

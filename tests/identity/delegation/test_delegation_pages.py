@@ -206,6 +206,19 @@ async def test_a_proof_that_has_aged_is_asked_again_and_nothing_is_given(
     assert await mandates(identity_db, scene) == []
 
 
+async def test_a_link_that_names_no_cabinet_leads_to_the_field_and_reproaches_nothing(
+    app: Litestar, identity_db: Database, clock: HeldClock
+) -> None:
+    """As the account's page and the end of the first connection have it."""
+    scene = await a_scene(identity_db, clock())
+    browser = await signed_in(app, identity_db, scene.administrator, clock())
+    page = await browser.get(f"/{HERE}/delegations/new")
+    assert page.status_code == 200 and 'id="cabinet"' in page.text
+    assert "Un point est à corriger" not in said(page)
+    empty = await browser.press(page, "delegate", cabinet="")
+    assert empty.status_code == 422 and "Indiquez le SIREN" in said(empty)
+
+
 async def test_an_unknown_cabinet_is_told_beside_its_field(
     app: Litestar, identity_db: Database, clock: HeldClock
 ) -> None:

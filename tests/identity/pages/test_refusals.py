@@ -38,6 +38,12 @@ async def test_a_lost_address_keeps_its_caisse(visitor: Visitor, path: str) -> N
     assert f'href="https://portal.example.test/{OTHER_CAISSE}"' in page.text
 
 
+async def test_what_only_takes_forms_says_how_it_is_reached(visitor: Visitor) -> None:
+    page = await visitor.get(f"/{CAISSE}/account/consents/withdraw")
+    assert page.status_code == 405
+    assert "Elle ne s’ouvre que par le bouton d’une autre page." in told(page)
+
+
 async def test_a_forged_form_and_an_unknown_caisse(visitor: Visitor) -> None:
     forged = await visitor.http.post(f"/{CAISSE}/sign-in", data={})
     assert forged.status_code == 403 and title(forged).endswith("Caisse Méditerranée")

@@ -1,10 +1,12 @@
 """Signing in: one answer for every failure, one state machine behind every page."""
 
 import asyncio
+import re
 from uuid import UUID
 
 import pytest
 from litestar import Litestar
+from litestar.routes import HTTPRoute
 from pyotp.totp import TOTP
 
 from libs.common.database.pool import Database
@@ -188,6 +190,50 @@ async def test_a_page_asked_without_session_comes_back_after_the_sign_in(
     assert answer.headers["location"] == f"https://id.example.test/{CAISSE}/account/me"
 
 
+def addresses_of_forms(app: Litestar) -> list[str]:
+    """Where a form is posted by somebody signed in; what they name is nobody's."""
+    return sorted(
+        re.sub("{[^/]+}", "nobody_s", route.path.replace("{slug:str}", CAISSE))
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        and any(
+            "POST" in handler.http_methods and handler.opt.get("access") == "session"
+            for handler in route.route_handlers
+        )
+    )
+
+
+async def test_a_form_sent_too_late_is_not_lost_in_silence_and_leads_back_to_a_page(
+    app: Litestar, visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    """Nothing was done and the sign-in page says so; what comes after it is a page, though some addresses show none."""
+    await a_person(identity_db, clock, "late@exemple.fr")
+    ways: list[str] = []
+    for address in addresses_of_forms(app):
+        page = await visitor.follow(await visitor.post(address))
+        assert title(page).startswith("Erreur")
+        assert "ce que vous venez d’envoyer n’a pas été enregistré" in told(page)
+        ways.append(page.text.partition('name="continue" value="')[2].partition('"')[0])
+    assert f"/{CAISSE}/account/name" in ways and f"/{CAISSE}/account" in ways
+    await sign_in(visitor, "late@exemple.fr")
+    for way in ways:
+        page = await visitor.get(way)
+        # This person has no firm, no cabinet, no link: pages of those refuse them, and are pages all the same.
+        assert page.status_code in (200, 303, 403, 404, 410), way
+        assert page.status_code < 400 or not way.startswith(f"/{CAISSE}/account"), way
+
+
+async def test_a_form_that_asks_for_a_step_up_is_said_to_be_undone(
+    visitor: Visitor, identity_db: Database, clock: HeldClock
+) -> None:
+    await a_person(identity_db, clock, "undone@exemple.fr")
+    await sign_in(visitor, "undone@exemple.fr")
+    shown = await visitor.follow(await visitor.get(f"/{CAISSE}/account/factor"))
+    assert "Rien n’est encore fait" not in told(shown)
+    sent = await visitor.follow(await visitor.post(f"/{CAISSE}/account/factor", code="000000"))
+    assert "Rien n’est encore fait" in told(sent)
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -306,6 +352,7 @@ async def test_five_wrong_values_ask_the_password_again(
     answer = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=right)
     assert answer.headers["location"].startswith(f"https://id.example.test/{CAISSE}/sign-in")
     assert browser.cookie(SESSION) is None
+    assert "Il y a eu trop d’essais" in told(await browser.follow(answer))
 
 
 async def test_a_recovery_code_replaces_the_telephone_once(
@@ -318,6 +365,9 @@ async def test_a_recovery_code_replaces_the_telephone_once(
         await browser.follow(await sign_in(browser, "lost@cabinet.fr"))
         answer = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=codes[0].lower())
         assert answer.status_code == status
+    # Of a code on paper there is no next one to wait for.
+    wrong = await browser.post(f"/{CAISSE}/sign-in/second-factor", code=codes[0], recovery="yes")
+    assert "Vérifiez-le, ou tapez-en un autre." in told(wrong) and "Attendez" not in told(wrong)
 
 
 async def test_a_new_device_is_told_by_mail_the_first_is_not(

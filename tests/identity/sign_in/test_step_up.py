@@ -43,6 +43,9 @@ async def test_without_an_application_a_mailed_code_is_the_second_step(
     before = visitor.cookie(SESSION)
     fields = {"password": GOOD_PASSWORD, "continue": FACTOR}
     await visitor.follow(await visitor.post(STEP_UP, **fields))
+    wrong = await visitor.post(f"/{CAISSE}/sign-in/second-factor", code="1", **{"continue": FACTOR})
+    # A mailed code does not change by itself: waiting for the next one would last for ever.
+    assert "ou demandez-en un autre" in told(wrong) and "Attendez" not in told(wrong)
     code = await mailed_code(post, "step@exemple.fr")
     done = await visitor.post(f"/{CAISSE}/sign-in/second-factor", code=code, **{"continue": FACTOR})
     assert done.headers["location"] == f"https://id.example.test{FACTOR}"

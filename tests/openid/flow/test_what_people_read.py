@@ -196,6 +196,13 @@ async def test_a_faulty_sign_out_leads_to_a_sign_out(issuer: Issuer, who: Somebo
     assert f'href="/{issuer.caisse}/sign-out"' in page.text
 
 
+async def test_nobody_who_is_signed_out_is_told_that_they_are_not(issuer: Issuer) -> None:
+    page = await (await issuer.person()).get(f"/{issuer.caisse}/end-session?client_id=unknown")
+    assert page.status_code == 400
+    assert heading(page) == "Cette application est mal réglée"
+    assert "sign-out" not in page.text
+
+
 async def test_both_questions_before_leaving_are_one(issuer: Issuer, who: Somebody, client: Party) -> None:
     """The same words, whoever asks; and the person is named, and the application when there is one."""
     own = await who.get(f"/{issuer.caisse}/sign-out")

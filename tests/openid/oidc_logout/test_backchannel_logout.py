@@ -4,10 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common.database.journal import THE_SYSTEM
 from libs.common.database.pool import Database
@@ -20,6 +21,8 @@ from services.identity.openid.guarded_fetcher import GuardedFetcher
 from services.identity.openid.logout import store as logout_store
 from services.identity.openid.logout.backchannel import (
     EVENT,
+    LEASE,
+    LEFT,
     OF_ONE_HOST,
     WAITS,
     deliver_due,
@@ -117,20 +120,68 @@ async def test_a_client_that_was_away_hears_later(
     assert len(listener.heard) == 2
 
 
+async def die_holding(relay: Database, now: datetime) -> None:
+    """A worker takes what is due, and is killed before it can say what came of it."""
+    async with relay.across_caisses() as tx:
+        assert await logout_store.lease(tx, now=now, until=now + LEASE, most=32, of_one_host=OF_ONE_HOST)
+
+
+async def queued(relay: Database, issuer: Issuer) -> tuple[int, str | None, bool]:
+    """Of the one delivery of this caisse that was tried: attempts, the last answer, and whether it was given up."""
+    async with relay.across_caisses() as tx:
+        row = await tx.fetchrow(
+            """
+            SELECT attempts, last_answer, abandoned_at IS NOT NULL FROM logout_delivery
+             WHERE caisse = $1 AND last_answer IS NOT NULL
+             ORDER BY created_at DESC LIMIT 1
+            """,
+            issuer.caisse,
+        )
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+def logouts(outcome: str) -> float:
+    return REGISTRY.get_sample_value("espace_logouts_told_total", {"outcome": outcome}) or 0
+
+
 async def test_a_worker_that_died_loses_its_lease_not_the_message(
     who: Somebody, issuer: Issuer, listener: Listener, worker: Provider, identity_relay: Database
 ) -> None:
     await sign_out(who)
-    now = issuer.clock()
-    async with identity_relay.across_caisses() as tx:
-        assert await logout_store.lease(
-            tx, now=now, until=now + timedelta(seconds=30), most=32, of_one_host=OF_ONE_HOST
-        )
-    await deliver_due(worker, identity_relay, now)
+    await die_holding(identity_relay, issuer.clock())
+    await deliver_due(worker, identity_relay, issuer.clock())
     assert listener.heard == []
-    issuer.clock.forward(seconds=31)
+    issuer.clock.forward(seconds=LEASE.total_seconds())
+    await deliver_due(worker, identity_relay, issuer.clock())
+    issuer.clock.forward(seconds=WAITS[0])
     await deliver_due(worker, identity_relay, issuer.clock())
     assert len(listener.heard) == 1
+    assert await queued(identity_relay, issuer) == (2, LEFT, False)
+
+
+async def test_a_delivery_that_kills_its_worker_is_given_up_after_as_many_tries_as_any_other(
+    who: Somebody, issuer: Issuer, listener: Listener, worker: Provider, identity_relay: Database
+) -> None:
+    """An attempt counts from when it is taken: nobody is left to count one that ended like that."""
+    left, given_up = logouts("left"), logouts("given_up")
+    await sign_out(who)
+    for wait in WAITS:
+        await die_holding(identity_relay, issuer.clock())
+        issuer.clock.forward(seconds=LEASE.total_seconds())
+        await deliver_due(worker, identity_relay, issuer.clock())
+        # It waits as long as one that was refused, lest it kill a worker every thirty seconds.
+        issuer.clock.forward(seconds=wait)
+    assert (logouts("left"), logouts("given_up")) == (left + len(WAITS), given_up)
+    await die_holding(identity_relay, issuer.clock())
+
+    for _ in range(3):
+        issuer.clock.forward(seconds=WAITS[-1])
+        await deliver_due(worker, identity_relay, issuer.clock())
+
+    assert listener.heard == []
+    assert await queued(identity_relay, issuer) == (len(WAITS) + 1, LEFT, True)
+    assert logouts("given_up") == given_up + 1
 
 
 async def test_a_dead_client_delays_nobody(
@@ -273,8 +324,8 @@ async def test_one_caisse_s_broken_key_stops_no_other(
     async with working(worker, identity_relay, issuer) as duty:
         await heard(listener)
         assert not duty.done()
-    # Put off at each of its turns, and given up after the last.
-    for wait in (*WAITS, 0):
+    # Put off at each of its turns, and given up after the last; the duty may have ended in the middle of the first.
+    for wait in (*WAITS, WAITS[-1]):
         issuer.clock.forward(seconds=wait + 31)
         await deliver_due(worker, identity_relay, issuer.clock())
     assert await row_of_broken() == ("not written: SealBroken", len(WAITS) + 1, True)

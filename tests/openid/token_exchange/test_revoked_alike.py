@@ -54,7 +54,7 @@ async def _other_sessions_ended(tx: Tx, it: Delegation) -> None:
 
 
 async def _consent_taken_back(tx: Tx, it: Delegation) -> None:
-    await consent_store.revoke_grants(tx, it.scene.member, it.client.client_id, it.issuer.clock())
+    await consent_store.revoke_grants(tx, it.scene.member, it.client.client_id, None, it.issuer.clock())
 
 
 async def _left(tx: Tx, it: Delegation) -> None:

@@ -6,19 +6,24 @@ from typing import Annotated, Literal
 
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from libs.common.access.access_token import AccessToken
+from libs.common.access.floor_feed import Receipt
 from libs.common.access.guard import Scopes
 from libs.common.access.signatures import Algorithm, SigningKey
 from libs.common.database.journal import Actor
 from libs.common.database.pool import Database
+from libs.common.events.identity import SigningKeyRevoked
 from libs.common.http.application import Clock
 from libs.common.http.documented import IdempotencyKey, needs, refusals
 from libs.common.keys.key_encryption import KeyEncryption
+from libs.common.refusals import NotFound
+from libs.common.values.identifiers import new_id
 from services.identity.admin.once import once
 from services.identity.caisses.caisse import Caisse
+from services.identity.floors.acknowledged import Questions, silent
 from services.identity.openid.provider import Provider
 from services.identity.signing_keys import store
 from services.identity.signing_keys.revocation import algorithm_of, revoke_key
@@ -70,6 +75,21 @@ class Revoked(Struct, frozen=True):
     was: store.State
     revoked_at: datetime
     signer: str | None
+
+
+class RevocationHeard(Struct, frozen=True):
+    """A key that was revoked, and which services have just said that they refuse it.
+
+    `silent` names those that said nothing for two seconds: they run not, or NATS is away. A receipt's `signature` is
+    a compact JWS by that service's own key over the other members.
+    """
+
+    kid: str
+    algorithm: Algorithm
+    revoked_at: datetime
+    signer: str | None
+    acknowledged: list[Receipt]
+    silent: list[str]
 
 
 @get("/admin/keys", access=ACCESS, security=needs(SCOPE), responses=refusals(), tags=["keys"])
@@ -160,10 +180,36 @@ async def revoke_one(
     return done
 
 
+@get(
+    "/admin/keys/revocations/{kid:str}",
+    access=ACCESS,
+    security=needs(SCOPE),
+    responses=refusals(),
+    tags=["keys"],
+)
+async def show_revocation(
+    kid: FromPath[str],
+    caisse: NamedDependency[Caisse],
+    db: NamedDependency[Database],
+    questions: NamedDependency[Questions],
+    clock: NamedDependency[Clock],
+) -> RevocationHeard:
+    """Asks every service now whether it refuses this key, and answers once all have said so, or after two seconds."""
+    async with db.transaction(caisse.slug) as tx:
+        found = next((key for key in await store.revoked(tx) if key.kid == kid), None)
+        if found is None:
+            raise NotFound
+        signer = await store.signer(tx, found.algorithm)
+    again = SigningKeyRevoked(event_id=new_id(), at=clock(), kid=kid)
+    heard = await questions.ask(db, caisse.slug, kid, again)
+    receipts = [receipt for receipt in heard.values() if receipt is not None]
+    return RevocationHeard(kid, found.algorithm, found.revoked_at, signer, receipts, silent(heard))
+
+
 def _state(stored: str) -> Literal["prepublished", "active", "verify_only"]:
     if stored == "prepublished" or stored == "active":
         return stored
     return "verify_only"
 
 
-ROUTES = [list_keys, rotate_key, revoke_one]
+ROUTES = [list_keys, rotate_key, revoke_one, show_revocation]

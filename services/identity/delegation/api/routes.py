@@ -21,12 +21,12 @@ from services.identity.cabinets import store as cabinets
 from services.identity.cabinets.portfolio import Client, portfolio
 from services.identity.cabinets.store import Waiting
 from services.identity.delegation import reading_store, store
-from services.identity.delegation.api.acknowledged import Questions, signed_receipt
+from services.identity.delegation.api.acknowledged import floor_of, signed_receipt
 from services.identity.delegation.notices import Notices
 from services.identity.delegation.parties import may_manage_mandates
 from services.identity.delegation.reading_store import Listed
 from services.identity.delegation.revoke import revoke
-from services.identity.floors.acknowledged import acknowledged, silent
+from services.identity.floors.acknowledged import Questions, acknowledged, silent
 from services.identity.openid.provider import Provider
 
 OWN = Scopes("openid", "mandate.manage", delegable=False, services=False)
@@ -171,7 +171,7 @@ async def revoke_mandate(
     told = {"id": mandate, "state": revoked.state, "version": revoked.version, "at": revoked.state_at}
     if wait is None:
         return told
-    heard = await questions.ask(db, caisse, revoked, now=clock())
+    heard = await questions.ask(db, caisse, f"{mandate}/{revoked.version}", floor_of(revoked, clock()))
     signed = signed_receipt(issuer, revoked, heard, jti=new_id(), now=clock())
     return {**told, "acknowledged": acknowledged(heard), "silent": silent(heard), "receipt": signed}
 

@@ -1,7 +1,8 @@
 """OpenID Connect Back-Channel Logout 1.0: every client of a session hears that it is over, at least once.
 
 The transaction that ends a session queues its logout tokens. The queue is leased: a
-worker that dies loses its lease, not the message. Each delivery has its own short
+worker that dies loses its lease, not the message, and the attempt counts: a delivery
+that kills whoever takes it is given up like any other. Each delivery has its own short
 deadline and its own place, few of which one host ever holds: a client that does not
 answer delays nobody.
 """
@@ -10,7 +11,7 @@ import asyncio
 import secrets
 import time
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 from libs.common.database.pool import Database
 from libs.common.database.transaction import DatabaseUnavailable, Tx
 from libs.common.http.application import Clock
+from libs.common.runtime.telemetry import counter
 from libs.common.values.caisse_slug import CaisseSlug
 from services.identity.openid import store
 from services.identity.openid.clients import Client
@@ -49,6 +51,13 @@ TOKEN_LASTS = timedelta(minutes=2)
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 ACCEPTED = frozenset({200, 204})
+
+LEFT: Final = "the worker ended in the middle"
+"""The answer noted for an attempt whose lease ended before anybody had said what came of it."""
+TOLD: Final = counter(
+    "logouts_told", "Attempts to tell a client that a session is over, by what came of them", "outcome"
+)
+"""`done`, `refused`, `left` (by a worker that ended), and `given_up`, once beside the last attempt."""
 
 
 async def deliver_for_ever(provider: Provider, relay: Database, stop: asyncio.Event, clock: Clock) -> None:
@@ -138,9 +147,10 @@ class Places:
 async def _deliver(provider: Provider, relay: Database, delivery: Delivery, clock: Clock) -> None:
     """One delivery, and what came of it. Raises nothing: a caisse at fault is no other's concern."""
     try:
-        answer = await _answer(provider, delivery, clock())
+        answer = LEFT if delivery.is_left else await _answer(provider, delivery, clock())
         async with relay.across_caisses() as tx:
-            await _note(tx, delivery, answer, clock())
+            is_given_up = await _note(tx, delivery, answer, clock())
+        _count(answer, is_given_up)
     except DatabaseUnavailable:
         # Nothing can be noted: the lease ends by itself.
         log.warning("logout.lease_left", client_id=delivery.client_id, caisse=delivery.caisse)
@@ -160,15 +170,31 @@ async def _answer(provider: Provider, delivery: Delivery, now: datetime) -> str 
         return f"not written: {type(error).__name__}"
 
 
-async def _note(tx: Tx, delivery: Delivery, answer: str | None, now: datetime) -> None:
+async def _note(tx: Tx, delivery: Delivery, answer: str | None, now: datetime) -> bool:
+    """Whether it is given up."""
     if answer is None:
         await logout_store.delivered(tx, delivery, now)
-    elif delivery.attempts > len(WAITS):
+        return False
+    if delivery.attempts > len(WAITS):
         log.warning("logout.abandoned", client_id=delivery.client_id, caisse=delivery.caisse, answer=answer)
         await logout_store.abandon(tx, delivery, answer=answer, now=now)
-    else:
-        again_at = now + timedelta(seconds=WAITS[delivery.attempts - 1])
-        await logout_store.postpone(tx, delivery, answer=answer, again_at=again_at)
+        return True
+    log.warning(
+        "logout.delayed",
+        client_id=delivery.client_id,
+        caisse=delivery.caisse,
+        answer=answer,
+        tries=delivery.attempts,
+    )
+    again_at = now + timedelta(seconds=WAITS[delivery.attempts - 1])
+    await logout_store.postpone(tx, delivery, answer=answer, again_at=again_at)
+    return False
+
+
+def _count(answer: str | None, is_given_up: bool) -> None:
+    TOLD.labels("done" if answer is None else "left" if answer == LEFT else "refused").inc()
+    if is_given_up:
+        TOLD.labels("given_up").inc()
 
 
 async def _send(provider: Provider, delivery: Delivery, now: datetime) -> str | None:

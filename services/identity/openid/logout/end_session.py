@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from libs.common.database.transaction import Tx
 from services.identity.openid import store
+from services.identity.openid.authorization_request import check_size
 from services.identity.openid.bucket_names import handle_place
 from services.identity.openid.clients import Client
 from services.identity.openid.commit import write
@@ -76,7 +77,8 @@ def read(parameters: Parameters, issuer: Issuer) -> UncheckedLogout:
 
 
 async def keep(provider: Provider, issuer: Issuer, asked: UncheckedLogout, now: datetime) -> str:
-    """A handle for what was posted: the browser comes back with it, and with its cookies."""
+    """A handle for what was posted: the browser comes back with it, and with its cookies. Raises `InvalidRequest`."""
+    check_size(asked)
     handle, stored = kept(OF_NOBODY, msgspec.json.encode(asked), now)
     await write(provider.db, issuer.caisse, [stored])
     return handle

@@ -44,7 +44,7 @@ async def end_session_asked(
     try:
         return await _leave(request, slug, site, provider, clock, queried(request), confirmed=False)
     except Refusal as error:
-        return error_page(request, site, error, clock(), "sign_out")
+        return await _error(request, site, provider, clock, error)
 
 
 @post("/end-session", access="protocol", status_code=303)
@@ -62,11 +62,11 @@ async def end_session_posted(
         parameters = await posted(request)
         speak(request.scope, parameters.get("ui_locales"))
         asked = end_session.read(parameters, issuer)
+        if asked == end_session.UncheckedLogout():
+            return Redirect(address, status_code=303)
+        handle = await end_session.keep(provider, issuer, asked, clock())
     except Refusal as error:
-        return error_page(request, site, error, clock(), "sign_out")
-    if asked == end_session.UncheckedLogout():
-        return Redirect(address, status_code=303)
-    handle = await end_session.keep(provider, issuer, asked, clock())
+        return await _error(request, site, provider, clock, error)
     return Redirect(f"{address}?{urlencode({ASKED: handle})}", status_code=303)
 
 
@@ -85,7 +85,17 @@ async def end_session_confirmed(
     try:
         return await _leave(request, slug, site, provider, clock, _carried(form), confirmed=True)
     except Refusal as error:
-        return error_page(request, site, error, clock(), "sign_out")
+        return await _error(request, site, provider, clock, error)
+
+
+async def _error(
+    request: AnyRequest, site: Site, provider: Provider, clock: Clock, error: Refusal
+) -> Response[Any]:
+    """Whoever is still signed in is told so, with the way out; nobody else is told that they are."""
+    now = clock()
+    async with provider.db.transaction(site.slug) as tx:
+        session = await current_session(tx, request.cookies.get(cookie_name(site.slug)), now)
+    return error_page(request, site, error, now, "misconfigured" if session is None else "sign_out")
 
 
 async def _leave(

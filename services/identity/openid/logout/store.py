@@ -14,7 +14,11 @@ from services.identity.openid.bucket_names import Place
 
 
 class Delivery(NamedTuple):
-    """A logout token to send; leased to this worker until the lease ends."""
+    """A logout token to send; leased to this worker until the lease ends.
+
+    One that `is_left` was taken by somebody who never said what came of it: that attempt, already counted in
+    `attempts`, is to be noted first, and nothing sent.
+    """
 
     caisse: str
     id: UUID
@@ -22,6 +26,7 @@ class Delivery(NamedTuple):
     session_id: UUID
     person_id: UUID
     attempts: int
+    is_left: bool
 
 
 async def kept(tx: Tx, place: Place, client_id: str, now: datetime) -> str | None:
@@ -62,6 +67,7 @@ async def lease(
 ) -> list[Delivery]:
     """Take what is due, of any caisse; another worker takes other rows. At least once: a lease lost is retaken.
 
+    An attempt counts from here, so that one whose worker dies counts too.
     At most `of_one_host` deliveries are under way to one host (the address of the client, port included), and
     each host's first comes before any host's second: a client's crowd stands before nobody. The clients that wait
     are found one by one in their index, so the length of no queue counts. `but` is what the caller still has in
@@ -103,15 +109,15 @@ async def lease(
              LIMIT $3
         )
         UPDATE logout_delivery AS delivery
-           SET leased_until = $2, attempts = attempts + 1
-          FROM (SELECT caisse, id FROM logout_delivery
+           SET leased_until = $2, attempts = attempts + CASE WHEN due.is_left THEN 0 ELSE 1 END
+          FROM (SELECT caisse, id, leased_until IS NOT NULL AS is_left FROM logout_delivery
                  WHERE (caisse, id) IN (SELECT caisse, id FROM chosen)
                    AND delivered_at IS NULL AND abandoned_at IS NULL AND next_attempt_at <= $1
                    AND (leased_until IS NULL OR leased_until <= $1)
                    FOR UPDATE SKIP LOCKED) AS due
          WHERE delivery.caisse = due.caisse AND delivery.id = due.id
         RETURNING delivery.caisse, delivery.id, delivery.client_id, delivery.session_id, delivery.person_id,
-                  delivery.attempts
+                  delivery.attempts, due.is_left
         """,
         now, until, most, of_one_host, list(but),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from services.identity.sign_in.routes import after_password
 from services.identity.sign_in.session import Session
 from services.identity.sign_in.sign_in import WrongCredentials
 from services.identity.sign_in.throttle import Throttled
-from services.identity.site.routes import AnyRequest, Site, browser_of
+from services.identity.site.routes import NOTHING_DONE, AnyRequest, Site, browser_of
 
 
 @get("/step-up", access="session")
@@ -27,7 +27,7 @@ async def show_step_up(
     request: AnyRequest, site: NamedDependency[Site], session: NamedDependency[Session]
 ) -> Response[Any]:
     """Why it is asked, and the password field."""
-    return _page(request, site, site.asked(request))
+    return _page(request, site, site.asked(request), nothing_done=NOTHING_DONE in request.query_params)
 
 
 @post("/step-up", access="session", status_code=303)
@@ -80,6 +80,7 @@ def _page(
     wrong: Sentence | None = None,
     *,
     status_code: int = 422,
+    nothing_done: bool = False,
 ) -> Response[Any]:
     errors = {"password": wrong} if wrong else {}
     return site.page(
@@ -88,4 +89,5 @@ def _page(
         status_code=status_code if wrong else 200,
         destination=destination,
         errors=errors,
+        nothing_done=nothing_done,
     )
