@@ -12,8 +12,8 @@ import msgspec
 from structlog.testing import capture_logs
 
 from libs.common.access.access_token import AccessToken
-from libs.common.access.floor_feed import ClockUnknown, FloorFeed, ReadClock, Receipt, receipt_subject
-from libs.common.access.receipts import Receipts
+from libs.common.access.floor_feed import ClockUnknown, FloorFeed, ReadClock
+from libs.common.access.receipts import Receipt, Receipts, receipt_subject
 from libs.common.access.revocations import Floors, Verdict
 from libs.common.access.signatures import SigningKey, split_compact
 from libs.common.bus.connection import Bus

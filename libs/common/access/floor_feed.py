@@ -8,14 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 import msgspec
 import structlog
-from msgspec import Struct
 
 from libs.common.access.access_token import SKEW
 from libs.common.access.issuer_keys import BELIEVED, IssuerKeys
+from libs.common.access.receipts import Receipt, receipt_subject
 from libs.common.access.revocations import REMEMBERED, Floors
 from libs.common.access.signatures import SigningKey, sign_compact
 from libs.common.bus.connection import Bus, BusUnavailable, MessagesLost, Told, heed_cancellation
@@ -43,6 +42,9 @@ TRIED_EVERY: Final = 0.5
 DOUBTED_EVERY: Final = 5.0
 """Seconds between two readings of the JWK Sets in use while the stream is silent, and revoked keys unheard of."""
 
+RECEIPT_FOR: Final = timedelta(seconds=10)
+"""What is older when it is applied is the past being replayed: nobody waits for its receipt."""
+
 ReadClock = Callable[[], Awaitable[datetime]]
 """The clock of identity's database, asked by another way than the stream. Raises `ClockUnknown`."""
 
@@ -51,25 +53,7 @@ class ClockUnknown(Exception):
     """Nobody told the time."""
 
 
-RECEIPT_FOR: Final = timedelta(seconds=10)
-
 _heartbeats = msgspec.json.Decoder(Heartbeat)
-
-
-class Receipt(Struct, frozen=True):
-    """One process of a service applied one floor, or refuses one key. `signature` is a compact JWS over the other
-    fields.
-    """
-
-    event_id: UUID
-    service: str
-    instance: UUID
-    applied_at: datetime
-    signature: str | None = None
-
-
-def receipt_subject(service: str) -> str:
-    return f"{service}.authz.applied.v1"
 
 
 class FloorFeed:

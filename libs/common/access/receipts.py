@@ -1,4 +1,4 @@
-"""Who has applied a revocation: the answers that a request with `wait=all` gathers.
+"""Who has applied a revocation: what each process says of it, and the answers that a request with `wait=all` gathers.
 
 A service that did not answer in time is named; nothing else depends on receipts.
 """
@@ -6,12 +6,31 @@ A service that did not answer in time is named; nothing else depends on receipts
 import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
-from libs.common.access.floor_feed import Receipt, receipt_subject
 from libs.common.bus.connection import Bus
+
+
+class Receipt(Struct, frozen=True):
+    """One process of a service applied one floor, or refuses one key. `signature` is a compact JWS over the other
+    fields.
+    """
+
+    event_id: UUID
+    service: str
+    instance: UUID
+    applied_at: datetime
+    signature: str | None = None
+
+
+def receipt_subject(service: str) -> str:
+    """Where its processes say so; the broker lets no other service speak there."""
+    return f"{service}.authz.applied.v1"
+
 
 _receipts = msgspec.json.Decoder(Receipt)
 

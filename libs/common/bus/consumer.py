@@ -15,7 +15,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 from prometheus_client import Counter
 
 from libs.common.bus.connection import OUTAGE, Bus, BusUnavailable, heed_cancellation
@@ -144,8 +144,6 @@ async def _react_while_it_lasts(
         except (NatsTimeout, TimeoutError):
             messages = []
             quiet += 1
-        except APIError as error:
-            raise BusUnavailable(durable) from error
         except OUTAGE as error:
             raise BusUnavailable(durable) from error
         if quiet >= QUIET_FETCHES:

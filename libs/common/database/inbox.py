@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 
 KEPT: Final = timedelta(days=90)
@@ -24,7 +25,7 @@ async def first_time(tx: Tx, event_id: UUID, *, consumer: str) -> bool:
     return noted == 1
 
 
-async def forget_heard(tx: Tx, limit: int = 5000) -> int:
+async def forget_heard(tx: Tx, limit: int = BATCH) -> int:
     """Drop what was heard longer ago than `KEPT`, at most `limit` at a time; how many went."""
     return await tx.execute(
         """

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from libs.common.database.forgetting import BATCH
 from libs.common.database.transaction import Tx
 from libs.common.events.envelope import Event, encode, subject_of
 
@@ -149,8 +150,8 @@ async def depth(tx: Tx) -> Depth:
     return Depth(*row)
 
 
-async def forget_sent(tx: Tx, limit: int = 5000) -> int:
-    """Drop facts sent and older than `KEPT`, at most `limit` at a time; how many went."""
+async def forget_sent(tx: Tx) -> int:
+    """Drop facts sent and older than `KEPT`, one bounded batch; how many went."""
     return await tx.execute(
         """
         DELETE FROM outbox
@@ -161,7 +162,7 @@ async def forget_sent(tx: Tx, limit: int = 5000) -> int:
              LIMIT $2)
         """,
         KEPT,
-        limit,
+        BATCH,
     )
 
 

@@ -32,10 +32,18 @@ SEE_OTHER = 303
 NOT_KEPT = "no-store"
 """`Cache-Control` of every 303: its address may hold a code, a state or a handle (openid.md line 19)."""
 
-BARE_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
+
+def page_policy(*form_actions: str) -> str:
+    """The Content-Security-Policy of a page: no script, and forms that end here or at one of `form_actions`."""
+    targets = " ".join(dict.fromkeys(("'self'", *form_actions)))
+    return (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        f"form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
+    )
+
+
+BARE_POLICY = page_policy()
+"""Of an address without a route."""
 
 
 async def dress_bare_answer(message: Message, scope: Scope) -> None:
@@ -71,11 +79,7 @@ class SecurityHeaders(ASGIMiddleware):
 
     def _policy(self, scope: Scope) -> str:
         extra: list[str] = scope["state"].get(FORM_ACTIONS, [])
-        targets = " ".join(dict.fromkeys(("'self'", *self._form_actions, *extra)))
-        return (
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-            f"form-action {targets}; frame-ancestors 'none'; base-uri 'none'"
-        )
+        return page_policy(*self._form_actions, *extra)
 
     def _headers(self, scope: Scope) -> dict[str, str]:
         return {"Content-Security-Policy": self._policy(scope), **FIXED, **self._strict_transport()}

@@ -15,7 +15,7 @@ import msgspec
 import rich_click as click
 
 from libs.common.database.backlog import backlog
-from libs.common.database.create_database import durability_faults
+from libs.common.database.durability import durability_faults
 from libs.common.database.pool import Database
 from libs.common.keys.root_key import open_key_encryption
 from libs.common.runtime import embedded_nats, embedded_postgres

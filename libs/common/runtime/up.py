@@ -22,7 +22,8 @@ from urllib.request import ProxyHandler, Request, build_opener
 import rich_click as click
 from rich.console import Console
 
-from libs.common.database.create_database import create_database, durability_faults
+from libs.common.database.create_database import create_database
+from libs.common.database.durability import durability_faults
 from libs.common.runtime import embedded_nats, embedded_postgres, story_report
 from libs.common.runtime.caddy import caddy_command, trusts_itself
 from libs.common.runtime.child_process import Command, Process, StartRefused, start, stop, tail

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from libs.common.access.floor_feed import Receipt
-from libs.common.access.receipts import Receipts
+from libs.common.access.receipts import Receipt, Receipts
 from libs.common.access.resource_server import ResourceServer
 from libs.common.bus.connection import Bus, BusUnavailable
 from libs.common.database import outbox

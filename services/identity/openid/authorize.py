@@ -19,7 +19,7 @@ from services.identity.openid.clients import Client
 from services.identity.openid.commit import write
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.par import kept
-from services.identity.openid.proceed import ToClient, ToPage, Visit, proceed, refused
+from services.identity.openid.proceed import Pending, ToClient, ToPage, Visit, proceed, refused
 from services.identity.openid.provider import Provider
 from services.identity.openid.refusals import (
     InvalidRequest,
@@ -48,12 +48,13 @@ async def answer_authorize(
     )
     client = known(client)
     if handle is not None:
-        request = _as_pushed(pushed, handle, client, now)
-        return await proceed(provider, issuer, request, Flow(started_at=now), visit, now, client, present)
-    asked = await _asked(provider, issuer, parameters, client, now)
+        asked: AuthorizationRequest | ToClient = _as_pushed(pushed, handle, client, now)
+    else:
+        asked = await _asked(provider, issuer, parameters, client, now)
     if isinstance(asked, ToClient):
         return asked
-    return await proceed(provider, issuer, asked, Flow(started_at=now), visit, now, client, present)
+    pending = Pending(asked, Flow(started_at=now), client, present)
+    return await proceed(provider, issuer, pending, visit, now)
 
 
 async def keep_posted(

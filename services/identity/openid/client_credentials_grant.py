@@ -29,7 +29,7 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         if not self.server.client.is_confidential:
             raise UnauthorizedClient("A public client has no credentials of its own.")
         if self.server.asked.parameters.get("authorization_details") is not None:
-            # RFC 9396 §5: of our types, one is a person's and the other a mandate's.
+            # RFC 9396 §8: of our types, one is a person's and the other a mandate's.
             raise InvalidAuthorizationDetails("A client's own token has no details.")
         dpop_binding.check_required(self.server.proof, self.server.client)
 

@@ -138,7 +138,7 @@ def _check_keys(keys: object) -> None:
 
 
 def scope_is_known(metadata: ClientMetadata) -> None:
-    """A ceiling made of words that mean something here."""
+    """RFC 7591 §2: a ceiling, made of words that mean something here."""
     if not set(metadata.scope.split()) <= set(SUPPORTED_SCOPES):
         raise InvalidClientMetadata("A scope is unknown.")
 
@@ -167,12 +167,15 @@ def levels_exist(metadata: ClientMetadata) -> None:
 
 
 def times_are_sane(metadata: ClientMetadata) -> None:
+    """OpenID Connect Registration §2: `default_max_age` in seconds, as many as our clocks can subtract."""
     if metadata.default_max_age is not None and not 0 <= metadata.default_max_age <= LONGEST_AGE:
         raise InvalidClientMetadata("default_max_age is a number of seconds.")
 
 
 def can_be_kept(metadata: ClientMetadata) -> None:
-    """JSON that our own encoder and PostgreSQL both write, and that is read again by whoever loads the client."""
+    """RFC 7591 §3.2.1: all that is registered is told back. So it is JSON that our own encoder and PostgreSQL both
+    write, and that whoever loads the client reads again.
+    """
     try:
         read_json(msgspec.json.encode(metadata), _anything)
     except (OverflowError, RecursionError, UnreadableJson) as error:

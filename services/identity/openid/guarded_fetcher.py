@@ -127,7 +127,7 @@ class GuardedFetcher:
     ) -> tuple[bytes, str]:
         """Body and content type. Raises `FetchRefused`."""
         refuse_inside_a_transaction()
-        return await self._request("GET", url, of, headers={"Accept": accept, "Accept-Encoding": "identity"})
+        return await self._request(url, of, headers={"Accept": accept, "Accept-Encoding": "identity"})
 
     async def post_form(self, url: str, form: dict[str, str], *, of: str | None = None) -> int:
         """The status of a posted form (a logout token). Raises `FetchRefused`."""
@@ -193,9 +193,7 @@ class GuardedFetcher:
         self._jwks.put(url, read, len(url) + sum(len(said) for key in read.keys for said in key.values()))
         return read
 
-    async def _request(
-        self, method: str, url: str, of: str | None, headers: dict[str, str]
-    ) -> tuple[bytes, str]:
+    async def _request(self, url: str, of: str | None, headers: dict[str, str]) -> tuple[bytes, str]:
         try:
             # The name's own server is a stranger too: it is asked within the time, not before it.
             async with asyncio.timeout(self._longest), self._places_of(url):
@@ -203,7 +201,7 @@ class GuardedFetcher:
                 sent = {**headers, **to.headers}
                 async with (
                     self._client() as client,
-                    client.stream(method, to.target, headers=sent, extensions=to.extensions) as answer,
+                    client.stream("GET", to.target, headers=sent, extensions=to.extensions) as answer,
                 ):
                     if answer.status_code != 200:
                         raise FetchRefused(f"status {answer.status_code}")

@@ -6,6 +6,7 @@ form_post, always with `iss`, RFC 9207).
 
 from datetime import datetime
 from hashlib import sha256
+from typing import NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from services.identity.openid.authorization_request import (
     AuthorizationRequest,
     ReturnAddress,
     is_still_allowed,
+    known,
     may_be_answered,
 )
 from services.identity.openid.bucket_names import new_flow_id
@@ -27,7 +29,7 @@ from services.identity.openid.completion import completion, endings
 from services.identity.openid.effects import RelyOnConsent
 from services.identity.openid.issuer import Issuer
 from services.identity.openid.provider import Provider
-from services.identity.openid.refusals import ConsentRequired, InvalidRequest, InvalidRequestUri, Refusal
+from services.identity.openid.refusals import ConsentRequired, InvalidRequestUri, Refusal
 from services.identity.openid.steps import (
     FLOW_LASTS,
     Flow,
@@ -71,12 +73,21 @@ class Visit(Struct, frozen=True):
     browser: str
 
     def sought_at(self, now: datetime) -> tuple[bytes, datetime, datetime] | None:
-        """What finds the live session of this browser (`sign_in.store.LIVE`); `None` without a cookie."""
+        """What finds the live session of this browser (`session_store.LIVE`); `None` without a cookie."""
         return sought(self.session_cookie, now) if self.session_cookie else None
 
     @property
     def browser_hash(self) -> bytes:
         return sha256(self.browser.encode()).digest()
+
+
+class Pending(NamedTuple):
+    """A request that is believed, what its person has answered so far, the client that asks, and who is there."""
+
+    request: AuthorizationRequest
+    flow: Flow
+    client: Client
+    present: Present | None
 
 
 def refused(address: ReturnAddress, error: Refusal, issuer: Issuer) -> ToClient:
@@ -99,43 +110,31 @@ async def continue_flow(
 ) -> ToClient | ToPage:
     """After a page. Raises `InvalidRequestUri` for a flow of another browser, finished or too old: one answer."""
     read = provider.db.one_statement(issuer.caisse)
-    flow, request, client, present = await under_way(read, flow_id, visit, now)
-    return await proceed(provider, issuer, request, flow, visit, now, client, present)
+    return await proceed(provider, issuer, await under_way(read, flow_id, visit, now), visit, now)
 
 
-async def under_way(
-    read: Reader, flow_id: UUID, visit: Visit, now: datetime
-) -> tuple[Flow, AuthorizationRequest, Client, Present | None]:
-    """A flow of this browser: what is asked, by whom, and who is there.
-
-    Raises `InvalidRequestUri` and `InvalidRequest`.
-    """
+async def under_way(read: Reader, flow_id: UUID, visit: Visit, now: datetime) -> Pending:
+    """The request of a flow of this browser. Raises `InvalidRequestUri` and `InvalidRequest`."""
     found = await flow_store.flow_of_browser(read, flow_id, visit.browser_hash, now)
     if found is None:
         raise InvalidRequestUri("This request is unknown, finished or too old.")
-    client, _, present = await visited(read, found[1].client_id, now, session=visit.sought_at(now))
-    if client is None:
-        raise InvalidRequest("The client is unknown.")
-    return *found, client, present
+    flow, request = found
+    client, _, present = await visited(read, request.client_id, now, session=visit.sought_at(now))
+    return Pending(request, flow, known(client), present)
 
 
 async def proceed(
-    provider: Provider,
-    issuer: Issuer,
-    request: AuthorizationRequest,
-    flow: Flow,
-    visit: Visit,
-    now: datetime,
-    client: Client,
-    present: Present | None,
+    provider: Provider, issuer: Issuer, pending: Pending, visit: Visit, now: datetime
 ) -> ToClient | ToPage:
     """Take the steps; then a page, a refusal, or a code. Raises `InvalidRequest` for a page, as `look` does."""
-    view = await look(provider, issuer, request, flow, now, client, present)
+    request = pending.request
+    view = await look(provider, issuer, pending, now)
     try:
-        is_still_allowed(request, client, issuer)
+        is_still_allowed(request, pending.client, issuer)
         page = missing_page(view)
         if page is not None:
-            return ToPage(page, flow.id or await _opened_flow(provider, issuer, request, visit, now), view)
+            flow_id = pending.flow.id or await _opened_flow(provider, issuer, request, visit, now)
+            return ToPage(page, flow_id, view)
         code, changes = completion(view, issuer)
         await write(provider.db, issuer.caisse, changes)
     except Refusal as error:
@@ -172,19 +171,12 @@ async def _opened_flow(
     return flow_id
 
 
-async def look(
-    provider: Provider,
-    issuer: Issuer,
-    request: AuthorizationRequest,
-    flow: Flow,
-    now: datetime,
-    client: Client,
-    present: Present | None,
-) -> View:
+async def look(provider: Provider, issuer: Issuer, pending: Pending, now: datetime) -> View:
     """Everything the steps judge, as of now; the session's idle clock starts anew.
 
     Raises `InvalidRequest`, for a page, when the client may no longer be answered so.
     """
+    request, flow, client, present = pending
     may_be_answered(request, client)
     view = View(request=request, client=client, now=now, flow=flow)
     if present is None:

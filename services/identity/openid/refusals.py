@@ -89,19 +89,19 @@ class SlowDown(OAuth2Error):
 
 
 class InvalidAuthorizationDetails(OAuth2Error):
-    """RFC 9396 §5."""
+    """RFC 9396 §5 at authorization, §8 at the token endpoint."""
 
     error = "invalid_authorization_details"
 
 
 class InvalidRequestObject(OAuth2Error):
-    """RFC 9101 §6."""
+    """RFC 9101 §7."""
 
     error = "invalid_request_object"
 
 
 class InvalidRequestUri(OAuth2Error):
-    """RFC 9101 §6."""
+    """RFC 9101 §7."""
 
     error = "invalid_request_uri"
 

@@ -142,7 +142,7 @@ def person_is_the_hinted_one(view: View) -> None:
 
 
 def person_is_confirmed(view: View) -> None:
-    """`prompt=select_account`."""
+    """`prompt=select_account` (OpenID Connect Core §3.1.2.1)."""
     if "select_account" in view.request.prompt and not (view.flow.person_confirmed or signed_in_since(view)):
         raise Missing(PERSON, AccountSelectionRequired)
 
@@ -172,7 +172,9 @@ def _has_several_contexts(view: View) -> bool:
 
 
 def firm_is_chosen(view: View) -> None:
-    """One active account is chosen by itself; several, or an account beside a cabinet, are asked about."""
+    """RFC 9396 §2: the firm that the request names, if any. Of one's own, the only one is chosen by itself; several, or
+    one beside a cabinet, are asked about.
+    """
     if view.request.firm is not None:
         if _firm_asked(view) is None:
             raise AccessDenied("The person has no account for this firm.")
@@ -184,7 +186,7 @@ def firm_is_chosen(view: View) -> None:
 
 
 def subject_may_act(view: View) -> None:
-    """The one gate of every grant."""
+    """openid.md §4, "gate missing in a sibling grant": the one gate of them all."""
     try:
         subject_gate.check_client(view.client)
         subject_gate.check_subject(subject_of(view))

@@ -90,7 +90,7 @@ def target_is_an_address(kernel: Kernel) -> None:
 
 
 def mandate_is_in_force(kernel: Kernel) -> None:
-    """One answer for unknown, foreign, pending, dead, and for whoever may not use it."""
+    """delegation.md §3: one answer for unknown, foreign, pending, dead, and for whoever may not use it."""
     power_of(kernel)
 
 
@@ -103,6 +103,7 @@ def whoever_acts_passes_the_gate(kernel: Kernel) -> None:
 
 
 def actor_type_is_ours(kernel: Kernel) -> None:
+    """RFC 8693 §2.1: the type is said when the token is, and ours is one."""
     asked = kernel.asked.parameters
     if asked.need("actor_token_type") != ACCESS_TOKEN:
         raise InvalidRequest("The actor is an access token.")
@@ -110,21 +111,32 @@ def actor_type_is_ours(kernel: Kernel) -> None:
 
 
 def actor_token_is_the_caller_s(kernel: Kernel) -> None:
-    """Verified, alive, a person's own (a delegated token opens no second hop), of this client and for us."""
-    claims = kernel.snapshot.presented
-    if claims is None or claims.get("client_id") != kernel.client.client_id:
+    """delegation.md §3: of this issuer, and obtained through the calling client."""
+    if shown(kernel)["client_id"] != kernel.client.client_id:
         raise InvalidGrant
-    if "act" in claims or not str(claims.get("sub", "")).startswith("per_"):
+
+
+def actor_is_a_person(kernel: Kernel) -> None:
+    """delegation.md §3: neither a service, nor whoever acts under a mandate already: there is no second hop."""
+    if "act" in shown(kernel) or not shown(kernel)["sub"].startswith("per_"):
         raise InvalidGrant
-    if claims.get("aud") != kernel.snapshot.issuer.url or kernel.snapshot.presented_is_revoked:
+
+
+def actor_token_is_for_this_issuer(kernel: Kernel) -> None:
+    """RFC 9068 §4: whoever accepts a token is its audience."""
+    if shown(kernel)["aud"] != kernel.snapshot.issuer.url:
         raise InvalidGrant
-    if expiry_of(claims) <= kernel.snapshot.now:
+
+
+def actor_token_is_alive(kernel: Kernel) -> None:
+    """RFC 8693 §2.1: still good, by its own date and by RFC 7009."""
+    if kernel.snapshot.presented_is_revoked or expiry_of(shown(kernel)) <= kernel.snapshot.now:
         raise InvalidGrant
 
 
 def proof_key_is_the_actor_s(kernel: Kernel) -> None:
-    """The caller holds the key that the actor token is bound to."""
-    jkt = bound_key(kernel.snapshot.presented or {})
+    """delegation.md §3: the caller holds the key that the actor token is bound to (RFC 9449 §6)."""
+    jkt = bound_key(shown(kernel))
     if jkt is None or kernel.proof is None:
         raise InvalidGrant
     dpop_binding.check_bound(kernel.proof, jkt)
@@ -132,7 +144,7 @@ def proof_key_is_the_actor_s(kernel: Kernel) -> None:
 
 def actor_used_two_factors(kernel: Kernel) -> None:
     """delegation.md §5: members of a cabinet hold a second factor, without exception."""
-    if (kernel.snapshot.presented or {}).get("acr") != "mfa":
+    if shown(kernel).get("acr") != "mfa":
         raise InvalidGrant
 
 
@@ -140,25 +152,30 @@ def actor_used_two_factors(kernel: Kernel) -> None:
 
 
 def caller_is_a_machine(kernel: Kernel) -> None:
-    """Any other client says for whom it asks."""
+    """RFC 8693 §2.1, docs/decisions/0080: any other client says for whom it asks."""
     if kernel.snapshot.machine is None:
         raise InvalidRequest("The actor_token is missing.")
 
 
 def proof_is_there(kernel: Kernel) -> None:
+    """openid.md line 13."""
     dpop_binding.check_required(kernel.proof, kernel.client)
 
 
 def cabinet_is_within_its_rate(kernel: Kernel) -> None:
-    """Judged when the effects are written, whatever this exchange comes to."""
+    """delegation.md §5: one rate a cabinet. Judged when the effects are written, whatever this exchange comes to."""
     shared_by = f"{kernel.snapshot.issuer.caisse}/{machine_of(kernel).cabinet_id}"
     key = bucket_of("machines", shared_by)
     kernel.effects.append(SpendPass(key, PER_CABINET, kernel.snapshot.now))
 
 
+OF_EVERY_EXCHANGE = (types_are_ours, target_is_an_address)
 OF_A_PERSON = (
     actor_type_is_ours,
     actor_token_is_the_caller_s,
+    actor_is_a_person,
+    actor_token_is_for_this_issuer,
+    actor_token_is_alive,
     proof_key_is_the_actor_s,
     actor_used_two_factors,
     mandate_is_in_force,
@@ -175,7 +192,7 @@ OF_A_MACHINE = (
 
 def checks_of(kernel: Kernel) -> tuple[Callable[[Kernel], None], ...]:
     of_whoever_acts = OF_A_MACHINE if by_itself(kernel.asked.parameters) else OF_A_PERSON
-    return types_are_ours, target_is_an_address, *of_whoever_acts
+    return *OF_EVERY_EXCHANGE, *of_whoever_acts
 
 
 def power_of(kernel: Kernel) -> MandatePower:
@@ -183,6 +200,13 @@ def power_of(kernel: Kernel) -> MandatePower:
     if power is None or power.not_after <= kernel.snapshot.now:
         raise InvalidGrant
     return power
+
+
+def shown(kernel: Kernel) -> dict[str, Any]:
+    """The claims of the actor token; whatever is no access token of ours is worth nothing."""
+    if kernel.snapshot.presented is None:
+        raise InvalidGrant
+    return kernel.snapshot.presented
 
 
 def actor_of(kernel: Kernel) -> Grant:
@@ -201,10 +225,8 @@ def acting_in(kernel: Kernel) -> Acting:
     """Whoever acts, by the gate. Raises `InvalidGrant`."""
     if by_itself(kernel.asked.parameters):
         return machine_acting(pass_gate_of_machine(kernel, machine_of(kernel)))
-    if (shown := kernel.snapshot.presented) is None:
-        raise InvalidGrant
-    grant = pass_gate(kernel, actor_of(kernel), shown)
-    return person_acting(grant, min(grant.expires_at, expiry_of(shown)))
+    grant = pass_gate(kernel, actor_of(kernel), shown(kernel))
+    return person_acting(grant, min(grant.expires_at, expiry_of(shown(kernel))))
 
 
 def expiry_of(claims: dict[str, Any]) -> datetime:

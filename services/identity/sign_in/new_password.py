@@ -18,10 +18,11 @@ from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail, MailLimitReached
 from services.identity.sign_in import store, throttle
 from services.identity.sign_in.destination import Destination
+from services.identity.sign_in.devices import know_device, known_device
 from services.identity.sign_in.forgotten_password import store as resets
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.password_rules import check_password_choice
-from services.identity.sign_in.session import end_all_sessions, family_of, hash_of, new_secret
+from services.identity.sign_in.session import end_all_sessions, hash_of, new_secret
 from services.identity.sign_in.sign_in import Browser
 from services.identity.sign_in.store import Person
 from services.identity.sign_in.totp import falls_with, remove_totp
@@ -70,7 +71,7 @@ async def ask_new_password(
 
 
 async def _is_known_device_at_rest(tx: Tx, person: Person, device_cookie: str | None, now: datetime) -> bool:
-    device = await store.recognise_device(tx, hash_of(device_cookie), person.id) if device_cookie else None
+    device = await known_device(tx, person.id, device_cookie)
     if device is None:
         return False
     try:
@@ -144,17 +145,9 @@ async def set_password_by_link(
         await _replace(tx, mail, link.person, encoded, keep_session=None, now=now)
         if link.is_disavowal:
             await resets.supersede_resets(tx, link.person.id, now=now, disavowals_too=True)
-        return await _know_this_device(tx, link.person, browser, now=now)
-
-
-async def _know_this_device(tx: Tx, person: Person, browser: Browser, *, now: datetime) -> str | None:
-    shown = browser.device_cookie
-    if shown and await store.recognise_device(tx, hash_of(shown), person.id) is not None:
-        return None
-    cookie = new_secret()
-    label = family_of(browser.user_agent)
-    await store.add_device(tx, new_id(), hash_of(cookie), person_id=person.id, label=label, now=now)
-    return cookie
+        if await known_device(tx, link.person.id, browser.device_cookie) is not None:
+            return None
+        return await know_device(tx, link.person.id, browser.user_agent, now=now)
 
 
 async def change_password(

@@ -19,6 +19,7 @@ from libs.common.values.email import email_key
 from libs.common.values.identifiers import new_id, public_id
 from services.identity.mail.enqueue import Mail
 from services.identity.sign_in import session_store, store, throttle
+from services.identity.sign_in.devices import know_device, known_device
 from services.identity.sign_in.password import Passwords
 from services.identity.sign_in.refused import REFUSED, note_refused_later
 from services.identity.sign_in.session import (
@@ -103,9 +104,7 @@ async def check_password(
     key = email_key(email)
     async with db.transaction(caisse) as tx:
         person = await store.find_person(tx, email_key=key)
-        device = None
-        if person is not None and browser.device_cookie:
-            device = await store.recognise_device(tx, hash_of(browser.device_cookie), person.id)
+        device = None if person is None else await known_device(tx, person.id, browser.device_cookie)
         await throttle.spend_sign_in(tx, email_key=key, device_id=device, network=browser.network, now=now)
 
     # 2. The slow hash holds no connection. Nobody there costs the same.
@@ -227,9 +226,7 @@ async def spend_a_try(
     and would guess six digits in days. Raises `StartAgain` when none is left of this password, `Throttled`.
     """
     async with db.transaction(caisse) as tx:
-        device = None
-        if device_cookie:
-            device = await store.recognise_device(tx, hash_of(device_cookie), proof.person_id)
+        device = await known_device(tx, proof.person_id, device_cookie)
         await throttle.spend_second_step(tx, proof.person_id, device, now=now)
         if not await store.count_failure(tx, proof.id, now=now, most_failures=MOST_FAILURES):
             raise StartAgain
@@ -281,16 +278,13 @@ async def _theirs_here(tx: Tx, person: Person, browser: Browser, *, now: datetim
 async def _remember_device(
     tx: Tx, mail: Mail, person: Person, browser: Browser, *, now: datetime
 ) -> str | None:
-    if browser.device_cookie:
-        known = await store.recognise_device(tx, hash_of(browser.device_cookie), person.id)
-        if known is not None:
-            await store.use_device(tx, known, now=now)
-            return None
-    label = family_of(browser.user_agent)
+    known = await known_device(tx, person.id, browser.device_cookie)
+    if known is not None:
+        await store.use_device(tx, known, now=now)
+        return None
     is_first = not await store.devices_of(tx, person.id)
-    cookie = new_secret()
-    await store.add_device(tx, new_id(), hash_of(cookie), person_id=person.id, label=label, now=now)
+    cookie = await know_device(tx, person.id, browser.user_agent, now=now)
     if not is_first:
-        values = {"at": now.isoformat(), "device": label or "un appareil inconnu"}
+        values = {"at": now.isoformat(), "device": family_of(browser.user_agent) or "un appareil inconnu"}
         await mail.enqueue(tx, template="notice_new_device", to=person.email, values=values, now=now)
     return cookie

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 
 class Opened(NamedTuple):
-    """Read with the key ring, believed a second; the discovery document says exactly this."""
+    """Read with the key ring, believed half a second; the discovery document says exactly this."""
 
     registers: bool
     """Somebody can register a client: the caisse lets everybody, or an initial access token is still good."""

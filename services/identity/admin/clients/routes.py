@@ -22,12 +22,12 @@ from services.identity.admin.clients.manage_clients import (
     client_named,
     hand_of,
     judge,
+    metadata_judged,
 )
 from services.identity.admin.once import once
 from services.identity.caisses.caisse import Caisse
 from services.identity.openid import client_store
-from services.identity.openid.client_rules import InvalidClientMetadata
-from services.identity.openid.clients import Client, ClientMetadata, Profile
+from services.identity.openid.clients import CLIENT_ID, Client, ClientMetadata, Profile
 from services.identity.openid.provider import Provider
 from services.identity.openid.report import departures
 from services.identity.openid.write_client import (
@@ -67,7 +67,7 @@ class ClientWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A client to register (RFC 7591 §2). Its identifier is drawn unless it is named here."""
 
     metadata: ClientMetadata
-    client_id: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = None
+    client_id: Annotated[str, Meta(pattern=f"^{CLIENT_ID}$")] | None = None
 
 
 class ClientShown(Struct, frozen=True, kw_only=True):
@@ -165,7 +165,7 @@ async def add_client(
     async with db.transaction(caisse.slug) as tx:
 
         async def register() -> ClientAdded:
-            try:
+            with metadata_judged():
                 added = await register_client(
                     tx,
                     data.metadata,
@@ -174,8 +174,6 @@ async def add_client(
                     plain_http=provider.settings.demonstration,
                     by=by,
                 )
-            except InvalidClientMetadata as refusal:
-                raise MetadataRefused(refusal) from refusal
             return ClientAdded(
                 client_id=added.client_id,
                 state=added.state,
@@ -224,12 +222,10 @@ async def change_client(
     await judge(provider, caisse.slug, data, by)
     async with db.transaction(caisse.slug) as tx:
         client = await client_named(tx, client_id)
-        try:
+        with metadata_judged():
             changed = await update_client(
                 tx, client, data, now=clock(), plain_http=provider.settings.demonstration, by=by
             )
-        except InvalidClientMetadata as refusal:
-            raise MetadataRefused(refusal) from refusal
     return _shown(changed)
 
 

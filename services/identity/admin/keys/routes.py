@@ -10,8 +10,8 @@ from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from libs.common.access.access_token import AccessToken
-from libs.common.access.floor_feed import Receipt
 from libs.common.access.guard import Scopes
+from libs.common.access.receipts import Receipt
 from libs.common.access.signatures import Algorithm, SigningKey
 from libs.common.database.journal import Actor
 from libs.common.database.pool import Database

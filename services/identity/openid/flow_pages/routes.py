@@ -181,8 +181,7 @@ async def _under_way(
     flow_id = _flow_id(flow)
     now = clock()
     read = provider.db.one_statement(issuer.caisse)
-    under, asked, client, present = await under_way(read, flow_id, who, now)
-    return await look(provider, issuer, asked, under, now, client, present), flow_id
+    return await look(provider, issuer, await under_way(read, flow_id, who, now), now), flow_id
 
 
 async def _go_on(
