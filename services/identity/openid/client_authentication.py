@@ -84,7 +84,7 @@ def _read_basic(authorization: str) -> Credentials:
         )
     except (binascii.Error, ValueError) as error:
         raise InvalidClient from error
-    if not colon or not client_id or not client_id.isascii():
+    if not colon:
         raise InvalidClient
     return Credentials(unquote_plus(client_id), "client_secret_basic", unquote_plus(secret))
 
@@ -133,7 +133,7 @@ def _check_assertion(assertion: str, client: Client, snapshot: Snapshot) -> Reme
         raise InvalidClient("The audience of the assertion must be the issuer, as one string.")
     expires_at = check_dates(claims, snapshot.now, longest=LONGEST_ASSERTION)
     jti = claims.get("jti")
-    if expires_at is None or not isinstance(jti, str) or not 0 < len(jti) <= 256 or "\x00" in jti:
+    if expires_at is None or not isinstance(jti, str) or not 0 < len(jti) <= 256:
         raise InvalidClient
     return RememberJti("assertion", client.client_id, jti, expires_at + SKEW)
 
