@@ -10,10 +10,12 @@ import pytest
 
 from libs.common.access.access_token import TokenVerifier
 from libs.common.access.refusals import InvalidToken
-from libs.common.access.signatures import SigningKey, b64url, sign_compact
+from libs.common.access.signatures import SigningKey, b64url, sign_compact, unb64url
 from libs.common.values.caisse_slug import CaisseSlug
 from libs.common.values.identifiers import new_id, parse_public_id, public_id
 from tests.access.tokens import AUDIENCE, AUDIENCE_BASE, CAISSE, ISSUER, ISSUER_BASE, IssuerAtHand, a_mandate
+
+BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
 class HeldSeconds:
@@ -81,6 +83,11 @@ async def test_nobody_stands_behind_a_services_token(verifier: TokenVerifier, is
 
     assert token.is_service
     assert (token.adherent_id, token.person_id) == (None, None)
+
+
+async def test_a_service_acts_for_no_firm(verifier: TokenVerifier, issuer: IssuerAtHand) -> None:
+    claims = issuer.service_claims(adherent=public_id("adh", new_id()))
+    await refused(verifier, issuer.sign(claims), "adherent of a service")
 
 
 @pytest.mark.parametrize("alg", ["ES256", "EdDSA", "PS256", "RS256"])
@@ -155,6 +162,24 @@ async def test_a_token_signed_by_another_key_is_refused(
     await refused(verifier, forged, "signature")
 
 
+@pytest.mark.parametrize("alg", ["ES256", "EdDSA", "PS256", "RS256"])
+async def test_no_algorithm_lets_a_forged_signature_through(alg: Any) -> None:
+    issuer, forger = IssuerAtHand(alg), SigningKey.generate(alg)
+    verifier = TokenVerifier(issuer, issuer_base=ISSUER_BASE, audience_base=AUDIENCE_BASE)
+    forged = sign_compact(forger, {"typ": "at+jwt", "kid": issuer.key.kid}, issuer.own_claims())
+    await refused(verifier, forged, "signature")
+
+
+async def test_a_signature_has_one_spelling(verifier: TokenVerifier, issuer: IssuerAtHand) -> None:
+    """RFC 7518 §3.4: 64 bytes of ES256, and RFC 4648 §3.5: no stray bit; another text is not the same token."""
+    signed, _, signature = issuer.sign(issuer.own_claims()).rpartition(".")
+    raw = unb64url(signature)
+    await refused(verifier, f"{signed}.{b64url(raw[:32] + bytes(1) + raw[32:])}", "signature")
+    # 64 bytes fill 85 characters and a third of the last, whose other bits mean nothing.
+    stray = BASE64URL[BASE64URL.index(signature[-1]) + 1]
+    await refused(verifier, f"{signed}.{signature[:-1]}{stray}", "header")
+
+
 async def test_one_changed_character_is_refused(verifier: TokenVerifier, issuer: IssuerAtHand) -> None:
     header, payload, signature = issuer.sign(issuer.own_claims()).split(".")
     changed = payload[:40] + ("A" if payload[40] != "A" else "B") + payload[41:]
@@ -170,7 +195,19 @@ async def test_any_other_jwt_of_the_issuer_is_no_access_token(
     await refused(verifier, issuer.sign(issuer.own_claims(), typ=typ), "typ")
 
 
-NO_JWS = ["", "a", "a.b", "a.b.c.d", "é.é.é", "e30.e30.", " " * 10, "A" * 7000, "..", "e30=.e30.e30"]
+NO_JWS = [
+    "",
+    "a",
+    "a.b",
+    "a.b.c.d",
+    "é.é.é",
+    "\udcff",
+    "e30.e30.",
+    " " * 10,
+    "A" * 7000,
+    "..",
+    "e30=.e30.e30",
+]
 
 
 @pytest.mark.parametrize("text", NO_JWS)

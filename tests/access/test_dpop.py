@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from libs.common.access.dpop import DpopProof, Nonces, dpop_proof, token_hash, verify_proof
 from libs.common.access.refusals import InvalidProof, NonceWanted
-from libs.common.access.signatures import Algorithm, SigningKey, b64url, sign_compact
+from libs.common.access.signatures import Algorithm, SigningKey, b64url, sign_compact, unb64url
 
 URL = "https://adherent.example.test/mediterranee/adherents/adh_1"
 KEY = SigningKey.generate()
@@ -171,6 +171,25 @@ def test_the_key_of_a_proof_is_public_usable_and_its_signers(header: dict[str, A
 def test_a_huge_rsa_exponent_is_not_tried() -> None:
     key = SigningKey.generate("PS256")
     refused(signed(claims(), key, jwk={**key.public_jwk, "e": b64url(b"\xff" * 64)}), "UnusableKey")
+
+
+def test_a_coordinate_has_its_size() -> None:
+    """RFC 7518 §6.2.1.2: a zero more is the same number, and would be another thumbprint of the same key."""
+    longer = b64url(bytes(1) + unb64url(KEY.public_jwk["x"]))
+    refused(signed(claims(), jwk={**KEY.public_jwk, "x": longer}), "UnusableKey", jkt=None)
+
+
+def test_a_short_rsa_key_is_refused() -> None:
+    """openid.md line 12: 2048 bits at least, whatever else is right."""
+    key = SigningKey("PS256", rsa.generate_private_key(65537, 1024))
+    refused(signed(claims(), key), "UnusableKey", jkt=key.kid)
+
+
+def test_a_member_of_a_key_has_a_size_limit() -> None:
+    """Zeroes before a modulus change no number: a key would have as many spellings, each kept."""
+    key = SigningKey.generate("PS256")
+    longer = b64url(bytes(300) + unb64url(key.public_jwk["n"]))
+    refused(signed(claims(), key, jwk={**key.public_jwk, "n": longer}), "UnusableKey", jkt=None)
 
 
 def test_rs256_and_none_are_refused() -> None:

@@ -85,6 +85,17 @@ async def an_own_token() -> AccessToken:
     return await believed(issuer.own_claims(), issuer)
 
 
+async def test_a_fresh_stream_whose_past_was_not_read_vouches_for_nothing(clocks: Clocks) -> None:
+    """delegation.md §4: what was revoked before this process began is known once all of it was read."""
+    floors = following(clocks)
+    floors.caught_up = False
+    assert floors.is_fresh
+    assert floors.judge(await a_delegated_token()) is Verdict.UNKNOWN
+    assert floors.judge(await an_own_token()) is Verdict.STANDING
+    floors.caught_up = True
+    assert floors.judge(await a_delegated_token()) is Verdict.STANDING
+
+
 async def test_a_lower_version_of_the_mandate_is_revoked(floors: Floors, clocks: Clocks) -> None:
     token = await a_delegated_token()
     assert token.mandate is not None

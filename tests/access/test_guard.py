@@ -50,6 +50,10 @@ async def read_iban(token: NamedDependency[AccessToken]) -> None: ...
 async def order(token: NamedDependency[AccessToken]) -> None: ...
 
 
+@get("/{caisse:str}/of-people", access=Scopes("declaration.read", services=False))
+async def of_people(token: NamedDependency[AccessToken]) -> None: ...
+
+
 @get("/open", access="anyone")
 async def open_to_all() -> str:
     return "open"
@@ -91,7 +95,7 @@ class Issuing:
             scopes=["declaration.read"],
         )
         self.app: Litestar = build_application(
-            [read_declarations, submit, read_iban, order, open_to_all, misspelt, mine, metadata],
+            [read_declarations, submit, read_iban, order, of_people, open_to_all, misspelt, mine, metadata],
             name="adherent",
             base=AUDIENCE_BASE,
             allowed_hosts=["adherent.example.test"],
@@ -196,6 +200,14 @@ async def test_two_authorization_headers_are_ambiguous(issuing: Issuing) -> None
     assert answer.json()["error"] == "invalid_request"
 
 
+@pytest.mark.parametrize("said", ["DPoP", "DPoP ", "DPoP a b"])
+async def test_a_header_that_holds_no_one_token_is_ambiguous(issuing: Issuing, said: str) -> None:
+    """RFC 9110 §11.4, RFC 6750 §3.1."""
+    async with issuing.client() as client:
+        answer = await client.get(URL, headers={"Authorization": said})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
 async def test_a_stolen_token_without_its_key_is_refused(issuing: Issuing) -> None:
     async with issuing.holding(
         issuing.issuer.sign(issuing.issuer.own_claims()), SigningKey.generate()
@@ -252,6 +264,22 @@ async def test_an_act_that_cannot_be_delegated_is_refused_to_cabinets_alone(issu
 
     assert (delegated.status_code, own.status_code) == (403, 200)
     assert delegated.json()["type"].endswith("not-delegable")
+
+
+async def test_an_act_of_people_is_refused_to_services_whatever_their_rights(issuing: Issuing) -> None:
+    url = f"{AUDIENCE_BASE}/mediterranee/of-people"
+    service = issuing.issuer.sign(issuing.issuer.service_claims(scope="declaration.read"))
+    people = issuing.issuer.sign(issuing.issuer.own_claims())
+    assert [(await call(issuing, token, url=url)).status_code for token in (service, people)] == [403, 200]
+    assert (await call(issuing, service)).status_code == 200, "where nothing bars them, a right is enough"
+
+
+async def test_a_sign_in_of_unknown_age_is_too_old(issuing: Issuing) -> None:
+    """RFC 9470 §4: nobody signed in behind a service's token, and a token may not say when."""
+    url = f"{AUDIENCE_BASE}/mediterranee/order"
+    claims = issuing.issuer.own_claims(acr="mfa", auth_time=...)
+    answer = await call(issuing, issuing.issuer.sign(claims), url=url)
+    assert answer.status_code == 401 and 'max_age="300"' in answer.headers["www-authenticate"]
 
 
 async def test_a_stronger_sign_in_is_asked_for_by_name(issuing: Issuing) -> None:

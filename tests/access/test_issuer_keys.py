@@ -8,6 +8,8 @@ import pytest
 
 from libs.common.access.issuer_keys import (
     BELIEVED,
+    JWKS_LIMIT,
+    MOST_WAITING,
     UNKNOWN_APART,
     UNKNOWN_AT_FIRST,
     UNKNOWN_AT_ONCE,
@@ -184,6 +186,20 @@ async def test_a_caisse_opened_since_is_found(server: JwksServer, keys: IssuerKe
     assert len(server.asked) == 2
 
 
+async def test_a_set_that_is_too_large_is_not_read(server: JwksServer, keys: IssuerKeys) -> None:
+    key = SigningKey.generate()
+    server.keys = [key.published_jwk(), {"kty": "EC", "padding": "x" * JWKS_LIMIT}]
+    with pytest.raises(IssuerUnavailable):
+        await keys.find(CAISSE, key.kid)
+
+
+async def test_those_who_wait_are_bounded(server: JwksServer, keys: IssuerKeys) -> None:
+    key = SigningKey.generate()
+    server.keys, server.slow = [key.published_jwk()], 0.05
+    found = await asyncio.gather(*(keys.find(CAISSE, key.kid) for _ in range(MOST_WAITING + 10)))
+    assert sum(one is None for one in found) == 10
+
+
 async def test_an_unknown_caisse_has_no_key(server: JwksServer, keys: IssuerKeys) -> None:
     server.status = 404
     assert await keys.find(CaisseSlug("nulle-part"), "any") is None
@@ -199,6 +215,9 @@ async def test_keys_without_one_algorithm_or_with_a_private_half_are_passed_over
         {**bad, "d": "AAAA"},
         {**bad, "alg": "HS256"},
         {**bad, "use": "enc"},
+        {**bad, "kid": ["a"]},
+        {**bad, "kid": 7},
+        {name: value for name, value in bad.items() if name != "kid"},
         good.published_jwk(),
     ]
 

@@ -207,7 +207,15 @@ async def test_introspection_tells_standing_from_revoked(http: httpx.AsyncClient
 
 @pytest.mark.parametrize(
     "answer",
-    [(500, {}, {}), (401, {}, {"error": "invalid_client"}), (200, {}, []), (200, {}, {}), (200, {}, NO_TEXT)],
+    [
+        (500, {}, {}),
+        (503, {}, {"active": True}),
+        (400, {}, {"active": False}),
+        (401, {}, {"error": "invalid_client"}),
+        (200, {}, []),
+        (200, {}, {}),
+        (200, {}, NO_TEXT),
+    ],
 )
 async def test_any_other_answer_decides_nothing(
     http: httpx.AsyncClient, outside: Outside, answer: Any

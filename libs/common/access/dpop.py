@@ -174,7 +174,7 @@ def _comparable(url: str) -> tuple[str, str, int | None, str]:
     scheme = parts.scheme.lower()
     if port == {"https": 443, "http": 80}.get(scheme):
         port = None
-    if parts.username is not None or parts.password is not None:
+    if parts.username is not None:
         _refuse("htu")
     path = quote(unquote(parts.path or "/"), safe="/:@!$&'()*+,;=~")
     return scheme, (parts.hostname or "").lower(), port, path

@@ -119,7 +119,7 @@ def verifying_key(jwk: Mapping[str, object], alg: str, *, kid: str = "") -> Veri
         raise UnusableKey("not a signing key")
     kind = jwk.get("kty")
     members = tuple(jwk.get(name) for name in _REQUIRED_MEMBERS.get(str(kind), ()))
-    if not members or not all(isinstance(member, str) and len(member) <= 700 for member in members):
+    if not all(isinstance(member, str) and len(member) <= 700 for member in members):
         raise UnusableKey("members missing")
     return VerifyingKey(kid, *_loaded(alg, tuple(str(member) for member in members)))
 

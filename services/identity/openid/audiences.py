@@ -43,7 +43,7 @@ def chosen(resources: Collection[str], allowed: Collection[str], issuer: Issuer)
     if len(resources) > 1:
         raise InvalidTarget("A token has one audience: name one resource.")
     uri = next(iter(resources), issuer.url)
-    if uri not in issuer.audiences or uri not in {*allowed, issuer.url}:
+    if uri not in {*allowed, issuer.url}:
         raise InvalidTarget
     if not resources and issuer.url not in allowed:
         raise InvalidTarget("Name the resource this token is for.")

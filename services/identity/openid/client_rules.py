@@ -268,7 +268,7 @@ def _parts(uri: str, error: str) -> Any:
         _ = parts.port
     except ValueError as wrong:
         raise InvalidClientMetadata("An address is not well-formed.", error) from wrong
-    if not parts.scheme or "#" in uri or parts.username is not None or parts.password is not None:
+    if not parts.scheme or "#" in uri or parts.username is not None:
         raise InvalidClientMetadata("An address holds a fragment or userinfo.", error)
     if parts.hostname and not HOST.fullmatch(parts.hostname):
         raise InvalidClientMetadata("The host of an address is neither a name nor a number.", error)

@@ -45,7 +45,6 @@ def _push(caller: Caller) -> Decision:
     client = caller.prove_with_its_key()
     no_request_uri_inside(asked.parameters)
     parameters = parameters_inside(asked.parameters, client, snapshot)
-    no_request_uri_inside(parameters)
     request = checked(
         parameters,
         client,

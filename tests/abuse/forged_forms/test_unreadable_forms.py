@@ -17,6 +17,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="csrf_token"\r\n'
         b"--b\r\nContent-Disposition: form-data; name*=nobody''%ff\r\n\r\nx\r\n--b--",
         b'--b\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nx\r\n--b--',
         b"--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n--b--",
+        PART.replace(b'"\r\n', b'"; filename="x"\r\n') + b"\r\nx\r\n--b--",
         b"--b\r\nX",
         b"",
     ],

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from libs.common.access import rights
 from libs.common.database.pool import Database
-from services.identity.cabinets.access_groups import add_to_group, create_group, take_from_group
+from services.identity.cabinets.access_groups import (
+    add_to_group,
+    create_group,
+    remove_group,
+    take_from_group,
+)
 from services.identity.cabinets.leave import LastOwner, remove_collaborator
 from services.identity.cabinets.portfolio import portfolio
 from services.identity.cabinets.register import add_collaborator
@@ -15,6 +20,7 @@ from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.power import MandatePower, narrowed, power_for_exchange
 from services.identity.delegation.record_former import record_former
 from services.identity.delegation.revoke import revoke
+from services.identity.delegation.term import paris_day
 from services.identity.delegation.terms import InvalidTerms, grants_of_scopes
 from tests.conftest import HeldClock
 from tests.identity.delegation.parties import (
@@ -23,6 +29,7 @@ from tests.identity.delegation.parties import (
     ONE_DAY,
     Scene,
     a_caisse,
+    a_firm,
     a_key,
     a_scene,
     an_active_mandate,
@@ -93,6 +100,15 @@ async def test_the_last_day_over_gives_nothing_though_nobody_swept(
     assert await power(identity_db, scene, mandate, clock) is not None
 
 
+async def test_before_its_first_day_a_mandate_gives_nothing(identity_db: Database, clock: HeldClock) -> None:
+    scene = await a_scene(identity_db, clock())
+    tomorrow = paris_day(clock()) + ONE_DAY
+    mandate = await an_active_mandate(identity_db, scene, clock(), starts_on=tomorrow)
+    assert await power(identity_db, scene, mandate, clock) is None
+    clock.forward(days=1)
+    assert await power(identity_db, scene, mandate, clock) is not None
+
+
 async def test_case_16_a_client_in_no_group_is_invisible(identity_db: Database, clock: HeldClock) -> None:
     scene = await a_scene(identity_db, clock(), open_to_all=False)
     mandate = await an_active_mandate(identity_db, scene, clock())
@@ -110,6 +126,37 @@ async def test_case_16_a_client_in_no_group_is_invisible(identity_db: Database, 
     async with identity_db.transaction(HERE) as tx:
         page = await portfolio(tx, scene.member, scene.cabinet_id, now=clock(), search="équerre")
         assert [client.power for client in page.clients] == [granted]
+
+
+async def test_the_groups_of_others_are_not_one_s_own(identity_db: Database, clock: HeldClock) -> None:
+    """One group has the person and another firm, another has the client: neither is a power, nor is one removed."""
+    scene = await a_scene(identity_db, clock(), open_to_all=False)
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    async with identity_db.transaction(HERE) as tx:
+        adherent_id, establishment_id, administrator = await a_firm(tx, clock())
+    other = scene._replace(
+        adherent_id=adherent_id, establishment_id=establishment_id, administrator=administrator
+    )
+    theirs = await an_active_mandate(identity_db, other, clock())
+    async with identity_db.transaction(HERE) as tx:
+        await create_group(
+            tx, scene.cabinet, "Une autre", people=[scene.member], clients=[adherent_id], now=clock()
+        )
+        await create_group(
+            tx, scene.cabinet, "Mes clients", people=[scene.owner], clients=[scene.adherent_id], now=clock()
+        )
+    assert await power(identity_db, scene, mandate, clock) is None
+    assert await power(identity_db, scene, mandate, clock, person="owner") is not None
+    assert await power(identity_db, scene, theirs, clock) is not None
+
+    async with identity_db.transaction(HERE) as tx:
+        both = await create_group(
+            tx, scene.cabinet, "Les deux", people=[scene.member], clients=[scene.adherent_id], now=clock()
+        )
+    assert await power(identity_db, scene, mandate, clock) is not None
+    async with identity_db.transaction(HERE) as tx:
+        await remove_group(tx, scene.cabinet, both, now=clock())
+    assert await power(identity_db, scene, mandate, clock) is None
 
 
 async def test_case_17_a_groups_date_ends_the_power_before_the_mandate(

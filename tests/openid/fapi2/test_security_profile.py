@@ -382,6 +382,9 @@ async def test_par_ensure_jwt_client_assertions_nbf_over_60_seconds_in_the_futur
 
 async def test_par_authorization_request_containing_request_uri_form_param(client: Party) -> None:
     refused(await client.push(request_uri="urn:ietf:params:oauth:request_uri:x"), "invalid_request")
+    # Beside a request object too, whose parameters alone count (RFC 9126 §2.1, RFC 9101 §6.3).
+    beside = {"request": signed_request(client), "request_uri": "urn:ietf:params:oauth:request_uri:x"}
+    refused(await client.post("/par", beside), "invalid_request")
 
 
 async def test_par_attempt_invalid_http_method(client: Party) -> None:

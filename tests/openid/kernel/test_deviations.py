@@ -9,12 +9,15 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from libs.common.access.signatures import SigningKey, sign_compact
 from services.identity.openid.clients import CODE
+from services.identity.openid.refusals import InvalidRequest
 from services.identity.openid.token import decide
+from services.identity.openid.wire import LARGEST_FORM, MOST_PARAMETERS, parse_encoded, parse_form
 from tests.openid.kernel import world
-from tests.openid.party import Issuer, Party, Somebody, callback
+from tests.openid.party import ASSERTION, Issuer, Party, Somebody, callback
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -61,6 +64,66 @@ async def test_a_basic_header_outside_utf8_is_an_error_not_a_defect(issuer: Issu
     header = "Basic " + base64.b64encode(b"\xff\xfe:x").decode()
     answer = await raw(issuer, "/token", b"grant_type=authorization_code&code=x", Authorization=header)
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize("pair", [b"", b":secret", b"client", "é:secret".encode()])
+async def test_a_basic_header_without_its_two_halves_proves_nobody(issuer: Issuer, pair: bytes) -> None:
+    """RFC 7617 §2, RFC 6749 §2.3.1."""
+    header = "Basic " + base64.b64encode(pair).decode()
+    body = b"grant_type=authorization_code&code=x&client_id=client"
+    answer = await raw(issuer, "/token", body, Authorization=header)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize("subject", [5, ["a"], None, ""])
+async def test_an_assertion_names_a_client_in_words(client: Party, subject: Any) -> None:
+    form = {"grant_type": CODE, "code": "x"}
+    said = {"client_assertion_type": ASSERTION, "client_assertion": client.assertion(sub=subject)}
+    answer = await client.post("/token", form, credentials=said)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize("said", [None, "", "urn:ietf:params:oauth:client-assertion-type:saml2-bearer"])
+async def test_an_assertion_says_what_it_is(client: Party, who: Somebody, said: str | None) -> None:
+    """RFC 7521 §4.2: the type is required, and ours is RFC 7523's."""
+    code = await client.code(who)
+    named = {} if said is None else {"client_assertion_type": said}
+    form = {"grant_type": CODE, "code": code, "redirect_uri": client.metadata.redirect_uris[0],
+            "code_verifier": client.verifier}  # fmt: skip
+    answer = await client.post("/token", form, credentials={"client_assertion": client.assertion(), **named})
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("x" * 65, "1"),
+        ('a"b', "1"),
+        ("é", "1"),
+        ("login_hint", "a\nb"),
+        ("ui_locales", "fr\x00"),
+        ("state", "\x7f"),
+    ],
+    ids=repr,
+)
+def test_a_parameter_s_name_and_value_are_of_plain_characters(pair: tuple[str, str]) -> None:
+    """RFC 6749 §5.2, appendix A: what is refused is quoted, and what is kept is shown."""
+    with pytest.raises(InvalidRequest):
+        parse_encoded(urlencode([pair]).encode())
+
+
+@pytest.mark.parametrize("said", ["", "text/plain", "application/json", "multipart/form-data; boundary=b"])
+def test_a_body_that_says_another_type_is_no_form(said: str) -> None:
+    """RFC 6749 §4.1.3: what another site's page can make a browser send as text is not read as a form."""
+    with pytest.raises(InvalidRequest):
+        parse_form(said, b"grant_type=client_credentials")
+
+
+def test_a_request_has_a_size_limit_and_few_parameters() -> None:
+    """Before it is taken apart, whoever let it in."""
+    for large in ("state=" + "x" * LARGEST_FORM, "&".join(f"p{n}=1" for n in range(MOST_PARAMETERS + 1))):
+        with pytest.raises(InvalidRequest):
+            parse_encoded(large.encode())
 
 
 async def test_a_doubled_token_parameter_is_refused(plain: Party, who: Somebody) -> None:
@@ -147,17 +210,34 @@ def test_assertions_of_every_fapi_algorithm_are_accepted(algorithm: Any) -> None
         {"aud": world.URL + "/token"},
         {"jti": None},
         {"jti": 7},
+        {"jti": ""},
+        {"jti": "j" * 257},
         {"exp": "soon"},
         {"exp": None},
         {"exp": 10**400},
         {"iss": "other"},
+        {"nbf": int(world.NOW.timestamp()) + 31},
+        {"iat": int(world.NOW.timestamp()) + 31},
+        {"exp": int(world.NOW.timestamp()) - 30},
     ],
+    ids=lambda wrong: str(wrong)[:40],
 )
 def test_long_lived_and_ambiguous_assertions_are_refused(wrong: dict[str, Any]) -> None:
     """authlib accepts three years and several audiences."""
     asked = world.asked(CODE, client_assertion=world.assertion(**wrong))
     answer = decide(asked, world.whole_snapshot()).answer
     assert answer.status == 401
+
+
+def test_an_assertion_proves_the_client_that_it_names() -> None:
+    """RFC 7523 §3: whoever was looked for, and whoever was found."""
+    snapshot, asked = world.whole_snapshot(), world.asked(CODE)
+    assert asked.credentials is not None
+    other = replace(asked.credentials, proof=world.assertion(sub="client_2"))
+    assert decide(replace(asked, credentials=other), snapshot).answer.status == 401
+    found = replace(snapshot, client=replace(world.client(), client_id="client_2"))
+    assert decide(asked, found).answer.status == 401
+    assert decide(asked, replace(snapshot, client=None)).answer.status == 401
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The effects of a decision are one statement: all written, or none, and the loser named."""
 
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import permutations
 from uuid import UUID
 
@@ -13,10 +13,17 @@ from libs.common.database.journal import Act
 from libs.common.database.pool import IMPATIENT, PATIENT
 from libs.common.runtime.settings import Settings
 from libs.common.values.caisse_slug import parse_caisse_slug
-from libs.common.values.identifiers import new_id
+from libs.common.values.identifiers import new_id, public_id
 from services.identity.openid import effects
 from services.identity.openid.answers import Answer, Decision, refusal_answer
-from services.identity.openid.bucket_names import Place, code_place, new_code, new_grant_id
+from services.identity.openid.bucket_names import (
+    Place,
+    code_place,
+    new_code,
+    new_grant_id,
+    new_refresh_secret,
+    refresh_place,
+)
 from services.identity.openid.commit import LostRace, commit, write
 from services.identity.openid.effect_store import CHANGES, together, values_of
 from services.identity.openid.effects import Effect
@@ -158,6 +165,64 @@ async def test_a_code_that_is_not_there_is_a_lost_race(issuer: Issuer) -> None:
 
     assert lost.value.effect is lost_code
     assert await count_notes(issuer) == before
+
+
+async def test_a_code_that_expires_while_it_is_redeemed_is_a_lost_race(issuer: Issuer) -> None:
+    """Exclusive, as the kernel judges it; so is a refresh token that is rotated."""
+    place, at = await a_code(issuer), issuer.clock() + timedelta(minutes=1)
+    with pytest.raises(LostRace):
+        await write(issuer.db, issuer.caisse, [effects.ConsumeCode(place, new_id(), at)])
+    await write(issuer.db, issuer.caisse, [effects.ConsumeCode(place, new_id(), at - timedelta(seconds=1))])
+
+    grant_id = await a_grant(issuer)
+
+    def token(issued_at: datetime) -> effects.StoreRefresh:
+        return effects.StoreRefresh(
+            refresh_place(new_refresh_secret(grant_id)),
+            grant_id,
+            None,
+            issued_at,
+            issued_at + timedelta(minutes=1),
+        )
+
+    old, new = token(issuer.clock()), token(at)
+    await write(issuer.db, issuer.caisse, [old])
+    with pytest.raises(LostRace):
+        await write(issuer.db, issuer.caisse, [effects.RotateRefresh(old.place, new, "c", new_id())])
+
+
+async def test_one_refresh_token_is_prolonged_and_no_other(issuer: Issuer) -> None:
+    now, grant_id = issuer.clock(), await a_grant(issuer)
+    until, later = now + timedelta(minutes=1), now + timedelta(minutes=30)
+    one, other = (
+        effects.StoreRefresh(refresh_place(new_refresh_secret(grant_id)), grant_id, None, now, until)
+        for _ in range(2)
+    )
+    await write(issuer.db, issuer.caisse, [one])
+    await write(issuer.db, issuer.caisse, [other])
+    await write(issuer.db, issuer.caisse, [effects.ProlongRefresh(one.place, later)])
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        found = await tx.fetch(
+            "SELECT token_hash, expires_at FROM refresh_token WHERE grant_id = $1", grant_id
+        )
+    assert {tuple(row) for row in found} == {(one.place.digest, later), (other.place.digest, until)}
+
+
+async def test_a_grant_is_revoked_once(issuer: Issuer) -> None:
+    """Whoever comes second changes neither when nor why, and nothing is told twice."""
+    grant_id, at = await a_grant(issuer), issuer.clock()
+    for why, later in (("code_replayed", 0), ("revoked_by_client", 60)):
+        when = at + timedelta(seconds=later)
+        await write(issuer.db, issuer.caisse, [effects.RevokeGrant(grant_id, why, when, "c", new_id())])
+    async with issuer.db.transaction(issuer.caisse) as tx:
+        row = await tx.fetchrow(
+            "SELECT revoked_at, revoked_why FROM authorization_grant WHERE id = $1", grant_id
+        )
+        told = await tx.fetchval(
+            "SELECT count(*) FROM journal WHERE action = 'grant.revoked' AND subject_id = $1",
+            public_id("gnt", grant_id),
+        )
+    assert row is not None and (tuple(row), told) == ((at, "code_replayed"), 1)
 
 
 async def test_rows_written_alone_are_of_their_caisse(issuer: Issuer) -> None:

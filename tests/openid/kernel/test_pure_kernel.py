@@ -1,5 +1,6 @@
 """The kernel alone: every grant crossed with every policy, and properties that no input breaks."""
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from libs.common.access.signatures import b64url
 from services.identity.openid.answers import Answer
 from services.identity.openid.clients import CLIENT_CREDENTIALS, CODE, REFRESH, TOKEN_EXCHANGE
 from services.identity.openid.effects import ConsumeCode, Note, RememberJti, RememberProof, RevokeGrant
@@ -78,6 +80,56 @@ def test_every_grant_is_closed_to_a_client_not_registered_for_it(grant_type: str
 def test_every_grant_of_people_refuses_a_revoked_grant(grant_type: str) -> None:
     answer = decide(world.asked(grant_type), world.whole_snapshot(world.grant(revoked=True))).answer
     assert body(answer)["error"] == "invalid_grant"
+
+
+@pytest.mark.parametrize("grant_type", OF_PEOPLE)
+def test_every_grant_of_people_ends(grant_type: str) -> None:
+    """Exclusive, whatever its session, its code or its refresh token would still allow."""
+    over = world.grant(expires_at=world.NOW)
+    answer = decide(world.asked(grant_type), world.whole_snapshot(over, grant=over)).answer
+    assert (answer.status, body(answer)["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("grant_type", [CLIENT_CREDENTIALS, TOKEN_EXCHANGE])
+def test_a_public_client_has_no_power_of_its_own(grant_type: str) -> None:
+    """RFC 6749 §4.4, RFC 8693 §2.1: even one that was registered for it, before the rule that refuses that."""
+    public = world.client(profile="standard", token_endpoint_auth_method="none", jwks=None)
+    answer = decide(world.asked_by_a_public_client(grant_type), world.whole_snapshot(client=public)).answer
+    assert (answer.status, body(answer)["error"]) == (400, "unauthorized_client")
+
+
+def test_a_code_lives_sixty_seconds() -> None:
+    """openid.md line 6, exclusive: judged before anything is written."""
+    decision = decide(world.asked(CODE), world.whole_snapshot(code=world.code(expires_at=world.NOW)))
+    assert body(decision.answer)["error"] == "invalid_grant"
+    assert not any(isinstance(effect, ConsumeCode) for effect in decision.effects)
+
+
+@pytest.mark.parametrize("verifier", ["v" * 42, "v" * 129, "v" * 63 + "+"])
+def test_a_verifier_has_its_form_even_when_its_hash_is_right(verifier: str) -> None:
+    """RFC 7636 §4.1: what is too short can be guessed, whoever chose it."""
+    challenge = b64url(hashlib.sha256(verifier.encode()).digest())
+    snapshot = world.whole_snapshot(code=world.code(code_challenge=challenge))
+    answer = decide(world.asked(CODE, code_verifier=verifier), snapshot).answer
+    assert (answer.status, body(answer)["error"]) == (400, "invalid_grant")
+
+
+def test_a_code_bound_to_a_key_is_not_redeemed_without_one() -> None:
+    """RFC 9449 §10, where nothing else asks for a proof: `compat`."""
+    bound = world.code(dpop_jkt=world.keys()["dpop"].kid)
+    asked = world.asked(CODE)
+    without = replace(asked, proof=replace(asked.proof, proofs=()))
+    answer = decide(without, world.whole_snapshot(code=bound, client=world.client(profile="compat"))).answer
+    assert (answer.status, body(answer)["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("grant_type", [CODE, REFRESH])
+def test_a_grant_without_the_issuer_names_its_resource(grant_type: str) -> None:
+    """RFC 8707 §2.2: a token for UserInfo was not granted, so it is not what is given by default."""
+    given_for = replace(world.grant().granted, resources=(world.ADHERENT,))
+    snapshot = world.whole_snapshot(world.grant(granted=given_for))
+    assert body(decide(world.asked(grant_type), snapshot).answer)["error"] == "invalid_target"
+    assert decide(world.asked(grant_type, resource=world.ADHERENT), snapshot).answer.status == 200
 
 
 @pytest.mark.parametrize("grant_type", GRANTS)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from libs.common.access.dpop import Nonces, dpop_proof
 from libs.common.access.signatures import SigningKey, b64url, sign_compact
 from libs.common.values.caisse_slug import CaisseSlug
+from services.identity.cabinets.machine_store import Machine
 from services.identity.delegation.power import MandatePower
 from services.identity.openid.bucket_names import code_place, refresh_place
 from services.identity.openid.caller import UnprovenRequest
@@ -208,6 +209,29 @@ def asked(grant_type: str, **changes: str) -> UnprovenRequest:
     return UnprovenRequest(
         parameters, credentials_of(parameters, None), ProofHeaders((proof,), "POST", f"{URL}/token")
     )
+
+
+def machine(**changes: Any) -> Machine:
+    said: dict[str, Any] = {
+        "id": UUID(int=9), "client_id": "client_1", "cabinet_id": UUID(int=8), "name": "Paie & Co",
+        "sponsor_id": UUID(int=1), "sponsor_state": "active", "membership": "active", "not_before": None, **changes,
+    }  # fmt: skip
+    return Machine(**said)
+
+
+def asked_by_a_machine() -> UnprovenRequest:
+    """An exchange without an actor token: whoever calls is the actor."""
+    whole = asked(TOKEN_EXCHANGE)
+    values = {n: v for n, v in whole.parameters.values.items() if not n.startswith("actor_token")}
+    return replace(whole, parameters=Parameters(values, whole.parameters.resources))
+
+
+def asked_by_a_public_client(grant_type: str) -> UnprovenRequest:
+    """The same, of a client that proves nothing but its key."""
+    whole = asked(grant_type)
+    values = {n: v for n, v in whole.parameters.values.items() if not n.startswith("client_assertion")}
+    parameters = Parameters({**values, "client_id": "client_1"}, whole.parameters.resources)
+    return replace(whole, parameters=parameters, credentials=credentials_of(parameters, None))
 
 
 def whole_snapshot(the_grant: Grant | None = None, **changes: Any) -> Snapshot:

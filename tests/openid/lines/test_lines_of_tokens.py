@@ -125,6 +125,14 @@ async def test_line_24_introspection_and_revocation_are_authenticated(client: Pa
     assert (await public.post("/introspect", {"token": "x"})).status_code == 401
 
 
+async def test_a_token_is_needed_to_ask_about_one(client: Party) -> None:
+    """RFC 7662 §2.1, RFC 7009 §2.1: a client that forgot it hears so."""
+    for path in ("/introspect", "/revoke"):
+        for form in ({}, {"token": ""}):
+            answer = await client.post(path, form)
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
 async def test_line_24_a_caller_sees_only_its_audience(client: Party, who: Somebody, issuer: Issuer) -> None:
     token = (await client.tokens(who, scope="openid declaration.read", resource=issuer.adherent))[
         "access_token"

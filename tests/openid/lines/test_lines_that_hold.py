@@ -31,7 +31,8 @@ async def test_line_01_only_the_port_of_a_native_loopback_varies(issuer: Issuer,
         assert answer.status_code == (400 if port else 200), port[:12]
     for wrong in ("http://127.0.0.1:5000/other", "http://localhost:5000/cb", "https://127.0.0.1:5000/cb",
                   "http://127.0.0.1:5000/cb?x=1", "http://127.0.0.2/cb", "http://127.0.0.1:99999/cb",
-                  "http://127.0.0.1:5000@evil.example/cb", "http://127.0.0.1.evil.example/cb"):  # fmt: skip
+                  "http://127.0.0.1:5000@evil.example/cb", "http://127.0.0.1.evil.example/cb",
+                  "/cb", ":5000/cb", "//127.0.0.1/cb"):  # fmt: skip
         assert (await native.authorize(who, redirect_uri=wrong)).status_code == 400, wrong
 
 
@@ -259,6 +260,31 @@ async def test_line_14_userinfo_challenges_a_proof_shown_twice(issuer: Issuer, w
     assert again.headers["www-authenticate"].startswith('DPoP error="invalid_dpop_proof"')
 
 
+async def test_line_17_userinfo_is_for_its_own_tokens(issuer: Issuer, who: Somebody) -> None:
+    """OpenID Connect Core §5.3: the audience, then `openid` (RFC 6750 §3.1)."""
+    client = await issuer.client()
+    elsewhere = await client.tokens(who, scope="openid declaration.read", resource=issuer.adherent)
+    answer = await client.userinfo(elsewhere["access_token"])
+    assert answer.status_code == 401 and 'error="invalid_token"' in answer.headers["www-authenticate"]
+    answer = await client.userinfo((await client.tokens(who, scope="email"))["access_token"])
+    assert answer.status_code == 403 and 'error="insufficient_scope"' in answer.headers["www-authenticate"]
+
+
+async def test_a_bearer_token_is_shown_as_one_and_once(issuer: Issuer, who: Somebody) -> None:
+    """RFC 6750 §2: one method a request; RFC 9449 §7.1: the scheme is the token's."""
+    plain = await issuer.plain_client()
+    token = (await plain.tokens(who))["access_token"]
+    assert (await plain.userinfo(token)).status_code == 200
+    assert (await plain.userinfo(token, scheme="DPoP")).status_code == 401
+    async with issuer.http() as http:
+        twice = await http.post(
+            f"/{issuer.caisse}/userinfo",
+            data={"access_token": token},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+    assert (twice.status_code, "invalid_request" in twice.headers["www-authenticate"]) == (400, True)
+
+
 async def test_userinfo_challenges_by_the_scheme_that_was_used(issuer: Issuer, who: Somebody) -> None:
     """RFC 6750 §3, §3.1, RFC 9449 §7.1: the codes of proofs are DPoP's alone, and nothing shown is no error."""
     client = await issuer.client()
@@ -273,6 +299,8 @@ async def test_userinfo_challenges_by_the_scheme_that_was_used(issuer: Issuer, w
         return answer.headers["www-authenticate"]
 
     assert await challenged(401) == f"Bearer {where}, DPoP {by_proof}"
+    for nothing in ("Basic eDp5", "Bearer", "DPoP ", token):
+        assert "error" not in await challenged(401, Authorization=nothing), nothing
     shown = {"Authorization": f"DPoP {token}"}
     assert await challenged(401, **shown) == f'DPoP error="invalid_dpop_proof", {by_proof}'
     for bearer in (token, "x"):

@@ -78,6 +78,20 @@ async def test_rp_initiated_logout_bad_id_token_hint(client: Party, who: Somebod
     reads_an_error(await leave(who, id_token_hint="not-a-token", post_logout_redirect_uri=OUT))
 
 
+async def test_a_hint_given_to_another_client_serves_no_other(
+    client: Party, who: Somebody, issuer: Issuer
+) -> None:
+    """RP-Initiated Logout §2: when both are said, the client is the one that the hint was issued to."""
+    hint, cookie = (await client.tokens(who))["id_token"], the_cookie(who)
+    other = await issuer.plain_client(post_logout_redirect_uris=("https://other.example/out",))
+    for back in (OUT, "https://other.example/out", None):
+        answer = await leave(
+            who, id_token_hint=hint, client_id=other.client_id, post_logout_redirect_uri=back
+        )
+        reads_an_error(answer)
+    assert await is_signed_in(client, who, cookie)
+
+
 async def test_rp_initiated_logout_no_id_token_hint(client: Party, who: Somebody) -> None:
     cookie = the_cookie(who)
     page = await leave(who, client_id=client.client_id, post_logout_redirect_uri=OUT, state="s")

@@ -203,6 +203,33 @@ async def test_a_target_is_an_address_and_no_name_is_passed_over(
     assert (await it.exchange()).status_code == 200
 
 
+async def test_a_mandate_gives_an_access_token_and_nothing_else(
+    issuer: Issuer, identity_db: Database, actor: str
+) -> None:
+    """RFC 8693 §2.1: the types are said, and are ours; a token of one kind is not taken for another."""
+    it = await delegated(identity_db, issuer, actor)
+    for wrong in (
+        {"subject_token_type": "urn:ietf:params:oauth:token-type:access_token"},
+        {"subject_token_type": "urn:ietf:params:oauth:token-type:id_token"},
+        {"requested_token_type": "urn:ietf:params:oauth:token-type:refresh_token"},
+        {"requested_token_type": "urn:ietf:params:oauth:token-type:id_token"},
+        {"actor_token_type": "urn:ietf:params:oauth:token-type:id_token", "actor_token": it.actor or "t"},
+    ):
+        refused(await it.exchange(**wrong), "invalid_request")
+
+
+async def test_details_of_another_mandate_are_not_this_one_s(
+    issuer: Issuer, identity_db: Database, actor: str
+) -> None:
+    """RFC 9396 §6: a detail that names a mandate names the one that is exchanged."""
+    it = await delegated(identity_db, issuer, actor)
+    for mandate, status in ((it.mandate.id, 200), (new_id(), 400)):
+        detail = f'[{{"type":"mandate","mandate":"{public_id("mdt", mandate)}"}}]'
+        answer = await it.exchange(authorization_details=detail)
+        assert answer.status_code == status, answer.text
+    assert answer.json()["error"] == "invalid_authorization_details"
+
+
 async def test_details_only_narrow(issuer: Issuer, identity_db: Database, actor: str) -> None:
     it = await delegated(identity_db, issuer, actor)
     est = public_id("est", it.scene.establishment_id)
