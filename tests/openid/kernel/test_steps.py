@@ -26,6 +26,7 @@ from services.identity.openid.steps import (
     SignedIn,
     View,
     answers_in,
+    digest_of,
     granted_scopes,
     missing_page,
 )
@@ -139,7 +140,7 @@ def test_an_app_that_any_program_may_be_asks_each_time() -> None:
         view(request(prompt=("select_account",)), signed_in=session(auth_time=AFTER)),
         view(firms=TWO_FIRMS, flow=Flow(started_at=world.NOW, context_chosen=True, account_id=UUID(int=3))),
         view(request(firm="mediterranee:654321"), firms=TWO_FIRMS),
-        view(client=EXPLICIT, flow=Flow(started_at=world.NOW, consented_at=world.NOW)),
+        view(client=EXPLICIT, flow=Flow(started_at=world.NOW, consented_to=digest_of(view(client=EXPLICIT)))),
     ],
 )
 def test_what_was_answered_is_not_asked_again(seen: View) -> None:
@@ -172,7 +173,7 @@ def test_what_was_answered_in_another_session_is_not_answered() -> None:
     """openid.md §4, "session fixation"."""
     answered = Flow(
         id=UUID(int=7), started_at=world.NOW, answered_in=ELSEWHERE, account_id=UUID(int=3), context_chosen=True,
-        person_confirmed=True, consented_at=world.NOW,
+        person_confirmed=True, consented_to="seen",
     )  # fmt: skip
     assert answers_in(answered, HERE) == Flow(id=UUID(int=7), started_at=world.NOW)
     assert answers_in(answered, ELSEWHERE) == answered
