@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser
 
+from libs.common.database.pool import Database
+from libs.common.runtime.settings import load_settings
+from libs.common.values.caisse_slug import CaisseSlug
 from tests.journeys.page_routes import unmet
 from tests.journeys.person import Person, Seen
 from tests.journeys.post import Telephone, mailed, two_letters, until
@@ -376,6 +379,22 @@ async def test_signing_out_leaves_nothing_open(espace: dict[str, Any], collabora
             f"{address}/{CAISSE}/{'clients' if address == espace['portal'] else 'cabinet'}"
         )
         assert "/sign-in" in collaborator.page.url
+
+
+async def test_the_portal_was_told_of_it_through_the_back_channel(espace: dict[str, Any]) -> None:
+    settings = load_settings({"ESPACE_CONFIG": espace["config"]})
+    db = await Database.open(settings.identity.dsn, name="leaflet", max_size=1)
+
+    async def is_told() -> bool:
+        async with db.transaction(CaisseSlug(CAISSE)) as tx:
+            return await tx.fetchval(
+                "SELECT EXISTS (SELECT FROM logout_delivery WHERE client_id = 'portal' AND delivered_at IS NOT NULL)"
+            )
+
+    try:
+        await until(is_told, seconds=60)
+    finally:
+        await db.close()
 
 
 async def test_every_page_met_was_sound(seen: Seen) -> None:

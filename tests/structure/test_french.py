@@ -148,6 +148,7 @@ TO_PROGRAMS = (
     "services.identity.letters.post_lot",
     "services.identity.letters.print_lot",
     "services.identity.openid.write_client",
+    "services.identity.signing_keys.rotation",
 )
 """Where refusals are met by callers of our APIs and by commands alone."""
 

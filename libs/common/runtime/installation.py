@@ -180,6 +180,8 @@ class Installation:
             database=DatabaseSettings(admin_dsn=self.admin_dsn),
             demonstration=True,
             allowed_hosts=("localhost", "127.0.0.1", *self.hosts),
+            # The portal hears of sign-outs there, and so does an application that is being written on this machine.
+            outbound_hosts=("localhost",),
             trusted_proxies=("127.0.0.1",) if self.tls else (),
             trusted_ca=self.authority if self.tls else None,
             post_office=self.data / "post",
