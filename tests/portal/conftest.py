@@ -33,12 +33,12 @@ class Visitor:
     async def post(self, path: str, form: dict[str, str], **headers: str) -> httpx.Response:
         return await self._send("POST", path, form, {"sec-fetch-site": "same-origin", **headers})
 
-    async def press(self, page: httpx.Response, action: str) -> httpx.Response:
-        """Post the form of `page` whose action is `action`, hidden fields and all."""
+    async def press(self, page: httpx.Response, action: str, **instead: str) -> httpx.Response:
+        """Post the form of `page` whose action is `action`, hidden fields and all; `instead` of theirs, these."""
         found = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page.text, re.DOTALL)
         assert found, f"no form posts to {action}"
         fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', found[0]))
-        return await self.post(action, fields)
+        return await self.post(action, {**fields, **instead})
 
     async def _send(
         self, method: str, path: str, form: dict[str, str] | None, headers: dict[str, str]

@@ -127,6 +127,16 @@ async def test_one_click_gives_one_attestation(visitor: Visitor, far_side: FarSi
     assert f"{DOCUMENTS}/a/7K3MQ9TZ2X4W" in page.text
 
 
+async def test_a_page_of_one_firm_asks_nothing_for_another(visitor: Visitor, far_side: FarSide) -> None:
+    """In another tab the person signed in for another firm since: the page at hand still shows the former one."""
+    home = await signed_in(visitor, far_side)
+
+    answer = await visitor.press(home, "/mediterranee/attestations", adherent="adh_01JBM0000000000000000000B2")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/mediterranee")
+    assert far_side.idempotency_keys == []
+
+
 async def test_the_file_comes_through_the_portal(visitor: Visitor, far_side: FarSide) -> None:
     await visitor.sign_in(far_side)
 

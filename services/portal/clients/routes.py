@@ -9,6 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery
 from litestar.response import Redirect
 
+from libs.common.http.forms import read_form
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug
 from services.portal.clients.portfolio import client_page, find_client, own_cabinet, portfolio
@@ -106,7 +107,7 @@ async def request_for_client(
             portal.services,
             session,
             held.adherent_id,
-            request_key=await posted_key(request),
+            request_key=posted_key(await read_form(request)),
             mandate=mandate,
         )
     except (MandateOver, NotFound):

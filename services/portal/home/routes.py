@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from libs.common.http.forms import read_form
+from libs.common.http.forms import Form, read_form
 from libs.common.refusals import NotFound
 from libs.common.values.caisse_slug import CaisseSlug
 from services.portal.home.activity import every_act
@@ -87,8 +87,12 @@ async def request_one(
 ) -> Response[Any]:
     """The adhérent pressed "Demander une attestation"."""
     account = own_account(await who_is_signed_in(portal.services, session), session)
+    form = await read_form(request)
+    if form.text("adherent") != account.adherent_id:
+        # The page showed another firm, or none: in another tab they signed in for this one. They see it, then press.
+        return Redirect(f"/{caisse_slug}", status_code=SEE_OTHER)
     answer = await request_attestation(
-        portal.services, session, account.adherent_id, request_key=await posted_key(request)
+        portal.services, session, account.adherent_id, request_key=posted_key(form)
     )
     if isinstance(answer, Refused):
         return portal.pages.render(
@@ -152,9 +156,9 @@ async def pdf_of(portal: Portal, session: Session, attestation: str, *, mandate:
     )
 
 
-async def posted_key(request: Request[Any, Any, Any]) -> str:
+def posted_key(form: Form) -> str:
     """The key drawn with the page; a form without one gets a fresh one, and so its own attestation."""
-    key = (await read_form(request)).text("request_key")
+    key = form.text("request_key")
     return key if REQUEST_KEY.fullmatch(key) else secrets.token_urlsafe(16)
 
 
