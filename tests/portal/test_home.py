@@ -131,7 +131,9 @@ async def test_a_page_of_one_firm_asks_nothing_for_another(visitor: Visitor, far
     """In another tab the person signed in for another firm since: the page at hand still shows the former one."""
     home = await signed_in(visitor, far_side)
 
-    answer = await visitor.press(home, "/mediterranee/attestations", adherent="adh_01JBM0000000000000000000B2")
+    answer = await visitor.press(
+        home, "/mediterranee/attestations", adherent="adh_01JBM0000000000000000000B2"
+    )
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/mediterranee")
     assert far_side.idempotency_keys == []
