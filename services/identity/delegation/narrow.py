@@ -13,7 +13,7 @@ from services.identity.delegation.mandate import Mandate
 from services.identity.delegation.once import Receipt, already_done, mandate_of_adherent, mandate_of_cabinet
 from services.identity.delegation.parties import MayAnswerForCabinet, MayManageMandates
 from services.identity.delegation.term import paris_day
-from services.identity.delegation.terms import InvalidTerms, are_within
+from services.identity.delegation.terms import InvalidTerms, are_within, too_many
 
 
 class Less(NamedTuple):
@@ -95,6 +95,8 @@ def _within(mandate: Mandate, less: Less, own: frozenset[str], now: datetime) ->
         errors["establishments"] = Sentence(
             "Vous pouvez seulement retirer des établissements, et il doit en rester un."
         )
+    elif reason := too_many(less.establishments):
+        errors["establishments"] = reason
     if not paris_day(now) <= less.ends_on <= present.ends_on:
         errors["ends_on"] = Sentence("Le dernier jour peut seulement être avancé, au plus tôt à aujourd’hui.")
     cap = less.amount_cap_cents if PAYMENT_ORDER in less.scopes else None

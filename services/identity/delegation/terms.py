@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from libs.common.access.rights import (
     BUNDLE_GRANTS,
@@ -18,6 +18,12 @@ from libs.common.refusals import DomainError
 from libs.common.values.sentence import Sentence
 from services.identity.delegation.mandate import ALL
 from services.identity.delegation.term import one_year_from, paris_day
+
+
+MOST_CHOSEN: Final = 100
+"""Establishments that one mandate names: each stands in every token on it, and services read no endless one
+(`access_token.TOKEN_LIMIT`).
+"""
 
 
 class InvalidTerms(DomainError):
@@ -58,6 +64,13 @@ def grants_of_scopes(scopes: Collection[str]) -> Mapping[Family, Grant]:
     return by_family(scopes)
 
 
+def too_many(establishments: Collection[str]) -> Sentence | None:
+    """Why these are more than one mandate names."""
+    if len(set(establishments)) <= MOST_CHOSEN:
+        return None
+    return Sentence("Choisissez cent établissements au plus, ou bien tous.")
+
+
 def are_within(chosen: Collection[str], held: Collection[str], own: Collection[str]) -> bool:
     """Some establishments among those held, of a firm whose own are `own`; `ALL` is within nothing but itself."""
     if frozenset(held) == frozenset(ALL):
@@ -82,6 +95,8 @@ def check_terms(terms: Terms, *, establishments: Collection[str], now: datetime)
         errors["scopes"] = Sentence("Choisissez au moins un droit de la liste.")
     if not are_within(terms.establishments, ALL, establishments):
         errors["establishments"] = Sentence("Choisissez au moins un de vos établissements.")
+    elif reason := too_many(terms.establishments):
+        errors["establishments"] = reason
     if terms.starts_on < paris_day(now):
         errors["starts_on"] = Sentence("La délégation ne peut pas commencer avant aujourd’hui.")
     if terms.ends_on < max(terms.starts_on, paris_day(now)):

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from libs.common.values.foreign_json import UnreadableJson, read_json
-from services.identity.delegation.terms import are_within
+from services.identity.delegation.terms import MOST_CHOSEN, are_within, too_many
 from services.identity.openid.refusals import InvalidAuthorizationDetails
 
 TYPES = ("adherent", "mandate")
@@ -83,7 +83,9 @@ def narrow_mandate(detail: dict[str, Any], text: str | None, own: Collection[str
     if asked.establishments is not None:
         if not are_within(asked.establishments, detail["establishments"], own):
             raise InvalidAuthorizationDetails("The establishments are not all within the mandate.")
-        narrowed["establishments"] = list(asked.establishments)
+        if too_many(asked.establishments):
+            raise InvalidAuthorizationDetails(f"Name {MOST_CHOSEN} establishments at most.")
+        narrowed["establishments"] = list(dict.fromkeys(asked.establishments))
     if asked.amount_cap_cents is not None:
         cap = detail.get("amount_cap_cents")
         if cap is None or not 0 < asked.amount_cap_cents <= cap:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import date, timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from libs.common.database.pool import Database
 from libs.common.database.transaction import Tx
 from libs.common.runtime.settings import Settings
-from libs.common.values.identifiers import new_id
+from libs.common.values.identifiers import new_id, public_id
 from services.identity.cabinets.register import create_cabinet
 from services.identity.delegation import reading_store, store
 from services.identity.delegation.clocks import settle
 from services.identity.delegation.duties import settle_everywhere
 from services.identity.delegation.mandate import ALL, Mandate
+from services.identity.delegation.narrow import narrow, what_remains
 from services.identity.delegation.offer import CabinetNotEligible, offer
 from services.identity.delegation.once import KeyReused
 from services.identity.delegation.power import power_for_exchange
@@ -22,7 +24,7 @@ from services.identity.delegation.recall_former import recall_former
 from services.identity.delegation.resign import resign
 from services.identity.delegation.revoke import revoke
 from services.identity.delegation.suspend import resume, suspend
-from services.identity.delegation.terms import InvalidTerms
+from services.identity.delegation.terms import MOST_CHOSEN, InvalidTerms, check_terms
 from services.identity.delegation.void import void_of_cabinet
 from services.identity.delegation.withdraw import withdraw
 from tests.conftest import HeldClock
@@ -253,6 +255,43 @@ async def test_terms_that_contradict_themselves_name_each_field(
                 )
         assert field in refused.value.errors
     assert good.establishments == ALL
+
+
+def test_a_mandate_names_a_hundred_establishments_at_most(clock: HeldClock) -> None:
+    """Each stands in every delegated token: with some more, services would read none of them."""
+    own = [public_id("est", UUID(int=n)) for n in range(MOST_CHOSEN + 1)]
+    good = terms(clock())._replace(establishments=tuple(own[:MOST_CHOSEN]))
+    assert len(check_terms(good, establishments=own, now=clock()).establishments) == MOST_CHOSEN
+    with pytest.raises(InvalidTerms) as refused:
+        check_terms(good._replace(establishments=tuple(own)), establishments=own, now=clock())
+    assert "cent" in str(refused.value.errors["establishments"])
+
+
+async def test_a_mandate_for_all_is_narrowed_to_a_hundred_at_most(
+    identity_db: Database, clock: HeldClock
+) -> None:
+    scene = await a_scene(identity_db, clock())
+    mandate = await an_active_mandate(identity_db, scene, clock())
+    more = [new_id() for _ in range(MOST_CHOSEN + 1)]
+    async with identity_db.transaction(HERE) as tx:
+        await tx.execute(
+            """
+            INSERT INTO establishment (id, caisse, adherent_id, name, address, is_head_office)
+            SELECT id, $2, $3, 'Chantier', '{}', false FROM unnest($1::uuid[]) AS id
+            """,
+            more, HERE, mandate.adherent_id,
+        )  # fmt: skip
+    many = tuple(public_id("est", one) for one in more)
+
+    async def kept(establishments: tuple[str, ...]) -> None:
+        less = what_remains(mandate)._replace(establishments=establishments)
+        async with identity_db.transaction(HERE) as tx:
+            await narrow(tx, scene.firm, mandate.id, less, key=a_key(), now=clock())
+
+    with pytest.raises(InvalidTerms) as refused:
+        await kept(many)
+    assert "cent" in str(refused.value.errors["establishments"])
+    await kept(many[:MOST_CHOSEN])
 
 
 async def test_what_an_import_left_is_recalled_once_and_powerless(

@@ -6,7 +6,9 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from libs.common.access.access_token import TOKEN_LIMIT
 from libs.common.values.identifiers import public_id
+from services.identity.delegation.terms import MOST_CHOSEN
 from services.identity.openid.answers import Answer
 from services.identity.openid.authorization_details import narrow_mandate
 from services.identity.openid.caller import UnprovenRequest
@@ -64,6 +66,16 @@ def test_an_actor_token_is_the_caller_s_own(why: str) -> None:
 def test_an_exchange_stands_on_a_token_a_grant_and_a_power(nothing: dict[str, Any]) -> None:
     answer = decide(world.asked(TOKEN_EXCHANGE), world.whole_snapshot(**nothing)).answer
     assert error(answer) == "invalid_grant"
+
+
+def test_the_token_of_the_longest_mandate_is_read_by_every_service() -> None:
+    establishments = tuple(sorted(public_id("est", UUID(int=2**80 + n)) for n in range(MOST_CHOSEN)))
+    power = world.power(establishments=establishments, amount_cap_cents=10**9)
+    answer = decide(world.asked(TOKEN_EXCHANGE), world.whole_snapshot(power=power)).answer
+    assert isinstance(answer.body, dict), answer
+    token = answer.body["access_token"]
+    # Addresses longer than the test's, in four claims, in base64.
+    assert len(token) + 4 * 200 * 4 // 3 < TOKEN_LIMIT
 
 
 @pytest.mark.parametrize(
