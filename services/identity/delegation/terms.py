@@ -19,7 +19,6 @@ from libs.common.values.sentence import Sentence
 from services.identity.delegation.mandate import ALL
 from services.identity.delegation.term import one_year_from, paris_day
 
-
 MOST_CHOSEN: Final = 100
 """Establishments that one mandate names: each stands in every token on it, and services read no endless one
 (`access_token.TOKEN_LIMIT`).
