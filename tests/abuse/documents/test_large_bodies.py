@@ -137,10 +137,16 @@ class Held:
         return status
 
     async def begun(self, *addresses: str) -> list[asyncio.Task[int]]:
-        """As many of each address as one network may have, all of them being read."""
-        tasks = [asyncio.create_task(self.call(one)) for one in addresses for _ in range(OF_ONE_NETWORK)]
-        for _ in tasks:
-            await self._begun.acquire()
+        """As many of each address as one network may have, all of them being read.
+
+        One after the other: together, on a busy machine, some wait too long for a connection to the database.
+        """
+        tasks: list[asyncio.Task[int]] = []
+        for one in (address for address in addresses for _ in range(OF_ONE_NETWORK)):
+            tasks.append(asyncio.create_task(self.call(one)))
+            begun = asyncio.create_task(self._begun.acquire())
+            await asyncio.wait({tasks[-1], begun}, return_when=asyncio.FIRST_COMPLETED)
+            assert begun.done(), f"answered {tasks[-1].result()} before anything was read"
         return tasks
 
 
