@@ -4,9 +4,19 @@ from collections.abc import Iterator
 
 import click
 import pytest
+import structlog
 
 from libs.common.runtime.cli import AS_PASTED, espace, main
 from services.registry import COMMANDS, entry_point
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A command run in this process sends the logs of all of it elsewhere, and what `capsys` lends is closed later."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
 
 NAMES = {"caisse", "slug", "client_id", "sponsor", "kid", "machine_id", "who", "lot", "lots"}
 

@@ -148,7 +148,8 @@ def _log_beside_the_answer() -> None:
     """What our own modules log while a command works is not its answer."""
     import structlog
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Looked up at each line: what was standard error when the command began may be closed.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def _row(name: str) -> CommandRow | None:
