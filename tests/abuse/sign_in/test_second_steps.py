@@ -47,7 +47,7 @@ async def test_a_second_step_begun_with_the_former_password_ends_with_it(
 
     clock.forward(seconds=1)
     page = await thief.get(SECOND)
-    assert page.status_code == 303 and page.headers["location"].endswith("/sign-in")
+    assert page.status_code == 303 and page.headers["location"].endswith("/sign-in?again")
 
 
 @pytest.mark.parametrize("is_collaborator", [False, True])
@@ -91,7 +91,7 @@ async def test_an_application_removed_meanwhile_opens_no_enrolment(
             " WHERE person_id = (SELECT id FROM person WHERE email_key = 'gone@cabinet.fr')"
         )
     page = await thief.get(SECOND)
-    assert page.status_code == 303 and page.headers["location"].endswith("/sign-in")
+    assert page.status_code == 303 and page.headers["location"].endswith("/sign-in?again")
 
 
 async def test_a_secret_shown_is_nobody_else_s_and_does_not_last(
@@ -122,7 +122,7 @@ async def test_a_secret_shown_is_nobody_else_s_and_does_not_last(
     # Left open for a quarter of an hour, the page is worth nothing.
     clock.forward(minutes=15)
     late = await visitor.post(SECOND, code=value_at(mine, clock))
-    assert late.status_code == 303 and late.headers["location"].endswith("/sign-in")
+    assert late.status_code == 303 and late.headers["location"].endswith("/sign-in?again")
 
 
 async def a_flow(db: Database, visitor: Visitor, now: datetime, *, acr: str) -> str:

@@ -65,7 +65,7 @@ async def test_a_sign_in_under_way(
     await browser.get(f"/{CAISSE}/sign-in")
     answer = await while_it_changes(identity_db, email, clock, change, sign_in(browser, email))
     assert answer.status_code == 422
-    assert (await browser.get(SECOND)).headers["location"].endswith("/sign-in")
+    assert (await browser.get(SECOND)).headers["location"].endswith("/sign-in?again")
 
 
 @pytest.mark.parametrize("change", CHANGES)

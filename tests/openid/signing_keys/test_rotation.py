@@ -67,14 +67,14 @@ async def test_a_set_of_keys_never_outgrows_what_a_service_reads(issuer: Issuer,
     async with issuer.db.transaction(issuer.caisse) as tx:
         for _ in range(MOST_VERIFYING - already):
             await rotate(tx, keys, "ES256", issuer.clock())
-    before = await published(issuer)
+    before = await states(issuer)
     with pytest.raises(RotatedTooOften):
         async with issuer.db.transaction(issuer.caisse) as tx:
             await rotate(tx, keys, "ES256", issuer.clock())
 
     told = await commanded(issuer.settings, "rotate", issuer.caisse, "--algorithm", "ES256")
     assert told.returncode == 1 and "ES256" in told.stderr and "heure" in told.stderr
-    assert await published(issuer) == before, "the signer stayed"
+    assert await states(issuer) == before, "the signer stayed"
     later = issuer.clock() + VERIFIES_FOR + timedelta(seconds=1)
     async with issuer.db.transaction(issuer.caisse) as tx:
         await store.archive(tx, retired_before=later - VERIFIES_FOR, now=later)
