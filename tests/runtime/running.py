@@ -117,6 +117,14 @@ def wait_until(holds: Callable[[], Any], within: float = PATIENCE) -> None:
         time.sleep(0.05)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Gone, or waiting for its parent to look: it may go between the two questions."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def answers(address: str) -> bool:
     try:
         with build_opener(ProxyHandler({})).open(f"{address}/health/ready", timeout=2) as answer:

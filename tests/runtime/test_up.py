@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 import pytest
 
-from tests.runtime.running import Up, answers, espace, free_port_base, wait_until
+from tests.runtime.running import Up, answers, espace, free_port_base, has_ended, wait_until
 
 SERVICES = ("portal", "identity", "adherent", "documents")
 
@@ -83,7 +83,7 @@ def test_a_killed_server_comes_back(up: Up, name: str):
     address = ready["mail" if name == "mail-catcher" else name.split()[1]]
     killed = up.server(name)
     killed.kill()
-    wait_until(lambda: not killed.is_running() or killed.status() == "zombie")
+    wait_until(lambda: has_ended(killed))
     wait_until(lambda: answers(address) and up.server(name).pid != killed.pid)
     up.wait_said("est reparti")
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from libs.common.runtime.settings import MailSettings, Settings, to_environment
 from tests.bus.conftest import until
-from tests.runtime.running import ESPACE, ROOT, clean_environment
+from tests.runtime.running import ESPACE, ROOT, clean_environment, has_ended
 from tests.runtime.test_work import working
 
 COMMAND = [sys.executable, *ESPACE[1:], "work", "identity"]
@@ -53,7 +53,7 @@ async def test_a_child_that_is_not_its_own_ends_without_it(settings: Settings, t
             return len(children_of(process)) == 3
 
         async def stranger_has_ended() -> bool:
-            return not stranger.is_running() or stranger.status() == psutil.STATUS_ZOMBIE
+            return has_ended(stranger)
 
         await until(has_parted)
         stranger = children_of(process)[0]
